@@ -1,0 +1,61 @@
+//! The constants of the format. `format-spec/00-conventions.md` has the same table; a test
+//! compares the two.
+
+/// Longest blob.
+pub const BLOB_MAX: usize = 8 << 20;
+/// Longest run of blobs that a writer puts into one frame together.
+pub const FRAME_TARGET: usize = 512 << 10;
+/// The same for pages and for volumes.
+pub const FRAME_TARGET_SMALL: usize = 128 << 10;
+/// Longest plaintext of a frame that a reader accepts, prefix included.
+pub const FRAME_PLAIN_MAX: usize = BLOB_MAX + (1 << 20);
+/// Most blobs in one frame.
+pub const FRAME_BLOBS_MAX: usize = 65_535;
+/// Longest pack.
+pub const PACK_MAX: u64 = 1 << 30;
+/// Packs are a multiple of this long.
+pub const PACK_ROUND: u64 = 16 << 10;
+/// Longest sealed table of a pack.
+pub const TABLE_MAX: usize = 64 << 20;
+/// Longest page.
+pub const PAGE_MAX: usize = 256 << 10;
+/// A page is cut by content only after this many entries of a directory.
+pub const DIR_PAGE_MIN: usize = 32;
+/// Most entries in a page.
+pub const PAGE_ENTRIES_MAX: usize = 4096;
+/// A page is cut by content only after this many extents.
+pub const LIST_PAGE_MIN: usize = 64;
+/// Smallest fan-out of an inner page that is cut by content.
+pub const INNER_PAGE_MIN: usize = 16;
+/// Largest fan-out.
+pub const INNER_PAGE_MAX: usize = 2048;
+/// Highest page tree.
+pub const PAGE_LEVEL_MAX: u8 = 12;
+/// Files up to this long are kept in their node.
+pub const INLINE_MAX: usize = 512;
+/// Content lists up to this long are kept in their node.
+pub const EXTENTS_INLINE_MAX: usize = 16;
+/// Extended attributes up to this long are kept in their node.
+pub const XATTR_INLINE_MAX: usize = 1024;
+/// Longest extended attribute.
+pub const XATTR_MAX: usize = 64 << 10;
+/// Longest name of a path component.
+pub const NAME_MAX: usize = 4096;
+/// Longest target of a symbolic link.
+pub const SYMLINK_MAX: usize = 64 << 10;
+/// Deepest directory.
+pub const DEPTH_MAX: usize = 4096;
+/// Longest small record, before armour.
+pub const RECORD_MAX: usize = 1 << 20;
+/// Longest index segment.
+pub const SEGMENT_MAX: usize = 256 << 20;
+/// Data and parity shards of armour.
+pub const ARMOUR_SHARDS: usize = 16;
+/// Most key slots that are tried.
+pub const SLOTS_MAX: usize = 32;
+/// Argon2id memory that is accepted, in KiB.
+pub const ARGON2_M_MAX: u32 = 2 << 20;
+/// Argon2id passes that are accepted.
+pub const ARGON2_T_MAX: u32 = 16;
+/// Argon2id lanes that are accepted.
+pub const ARGON2_P_MAX: u32 = 16;

@@ -1,0 +1,9 @@
+//! A content-addressed, deduplicating, encrypted backup repository.
+
+#![warn(missing_docs)]
+pub mod error;
+pub mod event;
+pub mod format;
+pub mod id;
+pub mod model;
+pub mod storage;
