@@ -34,22 +34,19 @@ impl Argon2Params {
     }
 }
 
-/// A password to 64 bytes: a key, and a commitment to it that is stored.
-pub fn stretch(password: &[u8], salt: &[u8; 32], params: Argon2Params) -> Result<(Secret, [u8; 32]), CryptoError> {
+/// A password to 32 secret bytes, from which a slot's key and commitment are expanded.
+pub fn stretch(password: &[u8], salt: &[u8; 32], params: Argon2Params) -> Result<Secret, CryptoError> {
     if !params.in_bounds() {
         return Err(CryptoError::Argon2);
     }
-    let p = argon2::Params::new(params.m_kib, params.t, params.p, Some(64)).map_err(|_| CryptoError::Argon2)?;
+    let p = argon2::Params::new(params.m_kib, params.t, params.p, Some(32)).map_err(|_| CryptoError::Argon2)?;
     let hash = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, p);
-    let mut out = zeroize::Zeroizing::new([0u8; 64]);
+    let mut out = zeroize::Zeroizing::new([0u8; 32]);
     hash.hash_password_into(password, salt, out.as_mut()).map_err(|e| match e {
         argon2::Error::OutOfMemory => CryptoError::Memory,
         _ => CryptoError::Argon2,
     })?;
-    let (mut key, mut commitment) = ([0; 32], [0; 32]);
-    key.copy_from_slice(&out[..32]);
-    commitment.copy_from_slice(&out[32..]);
-    Ok((Secret::new(key), commitment))
+    Ok(Secret::new(*out))
 }
 
 #[cfg(test)]

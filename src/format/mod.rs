@@ -15,6 +15,7 @@ pub mod page;
 pub mod record;
 pub mod records;
 pub mod segment;
+pub mod snapshot;
 
 /// Stored bytes are not what the format says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -35,6 +35,8 @@ pub enum RecordType {
     SegmentHead = 14,
     Hollow = 15,
     State = 16,
+    Keyring = 17,
+    SlotEscrow = 18,
 }
 
 impl RecordType {
@@ -57,6 +59,8 @@ impl RecordType {
             Self::SegmentHead => "head of an index segment",
             Self::Hollow => "hollow mark",
             Self::State => "gc state",
+            Self::Keyring => "keyring",
+            Self::SlotEscrow => "escrow of a key slot",
         }
     }
 }
