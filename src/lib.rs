@@ -1,10 +1,14 @@
 //! A content-addressed, deduplicating, encrypted backup repository.
 
 #![warn(missing_docs)]
+pub mod chunk;
+pub mod compress;
 pub mod crypto;
 pub mod error;
 pub mod event;
 pub mod format;
 pub mod id;
+pub mod index;
 pub mod model;
 pub mod storage;
+pub mod sys;
