@@ -582,6 +582,44 @@ mod refusing {
     }
 }
 
+/// A process that really ends in the middle, with files open.
+mod killed {
+    use super::*;
+
+    const CHILD: &str = "ORLOP_TEST_KILLED_CHILD";
+
+    /// Does nothing as a test; it is what is killed.
+    #[test]
+    fn child() {
+        let Some(dir) = std::env::var_os(CHILD) else {
+            return;
+        };
+        let s = CrashStorage::abort_at(LocalStorage::open(Path::new(&dir)).unwrap(), 3);
+        s.put_new(&name("1"), b"one").unwrap();
+        let mut draft = s.draft().unwrap();
+        draft.write(&[7; 1 << 20]).unwrap();
+        s.heal(&name("2"), b"two").unwrap();
+        let _ = draft.publish(&name("3"));
+        unreachable!("it died at the third change");
+    }
+
+    #[test]
+    fn what_was_done_stays_and_the_rest_is_swept() {
+        let s = Scratch::new();
+        let dead = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "killed::child", "--test-threads=1"])
+            .env(CHILD, s.path(""))
+            .output();
+        assert!(!dead.unwrap().status.success());
+        let listed = s.storage.list("").unwrap();
+        let names: Vec<_> = listed.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names, ["1", "2"]);
+        assert_eq!(files(&s.path(".tmp")).len(), 1, "the draft");
+        assert_eq!(s.storage.sweep_temporaries(Duration::ZERO).unwrap(), 1);
+        assert!(files(&s.path(".tmp")).is_empty());
+    }
+}
+
 /// The order of system calls, as the kernel saw them.
 mod traced {
     use super::*;

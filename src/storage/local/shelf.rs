@@ -112,12 +112,12 @@ impl<D: Disk> Inner<D> {
         let path = join(parent_path, name);
         let dir = match self.disk.open_dir(parent, name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // Whatever was known of a directory of this name was known of another one.
+                self.settled().remove(&path);
                 tolerate(
                     self.disk.make_dir(parent, name),
                     io::ErrorKind::AlreadyExists,
                 )?;
-                // Whatever was known of a directory of this name was known of another one.
-                self.settled().remove(&path);
                 self.disk.open_dir(parent, name)?
             }
             other => other?,
