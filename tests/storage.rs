@@ -3,12 +3,9 @@
 
 use orlop::error::{Error, ErrorKind};
 use orlop::storage::testing::{
-    CrashStorage, FaultStorage, How, Omit, RecordingStorage, UnsyncedStorage, Verb, contract,
-    is_death,
+    CrashStorage, FaultStorage, How, Omit, RecordingStorage, UnsyncedStorage, Verb, contract, is_death,
 };
-use orlop::storage::{
-    LocalStorage, MemoryStorage, Name, Put, Storage, StorageError, StorageErrorKind,
-};
+use orlop::storage::{LocalStorage, MemoryStorage, Name, Put, Storage, StorageError, StorageErrorKind};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -72,10 +69,8 @@ mod contracts {
             let path = dir.path().join(made.get().to_string());
             Box::new(LocalStorage::create(&path).unwrap())
         });
-        let left: Vec<_> = files(dir.path())
-            .into_iter()
-            .filter(|path| path.to_string_lossy().contains("/.tmp/"))
-            .collect();
+        let left: Vec<_> =
+            files(dir.path()).into_iter().filter(|path| path.to_string_lossy().contains("/.tmp/")).collect();
         assert!(left.is_empty(), "unfinished files are left: {left:?}");
     }
 
@@ -237,8 +232,7 @@ mod power {
             assert_eq!(s.is_dark(), step <= steps);
             for seed in 0..seeds {
                 let after = s.after_power_cut(seed);
-                judge(&after, &created, &asked)
-                    .map_err(|e| format!("power lost at step {step}, seed {seed}: {e}"))?;
+                judge(&after, &created, &asked).map_err(|e| format!("power lost at step {step}, seed {seed}: {e}"))?;
                 // And the work can be done again.
                 let (again, _) = work(&after);
                 assert_eq!(again, asked, "step {step}, seed {seed}");
@@ -369,13 +363,7 @@ mod local {
         symlink(&elsewhere, s.path("index")).unwrap();
         symlink(elsewhere.join("x"), s.path("packs/cd/y")).unwrap();
         symlink(elsewhere.join("none"), s.path("packs/cd/z")).unwrap();
-        for planted in [
-            "packs/ab/x",
-            "packs/ab/new",
-            "index/x",
-            "index/sub/x",
-            "packs/cd/y",
-        ] {
+        for planted in ["packs/ab/x", "packs/ab/new", "index/x", "index/sub/x", "packs/cd/y"] {
             let planted = name(planted);
             assert!(s.storage.put_new(&planted, b"ours").is_err(), "{planted}");
             let draft = s.storage.draft().unwrap();
@@ -498,10 +486,8 @@ mod refusing {
     impl Mounted {
         fn new(options: &str) -> Option<Self> {
             let dir = tempfile::tempdir().unwrap();
-            let mount = Command::new("mount")
-                .args(["-t", "tmpfs", "-o", options, "orlop-test"])
-                .arg(dir.path())
-                .output();
+            let mount =
+                Command::new("mount").args(["-t", "tmpfs", "-o", options, "orlop-test"]).arg(dir.path()).output();
             if mount.is_ok_and(|out| out.status.success()) {
                 return Some(Self(dir));
             }
@@ -509,10 +495,7 @@ mod refusing {
             None
         }
         fn make_read_only(&self) {
-            let mount = Command::new("mount")
-                .args(["-o", "remount,ro"])
-                .arg(self.0.path())
-                .status();
+            let mount = Command::new("mount").args(["-o", "remount,ro"]).arg(self.0.path()).status();
             assert!(mount.unwrap().success());
         }
     }
@@ -540,8 +523,7 @@ mod refusing {
         assert_eq!(listed.len(), 1, "nothing in part: {listed:?}");
         assert!(files(&disk.0.path().join(".tmp")).is_empty());
         // What was in the way is gone, so there is room again.
-        s.put_new(&name("packs/ab/large"), &vec![2; 500_000])
-            .unwrap();
+        s.put_new(&name("packs/ab/large"), &vec![2; 500_000]).unwrap();
     }
 
     #[test]
@@ -649,10 +631,7 @@ mod traced {
         let status = Command::new("strace")
             .args(["-f", "-y", "-s", "0", "-o"])
             .arg(&out)
-            .args([
-                "-e",
-                "trace=mkdirat,write,fchmod,fsync,fdatasync,/^rename,/^link",
-            ])
+            .args(["-e", "trace=mkdirat,write,fchmod,fsync,fdatasync,/^rename,/^link"])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", "traced::child", "--test-threads=1"])
             .env(CHILD, dir.join("repository"))
@@ -681,12 +660,7 @@ mod traced {
         };
         let root = dir.path().canonicalize().unwrap().join("repository");
         let root = root.to_str().unwrap();
-        for object in [
-            "snapshots/me/1",
-            "snapshots/me/2",
-            "packs/ab/large",
-            "packs/cd/healed",
-        ] {
+        for object in ["snapshots/me/1", "snapshots/me/2", "packs/ab/large", "packs/cd/healed"] {
             assert_order(&lines, root, object);
         }
         for made in ["snapshots", "snapshots/me", "packs", "packs/ab", "packs/cd"] {
@@ -716,9 +690,7 @@ mod traced {
         let sealed = find(lines, 0, &["fchmod(", &file, "0400", "= 0"]);
         let settled = find(lines, named, &["fsync(", &home, "= 0"]);
         assert!(sealed < flushed && flushed < named && named < settled);
-        let writes = |(i, line): (usize, &String)| {
-            (line.contains("write(") && line.contains(&file)).then_some(i)
-        };
+        let writes = |(i, line): (usize, &String)| (line.contains("write(") && line.contains(&file)).then_some(i);
         let written = lines.iter().enumerate().filter_map(writes).max();
         assert!(written.expect("it was written") < flushed);
         // Nothing else happened to be done in between that we could lean on.

@@ -54,29 +54,20 @@ impl Storage for MemoryStorage {
     }
 
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
-        Ok(Box::new(MemoryDraft {
-            storage: self.clone(),
-            bytes: Vec::new(),
-        }))
+        Ok(Box::new(MemoryDraft { storage: self.clone(), bytes: Vec::new() }))
     }
 
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
         let object = self.find("get", name)?;
         if object.len() as u64 > max {
-            return Err(fail(
-                "get",
-                name.as_str(),
-                too_long(object.len() as u64, max),
-            ));
+            return Err(fail("get", name.as_str(), too_long(object.len() as u64, max)));
         }
         Ok(object.to_vec())
     }
 
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
         let object = self.find("get", name)?;
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|start| object.get(start..start.checked_add(into.len())?));
+        let part = usize::try_from(offset).ok().and_then(|start| object.get(start..start.checked_add(into.len())?));
         match part {
             Some(part) => {
                 into.copy_from_slice(part);
@@ -97,10 +88,7 @@ impl Storage for MemoryStorage {
         if !Name::is_prefix(prefix) {
             return Err(fail("list", prefix, no_prefix(prefix)));
         }
-        let listed = |(name, object): (&Name, &Arc<[u8]>)| Listed {
-            name: name.clone(),
-            len: object.len() as u64,
-        };
+        let listed = |(name, object): (&Name, &Arc<[u8]>)| Listed { name: name.clone(), len: object.len() as u64 };
         // `packs/` is no name, but `packs` is, and sorts before everything under it; so do names
         // like `packs-old`, which must be skipped.
         let start = match Name::new(prefix.trim_end_matches('/')) {

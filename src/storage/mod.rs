@@ -102,20 +102,9 @@ pub struct StorageError {
 
 impl StorageError {
     /// Say what failed on what and where; the kind follows from `source`.
-    pub fn new(
-        verb: &'static str,
-        name: impl Into<String>,
-        place: impl Into<String>,
-        source: io::Error,
-    ) -> Self {
+    pub fn new(verb: &'static str, name: impl Into<String>, place: impl Into<String>, source: io::Error) -> Self {
         let kind = StorageErrorKind::of(&source);
-        Self {
-            verb,
-            name: name.into(),
-            place: place.into(),
-            kind,
-            source,
-        }
+        Self { verb, name: name.into(), place: place.into(), kind, source }
     }
 }
 
@@ -124,14 +113,12 @@ impl From<StorageError> for Error {
         let what = format!("could not {e}");
         let (kind, hint) = match e.kind {
             StorageErrorKind::NotFound => (ErrorKind::Missing, None),
-            StorageErrorKind::Denied => (
-                ErrorKind::Storage,
-                Some("check who may write there, and whether it is mounted read-only"),
-            ),
-            StorageErrorKind::Full => (
-                ErrorKind::Storage,
-                Some("free some space there, then run the same command again"),
-            ),
+            StorageErrorKind::Denied => {
+                (ErrorKind::Storage, Some("check who may write there, and whether it is mounted read-only"))
+            }
+            StorageErrorKind::Full => {
+                (ErrorKind::Storage, Some("free some space there, then run the same command again"))
+            }
             StorageErrorKind::Length => (ErrorKind::Damaged, None),
             StorageErrorKind::Other => (ErrorKind::Storage, None),
         };
@@ -174,26 +161,17 @@ impl StorageErrorKind {
 
 /// An object shorter than was asked for, as every storage words it.
 pub(crate) fn too_short(len: u64, offset: u64, wanted: usize) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        format!("it has {len} bytes, {wanted} from {offset} on were wanted"),
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("it has {len} bytes, {wanted} from {offset} on were wanted"))
 }
 
 /// An object longer than the caller allows, as every storage words it.
 pub(crate) fn too_long(len: u64, max: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::FileTooLarge,
-        format!("it has {len} bytes, at most {max} were expected"),
-    )
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {len} bytes, at most {max} were expected"))
 }
 
 /// A listing prefix that is none, as every storage words it.
 pub(crate) fn no_prefix(prefix: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("not a listing prefix: {prefix:?}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidInput, format!("not a listing prefix: {prefix:?}"))
 }
 
 /// All verbs handed on to `$field`, which is some other storage.

@@ -35,18 +35,12 @@ impl LocalStorage {
         Self::on(PosixDisk::create(path), "create", path)
     }
 
-    fn on(
-        disk: std::io::Result<PosixDisk>,
-        verb: &'static str,
-        path: &Path,
-    ) -> Result<Self, StorageError> {
+    fn on(disk: std::io::Result<PosixDisk>, verb: &'static str, path: &Path) -> Result<Self, StorageError> {
         // For people, who may read it elsewhere than where they typed it.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let place = absolute.display().to_string();
         match disk {
-            Ok(disk) => Ok(Self {
-                shelf: Shelf::new(disk, place),
-            }),
+            Ok(disk) => Ok(Self { shelf: Shelf::new(disk, place) }),
             Err(e) => Err(StorageError::new(verb, "the repository", place, e)),
         }
     }

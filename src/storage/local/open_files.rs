@@ -16,10 +16,7 @@ pub(super) struct OpenFiles<F> {
 
 impl<F> Default for OpenFiles<F> {
     fn default() -> Self {
-        Self {
-            files: HashMap::new(),
-            clock: 0,
-        }
+        Self { files: HashMap::new(), clock: 0 }
     }
 }
 

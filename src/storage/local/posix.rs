@@ -21,17 +21,13 @@ pub(crate) struct PosixDisk {
     root: Arc<OwnedFd>,
 }
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
+const DIR_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl PosixDisk {
     /// An existing directory. The path itself is the user's word and may contain links.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = retry_on_intr(|| fs::open(path, DIR_FLAGS, Mode::empty()))?;
-        Ok(Self {
-            root: Arc::new(root),
-        })
+        Ok(Self { root: Arc::new(root) })
     }
 
     /// A directory that is made now or is there and empty.
@@ -70,9 +66,7 @@ fn make_durable_dirs(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    sync_entries(&retry_on_intr(|| {
-        fs::open(parent, DIR_FLAGS, Mode::empty())
-    })?)
+    sync_entries(&retry_on_intr(|| fs::open(parent, DIR_FLAGS, Mode::empty()))?)
 }
 
 /// Some file systems (SMB, some FUSE) cannot flush a directory and say so; there is nothing more
@@ -87,10 +81,7 @@ fn sync_entries(dir: &OwnedFd) -> io::Result<()> {
 fn kind_of(stat: &fs::Stat) -> Kind {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Dir,
-        FileType::RegularFile => Kind::File {
-            len: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: seconds(stat),
-        },
+        FileType::RegularFile => Kind::File { len: u64::try_from(stat.st_size).unwrap_or(0), modified: seconds(stat) },
         _ => Kind::Foreign,
     }
 }
@@ -110,10 +101,7 @@ fn read_names(dir: &OwnedFd) -> io::Result<Vec<Entry>> {
             // Not one of ours, but it does occupy the directory.
             Err(_) => String::from("\u{fffd}"),
         };
-        entries.push(Entry {
-            name,
-            kind: Kind::Foreign,
-        });
+        entries.push(Entry { name, kind: Kind::Foreign });
     }
     Ok(entries)
 }
@@ -166,8 +154,7 @@ impl Disk for PosixDisk {
     }
 
     fn create(&self, dir: &Self::Dir, name: &str) -> io::Result<File> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(retry_on_intr(|| fs::openat(dir, name, flags, mode))?.into())
     }
@@ -211,11 +198,7 @@ impl Disk for PosixDisk {
 
     fn stat(&self, file: &File) -> io::Result<Stat> {
         let stat = fs::fstat(file)?;
-        Ok(Stat {
-            len: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: seconds(&stat),
-            named: stat.st_nlink > 0,
-        })
+        Ok(Stat { len: u64::try_from(stat.st_size).unwrap_or(0), modified: seconds(&stat), named: stat.st_nlink > 0 })
     }
 
     fn read_exact_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
@@ -224,18 +207,14 @@ impl Disk for PosixDisk {
 
     fn rename_new(&self, from: At<'_, Self::Dir>, to: At<'_, Self::Dir>) -> io::Result<()> {
         match fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
             other => Ok(other?),
         }
     }
 
     fn link_new(&self, from: At<'_, Self::Dir>, to: At<'_, Self::Dir>) -> io::Result<()> {
         match fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty()) {
-            Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
             other => Ok(other?),
         }
     }

@@ -21,9 +21,7 @@
 
 use super::disk::{Disk, Entry, Kind};
 use super::open_files::OpenFiles;
-use crate::storage::{
-    Draft, Listed, Name, Put, Storage, StorageError, no_prefix, too_long, too_short,
-};
+use crate::storage::{Draft, Listed, Name, Put, Storage, StorageError, no_prefix, too_long, too_short};
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,10 +112,7 @@ impl<D: Disk> Inner<D> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // Whatever was known of a directory of this name was known of another one.
                 self.settled().remove(&path);
-                tolerate(
-                    self.disk.make_dir(parent, name),
-                    io::ErrorKind::AlreadyExists,
-                )?;
+                tolerate(self.disk.make_dir(parent, name), io::ErrorKind::AlreadyExists)?;
                 self.disk.open_dir(parent, name)?
             }
             other => other?,
@@ -150,9 +145,7 @@ impl<D: Disk> Inner<D> {
     fn is_taken(&self, dir: &D::Dir, name: &str) -> io::Result<bool> {
         match self.disk.entry(dir, name) {
             Ok(Kind::File { .. }) => Ok(true),
-            Ok(Kind::Dir | Kind::Foreign) => Err(io::Error::other(
-                "something that is not an object has its name",
-            )),
+            Ok(Kind::Dir | Kind::Foreign) => Err(io::Error::other("something that is not an object has its name")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         }
@@ -176,12 +169,10 @@ impl<D: Disk> Inner<D> {
         self.disk.sync_file(&file.file)?;
         let put = match file.rename_new(home, last) {
             Ok(()) => Put::Created,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                match self.is_taken(home, last)? {
-                    true => Put::Exists,
-                    false => return Err(e),
-                }
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match self.is_taken(home, last)? {
+                true => Put::Exists,
+                false => return Err(e),
+            },
             Err(e) => return Err(e),
         };
         // For `Exists` as well: its maker may not have come this far, and ours will rely on it.
@@ -311,10 +302,7 @@ impl<D: Disk> Inner<D> {
             };
             let old = now_seconds.saturating_sub(modified) >= seconds;
             if old && entry.name != now.name && is_temporary_name(&entry.name) {
-                tolerate(
-                    self.disk.unlink(&now.dir, &entry.name),
-                    io::ErrorKind::NotFound,
-                )?;
+                tolerate(self.disk.unlink(&now.dir, &entry.name), io::ErrorKind::NotFound)?;
                 count += 1;
             }
         }
@@ -323,9 +311,7 @@ impl<D: Disk> Inner<D> {
 }
 
 fn split(name: &Name) -> (&str, &str) {
-    name.as_str()
-        .rsplit_once('/')
-        .unwrap_or(("", name.as_str()))
+    name.as_str().rsplit_once('/').unwrap_or(("", name.as_str()))
 }
 
 fn components(path: &str) -> impl Iterator<Item = &str> {
@@ -333,11 +319,7 @@ fn components(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}/{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
 fn tolerate(result: io::Result<()>, kind: io::ErrorKind) -> io::Result<()> {
@@ -363,12 +345,7 @@ impl<D: Disk> Storage for Shelf<D> {
 
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
         let file = Temporary::create(&self.0).map_err(|e| self.0.fail("put", "a new object", e))?;
-        Ok(Box::new(ShelfDraft {
-            file,
-            pending: Vec::new(),
-            written: 0,
-            under_way: 0,
-        }))
+        Ok(Box::new(ShelfDraft { file, pending: Vec::new(), written: 0, under_way: 0 }))
     }
 
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
@@ -423,23 +400,14 @@ impl<D: Disk> Temporary<D> {
         let dir = match disk.open_dir(&root, TEMPORARIES) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // Not flushed: after a power cut nothing in it is missed, nor is it itself.
-                tolerate(
-                    disk.make_dir(&root, TEMPORARIES),
-                    io::ErrorKind::AlreadyExists,
-                )?;
+                tolerate(disk.make_dir(&root, TEMPORARIES), io::ErrorKind::AlreadyExists)?;
                 disk.open_dir(&root, TEMPORARIES)?
             }
             other => other?,
         };
         let name = random_name()?;
         let file = disk.create(&dir, &name)?;
-        let this = Self {
-            shelf: shelf.clone(),
-            dir,
-            name,
-            file,
-            moved: false,
-        };
+        let this = Self { shelf: shelf.clone(), dir, name, file, moved: false };
         if !shelf.swept.swap(true, Ordering::Relaxed) {
             // Tidying up is a courtesy, and no reason for a backup to fail.
             let _ = shelf.sweep(&this, ABANDONED_AFTER_SECONDS);

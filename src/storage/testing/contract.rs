@@ -134,9 +134,7 @@ fn a_name_is_taken_by_one_of_many(s: &dyn Storage) {
             put.expect("one of many works, too")
         };
         let created: Vec<usize> = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| scope.spawn(move || (writer, write(writer))))
-                .collect();
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || (writer, write(writer)))).collect();
             let puts = writers.into_iter().map(|w| w.join().expect("no panic"));
             let created = puts.filter(|(_, put)| *put == Put::Created);
             created.map(|(writer, _)| writer).collect()
@@ -158,25 +156,12 @@ fn ranges_are_exact_or_fail(s: &dyn Storage) {
     let bytes: Vec<u8> = (0..70_000u32).map(|i| (i % 251) as u8).collect();
     put(s, "packs/00/pack", &bytes);
     let pack = name("packs/00/pack");
-    for (offset, len) in [
-        (0, 70_000),
-        (0, 1),
-        (69_999, 1),
-        (1234, 50_000),
-        (70_000, 0),
-    ] {
+    for (offset, len) in [(0, 70_000), (0, 1), (69_999, 1), (1234, 50_000), (70_000, 0)] {
         let mut into = vec![0; len];
-        s.get_range(&pack, offset as u64, &mut into)
-            .expect("a range");
+        s.get_range(&pack, offset as u64, &mut into).expect("a range");
         assert!(into == bytes[offset..offset + len], "{offset} + {len}");
     }
-    for (offset, len) in [
-        (0, 70_001),
-        (70_000, 1),
-        (70_001, 0),
-        (u64::MAX, 1),
-        (u64::MAX, 0),
-    ] {
+    for (offset, len) in [(0, 70_001), (70_000, 1), (70_001, 0), (u64::MAX, 1), (u64::MAX, 0)] {
         let range = s.get_range(&pack, offset, &mut vec![0; len]);
         assert_kind(range, StorageErrorKind::Length);
     }
@@ -229,8 +214,7 @@ fn deleted_objects_are_gone(s: &dyn Storage) {
 
 fn names_can_come_back(s: &dyn Storage) {
     put(s, "packs/ab/x", b"content");
-    s.get_range(&name("packs/ab/x"), 0, &mut [0; 7])
-        .expect("a range");
+    s.get_range(&name("packs/ab/x"), 0, &mut [0; 7]).expect("a range");
     s.delete(&name("packs/ab/x")).expect("delete works");
     put(s, "packs/ab/x", b"content");
     assert_holds(s, "packs/ab/x", b"content");
@@ -245,8 +229,7 @@ fn heal_replaces(s: &dyn Storage) {
     assert_holds(s, "packs/ab/x", b"damaged no more");
     s.get_range(&healed, 0, &mut into).expect("a range");
     assert_eq!(&into, b"da", "not what was there before");
-    s.heal(&name("packs/cd/lost"), b"found")
-        .expect("heal works");
+    s.heal(&name("packs/cd/lost"), b"found").expect("heal works");
     assert_holds(s, "packs/cd/lost", b"found");
     assert_eq!(names(&list(s, "")), ["packs/ab/x", "packs/cd/lost"]);
 }

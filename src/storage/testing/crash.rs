@@ -42,15 +42,8 @@ impl<S: Storage> CrashStorage<S> {
 
     fn new(inner: S, nth: u64, abort: bool) -> Self {
         assert!(nth > 0, "changes are counted from 1");
-        let crash = Crash {
-            nth,
-            abort,
-            changes: AtomicU64::new(0),
-            dead: AtomicBool::new(false),
-        };
-        Self {
-            tapped: Arc::new(Tapped::new(inner, crash)),
-        }
+        let crash = Crash { nth, abort, changes: AtomicU64::new(0), dead: AtomicBool::new(false) };
+        Self { tapped: Arc::new(Tapped::new(inner, crash)) }
     }
 
     /// How many changes were begun, counting the deadly one.
@@ -106,9 +99,7 @@ impl Tap for Crash {
 
 impl<S> Clone for CrashStorage<S> {
     fn clone(&self) -> Self {
-        Self {
-            tapped: self.tapped.clone(),
-        }
+        Self { tapped: self.tapped.clone() }
     }
 }
 

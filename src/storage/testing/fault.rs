@@ -38,9 +38,7 @@ struct Fault {
 impl<S: Storage> FaultStorage<S> {
     /// Fails nothing yet.
     pub fn new(inner: S) -> Self {
-        Self {
-            tapped: Arc::new(Tapped::new(inner, Faults::default())),
-        }
+        Self { tapped: Arc::new(Tapped::new(inner, Faults::default())) }
     }
 
     /// Fail the `nth` call of `verb` from now on, counted from 1, and no other.
@@ -60,12 +58,7 @@ impl<S: Storage> FaultStorage<S> {
 
     fn add(&self, verb: Verb, nth: u64, how: How, lasting: bool) {
         assert!(nth > 0, "calls are counted from 1");
-        self.tapped.tap.faults().push(Fault {
-            verb,
-            after: nth - 1,
-            how,
-            lasting,
-        });
+        self.tapped.tap.faults().push(Fault { verb, after: nth - 1, how, lasting });
     }
 }
 
@@ -120,9 +113,7 @@ impl Tap for Faults {
 
 impl<S> Clone for FaultStorage<S> {
     fn clone(&self) -> Self {
-        Self {
-            tapped: self.tapped.clone(),
-        }
+        Self { tapped: self.tapped.clone() }
     }
 }
 

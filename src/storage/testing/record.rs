@@ -38,9 +38,7 @@ impl Tap for Counts {
 impl<S: Storage> RecordingStorage<S> {
     /// Begin at nought.
     pub fn new(inner: S) -> Self {
-        Self {
-            tapped: Arc::new(Tapped::new(inner, Counts::default())),
-        }
+        Self { tapped: Arc::new(Tapped::new(inner, Counts::default())) }
     }
 
     /// How often `verb` was asked for, in vain or not.
@@ -75,9 +73,7 @@ impl<S: Storage> RecordingStorage<S> {
 
 impl<S> Clone for RecordingStorage<S> {
     fn clone(&self) -> Self {
-        Self {
-            tapped: self.tapped.clone(),
-        }
+        Self { tapped: self.tapped.clone() }
     }
 }
 

@@ -38,10 +38,7 @@ impl Verb {
 
     /// Whether it changes what a reader could see.
     pub fn mutates(self) -> bool {
-        matches!(
-            self,
-            Self::PutNew | Self::Publish | Self::Delete | Self::Heal
-        )
+        matches!(self, Self::PutNew | Self::Publish | Self::Delete | Self::Heal)
     }
 
     fn slug(self) -> &'static str {
@@ -76,10 +73,7 @@ pub(super) struct Tapped<S, T> {
 
 impl<S: Storage, T: Tap> Tapped<S, T> {
     pub(super) fn new(inner: S, tap: T) -> Self {
-        Self {
-            inner,
-            tap: Arc::new(tap),
-        }
+        Self { inner, tap: Arc::new(tap) }
     }
 
     fn call<R>(
@@ -118,11 +112,7 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
         let call = || self.inner.draft();
         let draft = self.call(Verb::Draft, "a new object", call, |_| 0)?;
-        Ok(Box::new(TappedDraft {
-            draft,
-            tap: self.tap.clone(),
-            place: self.inner.place(),
-        }))
+        Ok(Box::new(TappedDraft { draft, tap: self.tap.clone(), place: self.inner.place() }))
     }
 
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
@@ -180,9 +170,7 @@ impl<T: Tap> Draft for TappedDraft<T> {
         let place = || self.place.clone();
         let call = || self.draft.write(bytes);
         let len = bytes.len() as u64;
-        tapped(&*self.tap, Verb::Write, "a new object", place, call, |()| {
-            len
-        })
+        tapped(&*self.tap, Verb::Write, "a new object", place, call, |()| len)
     }
 
     fn publish(self: Box<Self>, name: &Name) -> Result<Put, StorageError> {

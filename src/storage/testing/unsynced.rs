@@ -62,10 +62,7 @@ impl UnsyncedStorage {
 
     fn on(state: State) -> Self {
         let disk = SimulatedDisk(Arc::new(Mutex::new(state)));
-        Self {
-            shelf: Arc::new(Shelf::new(disk.clone(), "a simulated disk".into())),
-            disk,
-        }
+        Self { shelf: Arc::new(Shelf::new(disk.clone(), "a simulated disk".into())), disk }
     }
 
     /// How many changes and flushes there have been.
@@ -251,10 +248,7 @@ impl State {
     fn kind(&self, node: usize) -> Kind {
         match &self.nodes[node] {
             Node::Dir(_) => Kind::Dir,
-            Node::File(content) => Kind::File {
-                len: content.now.len() as u64,
-                modified: 0,
-            },
+            Node::File(content) => Kind::File { len: content.now.len() as u64, modified: 0 },
         }
     }
 
@@ -322,8 +316,7 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         state.step()?;
         let pending = std::mem::take(&mut state.names(*dir)?.since);
-        let (omitted, flushed): (Vec<_>, Vec<_>) =
-            pending.into_iter().partition(|change| state.omits(change));
+        let (omitted, flushed): (Vec<_>, Vec<_>) = pending.into_iter().partition(|change| state.omits(change));
         let names = state.names(*dir)?;
         for change in flushed {
             change.apply(&mut names.flushed);
@@ -335,10 +328,7 @@ impl Disk for SimulatedDisk {
     fn entries(&self, dir: &usize) -> io::Result<Vec<Entry>> {
         let mut state = self.state();
         let names = state.names(*dir)?.now.clone();
-        let entry = |(name, node)| Entry {
-            name,
-            kind: state.kind(node),
-        };
+        let entry = |(name, node)| Entry { name, kind: state.kind(node) };
         Ok(names.into_iter().map(entry).collect())
     }
 
@@ -389,19 +379,13 @@ impl Disk for SimulatedDisk {
     fn stat(&self, file: &usize) -> io::Result<Stat> {
         let mut state = self.state();
         let len = state.content(*file)?.now.len() as u64;
-        Ok(Stat {
-            len,
-            modified: 0,
-            named: state.is_named(*file),
-        })
+        Ok(Stat { len, modified: 0, named: state.is_named(*file) })
     }
 
     fn read_exact_at(&self, file: &usize, into: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
         let bytes = &state.content(*file)?.now;
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|start| bytes.get(start..start.checked_add(into.len())?));
+        let part = usize::try_from(offset).ok().and_then(|start| bytes.get(start..start.checked_add(into.len())?));
         into.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
