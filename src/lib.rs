@@ -10,5 +10,6 @@ pub mod format;
 pub mod id;
 pub mod index;
 pub mod model;
+pub mod repo;
 pub mod storage;
 pub mod sys;

@@ -5,9 +5,9 @@ use crate::crypto::{PublicKey, Secret, SigningKey, derive_client_seed};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
 use crate::format::keys::Role;
+use crate::format::names;
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::Client;
-use crate::format::names;
 use crate::id::{ClientId, DomainId};
 use crate::sys;
 
@@ -37,7 +37,11 @@ impl Repository {
     pub fn identity(&mut self, name: Option<&str>) -> Result<Identity> {
         if let Some(own) = self.keyring.client.clone() {
             if name.is_some_and(|n| n != own.name) {
-                let what = format!("this key belongs to the client {:?} and cannot write as {:?}", own.name, name.unwrap_or(""));
+                let what = format!(
+                    "this key belongs to the client {:?} and cannot write as {:?}",
+                    own.name,
+                    name.unwrap_or("")
+                );
                 return Err(Error::new(ErrorKind::Forbidden, what));
             }
             let signer = SigningKey::from_seed(&own.seed);
@@ -46,7 +50,8 @@ impl Repository {
         let owner = self.keyring.owner.clone();
         let owner = self.need(owner, "write snapshots")?;
         let name = name.map_or_else(|| self.host.hostname.clone(), str::to_owned);
-        let (epoch, root) = owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
+        let (epoch, root) =
+            owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
         let client = client_id(self.domain(), &name);
         let signer = SigningKey::from_seed(&derive_client_seed(root, self.domain(), client));
         if self.client_key(client, *epoch).is_none() {

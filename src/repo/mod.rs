@@ -110,7 +110,10 @@ impl Repository {
     /// A secret of the epoch in use, or an error that says which right is missing.
     fn need<T>(&self, secret: Option<T>, right: &str) -> Result<T> {
         secret.ok_or_else(|| {
-            Error::new(ErrorKind::Forbidden, format!("this key has the role {} and may not {right}", self.role().as_str()))
+            Error::new(
+                ErrorKind::Forbidden,
+                format!("this key has the role {} and may not {right}", self.role().as_str()),
+            )
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::Repository;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::{armour, limits, names};
-use crate::storage::{Name, Put, Storage, StorageError, StorageErrorKind};
+use crate::storage::{Name, Put, Storage};
 
 /// Longest armoured object.
 const STORED_MAX: u64 = 2 * limits::RECORD_MAX as u64 + (1 << 16);
@@ -42,23 +42,5 @@ impl Repository {
     }
     pub(super) fn get_small(&self, object: &str) -> Result<Vec<u8>> {
         get(self.storage.as_ref(), object)
-    }
-}
-
-impl From<StorageError> for Error {
-    fn from(e: StorageError) -> Self {
-        let what = format!("cannot {} {} in {}", e.verb, e.name, e.place);
-        let kind = match e.kind {
-            StorageErrorKind::NotFound => ErrorKind::Missing,
-            StorageErrorKind::Length => ErrorKind::Damaged,
-            _ => ErrorKind::Storage,
-        };
-        let error = Error::new(kind, what);
-        let error = match e.kind {
-            StorageErrorKind::Full => error.hint("the storage is full: free space there; what was stored so far is kept"),
-            StorageErrorKind::Denied => error.hint("check the permissions of the repository and who you are"),
-            _ => error,
-        };
-        error.because(e.source)
     }
 }

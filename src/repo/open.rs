@@ -11,7 +11,7 @@ use crate::format::keys::{Credential, Epoch, Kdf, Keyring, Owner, Role, Slot, Sl
 use crate::format::names::{self, prefix};
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::{Config, Profile};
-use crate::format::{limits, bytes};
+use crate::format::{bytes, limits};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
 use crate::storage::{Put, Storage};
 use crate::sys::{self, Host};
@@ -95,13 +95,20 @@ fn new_keyring(options: &InitOptions<'_>) -> Result<Keyring> {
             epochs,
             admin: SigningKey::from_seed(&admin_seed).public(),
             client: None,
-            owner: Some(Owner { admin_seed: admin_seed.clone(), client_roots: vec![(1, new_secret()?)], escrow: new_secret()? }),
+            owner: Some(Owner {
+                admin_seed: admin_seed.clone(),
+                client_roots: vec![(1, new_secret()?)],
+                escrow: new_secret()?,
+            }),
             ext: vec![],
         })
     };
     if let Some(like) = options.mirror_of {
         let like = &like.keyring;
-        let owner = like.owner.clone().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make a mirror"))?;
+        let owner = like
+            .owner
+            .clone()
+            .ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make a mirror"))?;
         let mut mirror = ring(like.domain, like.id_secret.clone(), like.chunk_secret.clone(), like.epochs.clone())?;
         mirror.admin = like.admin;
         mirror.owner = Some(Owner { escrow: new_secret()?, ..owner });
@@ -155,7 +162,8 @@ pub(super) fn write_slot(
     credential: &Credential,
     label: &str,
 ) -> Result<SlotId> {
-    let rights = owner.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"))?;
+    let rights =
+        owner.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"))?;
     let id = SlotId(sys::random()?);
     let seed = new_secret()?;
     let content = seal_slot(ring, id, credential, &seed, label, &rights.escrow)?;
@@ -179,7 +187,8 @@ fn seal_slot(
         Credential::Raw(_) => Kdf::Raw,
         Credential::Nothing => Kdf::Nothing,
     };
-    let header = SlotHeader { kdf, role: ring.role, id, domain: ring.domain, instance: ring.instance, salt: sys::salt()? };
+    let header =
+        SlotHeader { kdf, role: ring.role, id, domain: ring.domain, instance: ring.instance, salt: sys::salt()? };
     let secret = SlotSecret {
         seed: seed.clone(),
         label: label.to_owned(),
@@ -194,8 +203,14 @@ fn seal_slot(
 fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Result<()> {
     let object = names::config(config.n);
     let epoch = ring.epochs.last().ok_or_else(|| Error::new(ErrorKind::Bug, "a keyring without epochs"))?;
-    let secret = epoch.index.clone().ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key may not change the configuration"))?;
-    let owner = ring.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can change the configuration"))?;
+    let secret = epoch
+        .index
+        .clone()
+        .ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key may not change the configuration"))?;
+    let owner = ring
+        .owner
+        .as_ref()
+        .ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can change the configuration"))?;
     let mut clear = config.domain.0.to_vec();
     clear.extend_from_slice(config.instance.as_bytes());
     let (bytes, _) = Sealing {
@@ -210,7 +225,8 @@ fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Resul
     .seal(&encode(config));
     match objects::put_twice(storage, &object, &bytes)? {
         Put::Created => Ok(()),
-        Put::Exists => Err(Error::new(ErrorKind::Exists, format!("somebody else wrote {object} at the same time")).hint("run the command again")),
+        Put::Exists => Err(Error::new(ErrorKind::Exists, format!("somebody else wrote {object} at the same time"))
+            .hint("run the command again")),
     }
 }
 
@@ -226,7 +242,8 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
     let keys = BlobKeys::new(&keyring.id_secret, &keyring.chunk_secret);
     let gear = Gear::new(&keys);
     let slot = slot.header.id;
-    let mut repo = Repository { storage, keyring, slot, keys, gear, config, config_id, clients: vec![], host: Host::current() };
+    let mut repo =
+        Repository { storage, keyring, slot, keys, gear, config, config_id, clients: vec![], host: Host::current() };
     repo.load_clients()?;
     Ok(repo)
 }
@@ -241,8 +258,11 @@ fn no_repository(storage: &dyn Storage) -> Error {
     // A restic repository has `config` as a file and 64-digit names below `keys/`.
     let foreign = storage.list(prefix::KEYS).unwrap_or_default().iter().any(|l| l.name.as_str().len() == 5 + 64);
     if foreign {
-        return Error::new(ErrorKind::Unsupported, format!("{place} holds a restic repository, which orlop cannot open"))
-            .hint("use restic for it, and `orlop init` with another place for a repository of orlop's");
+        return Error::new(
+            ErrorKind::Unsupported,
+            format!("{place} holds a restic repository, which orlop cannot open"),
+        )
+        .hint("use restic for it, and `orlop init` with another place for a repository of orlop's");
     }
     Error::new(ErrorKind::NoRepository, format!("there is no repository in {place}"))
         .hint("check the path given with -r or ORLOP_REPOSITORY")
@@ -320,7 +340,8 @@ fn read_config(storage: &dyn Storage, ring: &Keyring, n: u32) -> Result<(Config,
         check_ids(envelope.clear, ring)?;
         let epoch = ring.epochs.iter().find(|e| e.n == envelope.epoch);
         let secret = epoch.and_then(|e| e.index.clone());
-        let secret = secret.ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key does not open the configuration"))?;
+        let secret =
+            secret.ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key does not open the configuration"))?;
         let place = Place { domain: ring.domain, instance: ring.instance, name: &object };
         let opened = envelope.open(&secret, &place)?;
         opened.verify(&ring.admin)?;
@@ -339,7 +360,8 @@ fn check_ids(clear: &[u8], ring: &Keyring) -> Result<()> {
         return Ok(());
     }
     let what = "the configuration belongs to another repository than the key slot";
-    Err(Error::new(ErrorKind::Substituted, what).hint("files of two repositories were mixed: restore one of them from a copy"))
+    Err(Error::new(ErrorKind::Substituted, what)
+        .hint("files of two repositories were mixed: restore one of them from a copy"))
 }
 
 fn check_config(config: &Config, ring: &Keyring, n: u32) -> Result<()> {
@@ -352,7 +374,10 @@ fn check_config(config: &Config, ring: &Keyring, n: u32) -> Result<()> {
         return Err(Error::new(ErrorKind::Damaged, "the configuration contradicts itself"));
     }
     match config.read_features.iter().find(|f| !KNOWN_FEATURES.contains(f)) {
-        Some(f) => Err(Error::new(ErrorKind::Unsupported, format!("the repository needs feature {f}, which a newer orlop has"))),
+        Some(f) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the repository needs feature {f}, which a newer orlop has"),
+        )),
         None => Ok(()),
     }
 }
@@ -388,12 +413,14 @@ impl Repository {
     /// Enrol a client and add its slot.
     pub fn add_client_slot(&mut self, name: &str, credential: &Credential) -> Result<SlotId> {
         let owner = self.need(self.keyring.owner.clone(), "enrol clients")?;
-        let (epoch, root) = owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
+        let (epoch, root) =
+            owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
         let id = super::client::client_id(self.domain(), name);
         let seed = crate::crypto::derive_client_seed(root, self.domain(), id);
         if let Some(known) = self.client_key(id, *epoch) {
             if known.role == Role::Owner {
-                let what = format!("the owner has written snapshots as {name:?}, so that name cannot become a client's");
+                let what =
+                    format!("the owner has written snapshots as {name:?}, so that name cannot become a client's");
                 return Err(Error::new(ErrorKind::Invalid, what).hint("choose another name with --client"));
             }
         } else {
@@ -426,7 +453,8 @@ impl Repository {
 
     /// Open the slot in use with another credential from now on: a new slot, then the old one goes.
     pub fn change_credential(&self, credential: &Credential) -> Result<SlotId> {
-        let label = self.slots()?.into_iter().find(|s| s.current).and_then(|s| s.secret).map_or_else(String::new, |s| s.label);
+        let label =
+            self.slots()?.into_iter().find(|s| s.current).and_then(|s| s.secret).map_or_else(String::new, |s| s.label);
         let id = self.add_slot(credential, &label)?;
         let old = Repository::old_slot_objects(self.slot);
         for object in old {
