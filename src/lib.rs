@@ -6,4 +6,6 @@ pub mod event;
 pub mod format;
 pub mod id;
 pub mod model;
+pub mod source;
 pub mod storage;
+pub mod target;
