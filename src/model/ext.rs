@@ -113,18 +113,9 @@ pub struct Extras {
 impl Extras {
     /// The extensions to keep in a node, in order of their tags. `store` keeps a value that is too
     /// long for the node as a chunk and says which.
-    pub fn into_ext<E>(
-        self,
-        mut store: impl FnMut(&[u8]) -> Result<BlobId, E>,
-    ) -> Result<Vec<Ext>, E> {
+    pub fn into_ext<E>(self, mut store: impl FnMut(&[u8]) -> Result<BlobId, E>) -> Result<Vec<Ext>, E> {
         let mut ext = Vec::new();
-        let mut push = |tag, data| {
-            ext.push(Ext {
-                tag,
-                flags: 0,
-                data,
-            })
-        };
+        let mut push = |tag, data| ext.push(Ext { tag, flags: 0, data });
         if let Some(t) = self.btime {
             push(ext_tag::BTIME, encode_time(t));
         }
@@ -133,10 +124,7 @@ impl Extras {
             for PlainXattr { name, value } in self.xattrs {
                 let value = match value.len() {
                     0..=XATTR_INLINE_MAX => XattrValue::Inline(value),
-                    len => XattrValue::Chunk {
-                        id: store(&value)?,
-                        len: u32::try_from(len).unwrap_or(u32::MAX),
-                    },
+                    len => XattrValue::Chunk { id: store(&value)?, len: u32::try_from(len).unwrap_or(u32::MAX) },
                 };
                 all.push(Xattr { name, value });
             }
@@ -156,10 +144,7 @@ impl Extras {
 
     /// What the extensions of a node say, and what is wrong with those that make no sense.
     /// `fetch` brings a long value; what it cannot bring is left out, and it has to tell why itself.
-    pub fn from_ext(
-        ext: &[Ext],
-        mut fetch: impl FnMut(&BlobId, u32) -> Option<Vec<u8>>,
-    ) -> (Self, Vec<ExtError>) {
+    pub fn from_ext(ext: &[Ext], mut fetch: impl FnMut(&BlobId, u32) -> Option<Vec<u8>>) -> (Self, Vec<ExtError>) {
         let (mut out, mut wrong) = (Self::default(), Vec::new());
         for e in ext {
             if let Err(error) = out.take(e, &mut fetch) {
@@ -169,11 +154,7 @@ impl Extras {
         (out, wrong)
     }
 
-    fn take(
-        &mut self,
-        e: &Ext,
-        fetch: &mut impl FnMut(&BlobId, u32) -> Option<Vec<u8>>,
-    ) -> Result<(), ExtError> {
+    fn take(&mut self, e: &Ext, fetch: &mut impl FnMut(&BlobId, u32) -> Option<Vec<u8>>) -> Result<(), ExtError> {
         match e.tag {
             ext_tag::BTIME => self.btime = Some(decode_time(e.tag, &e.data)?),
             ext_tag::ATIME => self.atime = Some(decode_time(e.tag, &e.data)?),
@@ -183,12 +164,9 @@ impl Extras {
                 for Xattr { name, value } in decode_xattrs(&e.data)? {
                     let value = match value {
                         XattrValue::Inline(value) => Some(value),
-                        XattrValue::Chunk { id, len } => {
-                            fetch(&id, len).filter(|v| v.len() == len as usize)
-                        }
+                        XattrValue::Chunk { id, len } => fetch(&id, len).filter(|v| v.len() == len as usize),
                     };
-                    self.xattrs
-                        .extend(value.map(|value| PlainXattr { name, value }));
+                    self.xattrs.extend(value.map(|value| PlainXattr { name, value }));
                 }
             }
             _ => {}
@@ -204,14 +182,7 @@ pub fn encode_time(time: Time) -> Vec<u8> {
 /// The reverse of [`encode_time`].
 pub fn decode_time(tag: u16, data: &[u8]) -> Result<Time, ExtError> {
     let time: Time = decode(tag, data)?;
-    if time.nsec < 1_000_000_000 {
-        Ok(time)
-    } else {
-        Err(ExtError {
-            tag,
-            what: "a second has fewer nanoseconds",
-        })
-    }
+    if time.nsec < 1_000_000_000 { Ok(time) } else { Err(ExtError { tag, what: "a second has fewer nanoseconds" }) }
 }
 /// The data of [`ext_tag::FLAGS`].
 pub fn encode_flags(flags: u32) -> Vec<u8> {
@@ -223,10 +194,7 @@ pub fn decode_flags(data: &[u8]) -> Result<u32, ExtError> {
 }
 /// The reverse of taking the 16 bytes as they are.
 pub fn decode_link(data: &[u8]) -> Result<[u8; 16], ExtError> {
-    data.try_into().map_err(|_| ExtError {
-        tag: ext_tag::LINK,
-        what: "a link group has 16 bytes",
-    })
+    data.try_into().map_err(|_| ExtError { tag: ext_tag::LINK, what: "a link group has 16 bytes" })
 }
 /// The data of [`ext_tag::XATTRS`]; the list must be sorted by name.
 pub fn encode_xattrs(xattrs: &[Xattr]) -> Vec<u8> {
@@ -234,12 +202,7 @@ pub fn encode_xattrs(xattrs: &[Xattr]) -> Vec<u8> {
 }
 /// The reverse of [`encode_xattrs`].
 pub fn decode_xattrs(data: &[u8]) -> Result<Vec<Xattr>, ExtError> {
-    let refuse = |what| {
-        Err(ExtError {
-            tag: ext_tag::XATTRS,
-            what,
-        })
-    };
+    let refuse = |what| Err(ExtError { tag: ext_tag::XATTRS, what });
     let all: Vec<Xattr> = decode(ext_tag::XATTRS, data)?;
     if all.is_empty() {
         return refuse("an empty list is not stored");
@@ -253,9 +216,7 @@ pub fn decode_xattrs(data: &[u8]) -> Result<Vec<Xattr>, ExtError> {
         }
         let right = match x.value {
             XattrValue::Inline(ref v) => v.len() <= XATTR_INLINE_MAX,
-            XattrValue::Chunk { len, .. } => {
-                (XATTR_INLINE_MAX + 1..=XATTR_MAX).contains(&(len as usize))
-            }
+            XattrValue::Chunk { len, .. } => (XATTR_INLINE_MAX + 1..=XATTR_MAX).contains(&(len as usize)),
         };
         if !right {
             return refuse("a value of that length is not kept there");
@@ -273,21 +234,12 @@ fn decode<T: bincode::Encode + bincode::Decode<()>>(tag: u16, data: &[u8]) -> Re
     // The limit also bounds what a claimed length of a list may allocate beforehand.
     let config = bincode::config::standard().with_limit::<{ 1 << 20 }>();
     if data.len() > 2 * XATTRS_ENCODED_MAX {
-        return Err(ExtError {
-            tag,
-            what: "too long",
-        });
+        return Err(ExtError { tag, what: "too long" });
     }
     match bincode::decode_from_slice::<T, _>(data, config) {
         Ok((value, used)) if used == data.len() && encode(&value) == data => Ok(value),
-        Ok(_) => Err(ExtError {
-            tag,
-            what: "not in canonical form",
-        }),
-        Err(_) => Err(ExtError {
-            tag,
-            what: "not decodable",
-        }),
+        Ok(_) => Err(ExtError { tag, what: "not in canonical form" }),
+        Err(_) => Err(ExtError { tag, what: "not decodable" }),
     }
 }
 
@@ -296,26 +248,13 @@ mod tests {
     use super::*;
 
     fn sample() -> Extras {
-        let x = |name: &str, value: Vec<u8>| PlainXattr {
-            name: name.into(),
-            value,
-        };
+        let x = |name: &str, value: Vec<u8>| PlainXattr { name: name.into(), value };
         Extras {
-            btime: Some(Time {
-                sec: -86_400,
-                nsec: 999_999_999,
-            }),
-            atime: Some(Time {
-                sec: 1 << 40,
-                nsec: 1,
-            }),
+            btime: Some(Time { sec: -86_400, nsec: 999_999_999 }),
+            atime: Some(Time { sec: 1 << 40, nsec: 1 }),
             flags: flag::NODUMP | flag::NOCOW,
             link: Some([7; 16]),
-            xattrs: vec![
-                x("user.a", vec![]),
-                x("user.b", vec![1; 1024]),
-                x("user.c", vec![2; 1025]),
-            ],
+            xattrs: vec![x("user.a", vec![]), x("user.b", vec![1; 1024]), x("user.c", vec![2; 1025])],
         }
     }
 
@@ -330,38 +269,21 @@ mod tests {
             .unwrap();
         assert_eq!(kept, [vec![2; 1025]]);
         assert!(ext.is_sorted_by_key(|e| e.tag));
-        let (back, wrong) = Extras::from_ext(&ext, |id, len| {
-            (id.0 == [9; 32] && len == 1025).then(|| vec![2; 1025])
-        });
+        let (back, wrong) = Extras::from_ext(&ext, |id, len| (id.0 == [9; 32] && len == 1025).then(|| vec![2; 1025]));
         assert_eq!((back, wrong), (sample(), vec![]));
         assert_eq!(Extras::default().into_ext(|_| Err(())), Ok(vec![]));
     }
 
     #[test]
     fn what_is_not_canonical_is_refused() {
-        assert!(
-            decode_time(
-                1,
-                &encode_time(Time {
-                    sec: 0,
-                    nsec: 1_000_000_000
-                })
-            )
-            .is_err()
-        );
+        assert!(decode_time(1, &encode_time(Time { sec: 0, nsec: 1_000_000_000 })).is_err());
         assert!(decode_time(1, &[0, 0, 0]).is_err(), "trailing byte");
         assert!(decode_flags(&[251, 5, 0]).is_err(), "longer than needed");
         assert!(decode_flags(&[]).is_err());
         assert!(decode_link(&[0; 15]).is_err());
-        let x = |name: &[u8], value| Xattr {
-            name: name.to_vec(),
-            value,
-        };
+        let x = |name: &[u8], value| Xattr { name: name.to_vec(), value };
         let inline = |n| XattrValue::Inline(vec![0; n]);
-        let chunk = |len| XattrValue::Chunk {
-            id: BlobId::ZERO,
-            len,
-        };
+        let chunk = |len| XattrValue::Chunk { id: BlobId::ZERO, len };
         for bad in [
             vec![],
             vec![x(b"b", inline(1)), x(b"a", inline(1))],

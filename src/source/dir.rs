@@ -25,9 +25,7 @@ pub struct Dir {
 impl Dir {
     /// Open the directory a user named; symbolic links in *this* path are followed.
     pub fn open_root(path: &Path) -> Result<Self, SourceError> {
-        open(CWD, path, OFlags::DIRECTORY, true)
-            .map(Self::from_fd)
-            .map_err(at("open"))
+        open(CWD, path, OFlags::DIRECTORY, true).map(Self::from_fd).map_err(at("open"))
     }
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
         Self { fd }
@@ -35,9 +33,7 @@ impl Dir {
     /// Open a directory in this one; a symbolic link in its place is an error.
     pub fn open_dir(&self, name: &[u8]) -> Result<Self, SourceError> {
         let name = component(name, "open")?;
-        open(&self.fd, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, true)
-            .map(Self::from_fd)
-            .map_err(at("open"))
+        open(&self.fd, name, OFlags::DIRECTORY | OFlags::NOFOLLOW, true).map(Self::from_fd).map_err(at("open"))
     }
     /// Open the very directory that `before` was told about, or fail with [`Why::Raced`].
     pub fn open_dir_as(&self, name: &[u8], before: &Stat) -> Result<Self, SourceError> {
@@ -50,20 +46,13 @@ impl Dir {
     pub fn open_file(&self, name: &[u8], before: &Stat) -> Result<OpenFile, SourceError> {
         let name = component(name, "open")?;
         if before.kind != Kind::File {
-            return Err(SourceError {
-                during: "open",
-                why: Why::Raced,
-            });
+            return Err(SourceError { during: "open", why: Why::Raced });
         }
         let fd = open(&self.fd, name, OFlags::NOFOLLOW, may_hide_access(before)).map_err(|e| {
             SourceError {
                 during: "open",
                 // A symbolic link or a socket stands there now.
-                why: if matches!(e, Errno::LOOP | Errno::NXIO) {
-                    Why::Raced
-                } else {
-                    e.into()
-                },
+                why: if matches!(e, Errno::LOOP | Errno::NXIO) { Why::Raced } else { e.into() },
             }
         })?;
         OpenFile::new(fd, before)
@@ -83,21 +72,11 @@ impl Dir {
     /// Where a symbolic link points.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>, SourceError> {
         let name = component(name, "readlink")?;
-        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())
-            .map(CString::into_bytes)
-            .map_err(|e| SourceError {
-                during: "readlink",
-                why: if e == Errno::INVAL {
-                    Why::Raced
-                } else {
-                    e.into()
-                },
-            })?;
+        let target = rustix::fs::readlinkat(&self.fd, name, Vec::new()).map(CString::into_bytes).map_err(|e| {
+            SourceError { during: "readlink", why: if e == Errno::INVAL { Why::Raced } else { e.into() } }
+        })?;
         if target.is_empty() || target.len() > SYMLINK_MAX {
-            return Err(SourceError {
-                during: "readlink",
-                why: Why::Limit("the target of the link is too long"),
-            });
+            return Err(SourceError { during: "readlink", why: Why::Limit("the target of the link is too long") });
         }
         Ok(target)
     }
@@ -114,10 +93,7 @@ impl Dir {
     /// for link groups, where the device number would change. `None` where it has none. (XFS
     /// derives it from the device number; still better than nothing.)
     pub fn filesystem(&self) -> Option<u64> {
-        rustix::fs::fstatvfs(&self.fd)
-            .ok()
-            .map(|s| s.f_fsid)
-            .filter(|&id| id != 0)
+        rustix::fs::fstatvfs(&self.fd).ok().map(|s| s.f_fsid).filter(|&id| id != 0)
     }
     /// The type of the file system, as `statfs` numbers them.
     pub fn filesystem_type(&self) -> Option<u64> {
@@ -138,12 +114,7 @@ pub(super) fn may_hide_access(stat: &Stat) -> bool {
 }
 
 /// Open for reading, without a trace in the access time if possible, and without ever waiting.
-fn open(
-    dir: impl AsFd,
-    name: impl rustix::path::Arg + Copy,
-    more: OFlags,
-    quiet: bool,
-) -> Result<OwnedFd, Errno> {
+fn open(dir: impl AsFd, name: impl rustix::path::Arg + Copy, more: OFlags, quiet: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | more;
     if quiet {
         match openat(dir.as_fd(), name, flags | OFlags::NOATIME, Mode::empty()) {
@@ -211,32 +182,21 @@ impl Names {
 
     fn push(&mut self, name: &[u8], kind: Kind) -> Result<(), SourceError> {
         let name = component(name, "list")?;
-        let too_many = |_| SourceError {
-            during: "list",
-            why: Why::Limit("too many names in one directory"),
-        };
+        let too_many = |_| SourceError { during: "list", why: Why::Limit("too many names in one directory") };
         let at = u32::try_from(self.arena.len()).map_err(too_many)?;
         let len = name.len() as u16; // `component` passes no more than 4096.
         let mut prefix = [0; 8];
         let n = name.len().min(8);
         prefix[..n].copy_from_slice(&name[..n]);
         self.arena.extend_from_slice(name);
-        self.entries.push(Entry {
-            prefix: u64::from_be_bytes(prefix),
-            at,
-            len,
-            kind,
-        });
+        self.entries.push(Entry { prefix: u64::from_be_bytes(prefix), at, len, kind });
         Ok(())
     }
 
     fn sort(&mut self) {
         let arena = &self.arena;
-        self.entries.sort_unstable_by(|a, b| {
-            a.prefix
-                .cmp(&b.prefix)
-                .then_with(|| bytes(arena, a).cmp(bytes(arena, b)))
-        });
+        self.entries
+            .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| bytes(arena, a).cmp(bytes(arena, b))));
     }
 
     /// How many there are.
@@ -249,17 +209,11 @@ impl Names {
     }
     /// The one at this place in the order.
     pub fn get(&self, index: usize) -> Option<Name<'_>> {
-        self.entries.get(index).map(|e| Name {
-            bytes: bytes(&self.arena, e),
-            kind: e.kind,
-        })
+        self.entries.get(index).map(|e| Name { bytes: bytes(&self.arena, e), kind: e.kind })
     }
     /// All of them in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Name<'_>> {
-        self.entries.iter().map(|e| Name {
-            bytes: bytes(&self.arena, e),
-            kind: e.kind,
-        })
+        self.entries.iter().map(|e| Name { bytes: bytes(&self.arena, e), kind: e.kind })
     }
     /// Why the listing broke off, if it did. What it brought until then is here, but a name that
     /// is not here says nothing.
@@ -279,18 +233,8 @@ mod tests {
     #[test]
     fn names_sort_as_bytes() {
         let mut names = Names::default();
-        let mut want: Vec<&[u8]> = vec![
-            b"b",
-            b"a",
-            b"abcdefgh",
-            b"abcdefghi",
-            b"abcdefg",
-            b"\xff\xfe",
-            b"a\n",
-            b"abcdefgh\x01",
-            b"B",
-            b"-",
-        ];
+        let mut want: Vec<&[u8]> =
+            vec![b"b", b"a", b"abcdefgh", b"abcdefghi", b"abcdefg", b"\xff\xfe", b"a\n", b"abcdefgh\x01", b"B", b"-"];
         for n in &want {
             names.push(n, Kind::File).unwrap();
         }

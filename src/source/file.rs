@@ -53,11 +53,7 @@ impl OpenFile {
             let _ = fadvise(&fd, 0, None, Advice::Sequential);
         }
         let way = if large { Way::DontCache } else { Way::Plain };
-        Ok(Self {
-            fd,
-            stat,
-            way: AtomicU8::new(way as u8),
-        })
+        Ok(Self { fd, stat, way: AtomicU8::new(way as u8) })
     }
     /// What it was when it was opened.
     pub fn stat(&self) -> &Stat {
@@ -76,13 +72,7 @@ impl OpenFile {
     /// the file had when it was opened.
     pub fn segments(&self) -> Segments<'_> {
         let solid = self.stat.blocks.saturating_mul(512) >= self.stat.size;
-        Segments {
-            file: self,
-            at: 0,
-            end: self.stat.size,
-            solid,
-            data_next: false,
-        }
+        Segments { file: self, at: 0, end: self.stat.size, solid, data_next: false }
     }
     /// Fill `into` from `offset`; less only at the end of the file. Large files are read faster
     /// into a [`ReadBuffer`] and from offsets that are multiples of 4096.
@@ -105,20 +95,10 @@ impl OpenFile {
             Way::Plain => pread(&self.fd, into, offset),
             Way::Drop => {
                 let n = pread(&self.fd, into, offset)?;
-                let _ = fadvise(
-                    &self.fd,
-                    offset,
-                    std::num::NonZeroU64::new(n as u64),
-                    Advice::DontNeed,
-                );
+                let _ = fadvise(&self.fd, offset, std::num::NonZeroU64::new(n as u64), Advice::DontNeed);
                 Ok(n)
             }
-            Way::DontCache => match preadv2(
-                &self.fd,
-                &mut [IoSliceMut::new(into)],
-                offset,
-                RWF_DONTCACHE,
-            ) {
+            Way::DontCache => match preadv2(&self.fd, &mut [IoSliceMut::new(into)], offset, RWF_DONTCACHE) {
                 Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
                     self.leave_dont_cache();
                     self.read_some_after(offset, into)
@@ -150,13 +130,7 @@ impl OpenFile {
     /// file is in the cache, because then memory is faster than the disk.
     fn leave_dont_cache(&self) {
         let mut probe = [0; 1];
-        let cached = preadv2(
-            &self.fd,
-            &mut [IoSliceMut::new(&mut probe)],
-            0,
-            ReadWriteFlags::NOWAIT,
-        )
-        .is_ok();
+        let cached = preadv2(&self.fd, &mut [IoSliceMut::new(&mut probe)], 0, ReadWriteFlags::NOWAIT).is_ok();
         let way = if cached {
             Way::Plain
         } else if self.set_direct(true).is_ok() {
@@ -227,11 +201,7 @@ pub struct Segments<'a> {
 
 impl Segments<'_> {
     fn upto(&mut self, to: u64, hole: bool) -> Option<Segment> {
-        let segment = Segment {
-            offset: self.at,
-            len: to - self.at,
-            hole,
-        };
+        let segment = Segment { offset: self.at, len: to - self.at, hole };
         self.at = to;
         self.data_next = hole;
         Some(segment)
@@ -309,9 +279,8 @@ mod tests {
     #[test]
     fn all_ways_read_the_same() {
         let tmp = tempfile::tempdir().unwrap();
-        let bytes: Vec<u8> = (0..(LARGE_FILE as u32 + 5000))
-            .map(|i| (i * 2_654_435_761 >> 24) as u8)
-            .collect();
+        let bytes: Vec<u8> =
+            (0..(LARGE_FILE as u32 + 5000)).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         std::fs::write(tmp.path().join("f"), &bytes).unwrap();
         let dir = Dir::open_root(tmp.path()).unwrap();
         let stat = dir.stat(b"f").unwrap();

@@ -31,10 +31,7 @@ impl Identities {
     }
     /// The same from other files.
     pub fn from_files(passwd: &Path, group: &Path) -> Self {
-        Self {
-            users: Table::parse(&read(passwd)),
-            groups: Table::parse(&read(group)),
-        }
+        Self { users: Table::parse(&read(passwd)), groups: Table::parse(&read(group)) }
     }
     /// The name of a user.
     pub fn user(&self, uid: u32) -> Option<&[u8]> {
@@ -64,9 +61,7 @@ impl Table {
             let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else {
                 continue;
             };
-            let number = std::str::from_utf8(number)
-                .ok()
-                .and_then(|n| n.parse::<u32>().ok());
+            let number = std::str::from_utf8(number).ok().and_then(|n| n.parse::<u32>().ok());
             let Some(number) = number.filter(|_| !name.is_empty() && name[0] != b'#') else {
                 continue;
             };

@@ -29,11 +29,7 @@ impl<V> Default for LinkMap<V> {
 impl<V> LinkMap<V> {
     /// Remembers at most `max` files.
     pub fn with_capacity(max: usize) -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            half: (max / 2).max(1),
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), half: (max / 2).max(1) }
     }
     /// The first name of a file with `nlink` names was met.
     pub fn first(&mut self, file: FileId, nlink: u32, value: V) {
@@ -48,10 +44,7 @@ impl<V> LinkMap<V> {
     where
         V: Clone,
     {
-        let (left, value) = self
-            .young
-            .remove(&file)
-            .or_else(|| self.old.remove(&file))?;
+        let (left, value) = self.young.remove(&file).or_else(|| self.old.remove(&file))?;
         if left > 1 {
             self.put(file, left - 1, value.clone());
         }
@@ -77,9 +70,11 @@ impl<V> LinkMap<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Time;
+    use crate::source::Kind;
 
     fn id(ino: u64) -> FileId {
-        FileId { dev: 1, ino }
+        FileId { dev: 1, ino, kind: Kind::File, born: Time::default() }
     }
 
     #[test]
@@ -87,10 +82,7 @@ mod tests {
         let mut map = LinkMap::default();
         map.first(id(1), 3, 'a');
         map.first(id(2), 1, 'b');
-        assert_eq!(
-            (map.again(id(1)), map.again(id(1)), map.again(id(1))),
-            (Some('a'), Some('a'), None)
-        );
+        assert_eq!((map.again(id(1)), map.again(id(1)), map.again(id(1))), (Some('a'), Some('a'), None));
         assert_eq!(map.again(id(2)), None);
         assert!(map.is_empty());
     }

@@ -35,12 +35,7 @@ pub struct Keep {
 
 impl Default for Keep {
     fn default() -> Self {
-        Self {
-            atime: false,
-            btime: true,
-            xattrs: true,
-            flags: true,
-        }
+        Self { atime: false, btime: true, xattrs: true, flags: true }
     }
 }
 
@@ -71,18 +66,12 @@ pub(super) fn named_metadata(dir: &Dir, name: &[u8], stat: &Stat, keep: Keep) ->
     let opened = match stat.kind {
         Kind::File if keep.flags => dir.open_file(name, stat).map(|f| f.metadata(stat, keep)),
         Kind::Dir if keep.flags => dir.open_dir_as(name, stat).map(|d| d.metadata(stat, keep)),
-        _ => Err(SourceError {
-            during: "open",
-            why: Why::Os(Errno::ACCESS),
-        }),
+        _ => Err(SourceError { during: "open", why: Why::Os(Errno::ACCESS) }),
     };
     match opened {
         Ok(all) => return all,
         Err(e) if e.why != Why::Os(Errno::ACCESS) => {
-            return Metadata {
-                extras: Extras::default(),
-                problems: vec![e],
-            };
+            return Metadata { extras: Extras::default(), problems: vec![e] };
         }
         Err(_) => {}
     }
@@ -105,10 +94,7 @@ fn in_proc(dir: BorrowedFd<'_>, name: &[u8]) -> Result<CString, SourceError> {
     let name = super::component(name, "listxattr")?;
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
-    CString::new(path).map_err(|_| SourceError {
-        during: "listxattr",
-        why: Why::Name,
-    })
+    CString::new(path).map_err(|_| SourceError { during: "listxattr", why: Why::Name })
 }
 
 /// How attributes are reached.
@@ -153,10 +139,7 @@ impl Metadata {
             atime: Some(stat.atime).filter(|_| keep.atime),
             ..Extras::default()
         };
-        Self {
-            extras,
-            problems: Vec::new(),
-        }
+        Self { extras, problems: Vec::new() }
     }
 
     fn read_flags(&mut self, fd: BorrowedFd<'_>) {
@@ -202,24 +185,12 @@ impl Metadata {
                 }
             };
             values += value.len();
-            encoded += name.len()
-                + 48
-                + if value.len() > XATTR_INLINE_MAX {
-                    0
-                } else {
-                    value.len()
-                };
+            encoded += name.len() + 48 + if value.len() > XATTR_INLINE_MAX { 0 } else { value.len() };
             if values > VALUES_MAX || encoded > XATTRS_ENCODED_MAX || name.len() > XATTR_NAME_MAX {
-                self.problems.push(SourceError {
-                    during: "getxattr",
-                    why: Why::Limit("too many extended attributes"),
-                });
+                self.problems.push(SourceError { during: "getxattr", why: Why::Limit("too many extended attributes") });
                 return;
             }
-            self.extras.xattrs.push(PlainXattr {
-                name: name.to_vec(),
-                value,
-            });
+            self.extras.xattrs.push(PlainXattr { name: name.to_vec(), value });
         }
     }
 }

@@ -70,30 +70,16 @@ impl SourceError {
 
 impl From<SourceError> for crate::error::Error {
     fn from(e: SourceError) -> Self {
-        Self::new(
-            crate::error::ErrorKind::Source,
-            "the source could not be read",
-        )
-        .because(e)
+        Self::new(crate::error::ErrorKind::Source, "the source could not be read").because(e)
     }
 }
 
 /// Names the step that failed.
 pub(crate) fn at<E: Into<Why>>(during: &'static str) -> impl Fn(E) -> SourceError {
-    move |e| SourceError {
-        during,
-        why: e.into(),
-    }
+    move |e| SourceError { during, why: e.into() }
 }
 
 /// The name, if it is one.
 pub(crate) fn component<'a>(name: &'a [u8], during: &'static str) -> Result<&'a [u8], SourceError> {
-    if valid_name(name) {
-        Ok(name)
-    } else {
-        Err(SourceError {
-            during,
-            why: Why::Name,
-        })
-    }
+    if valid_name(name) { Ok(name) } else { Err(SourceError { during, why: Why::Name }) }
 }

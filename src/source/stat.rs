@@ -8,7 +8,7 @@ use crate::model::ext::flag;
 use crate::model::{Content, Node, NodeKind, Time};
 
 /// What kind of thing an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A regular file.
     File,
@@ -58,13 +58,20 @@ impl From<FileType> for Kind {
     }
 }
 
-/// Tells files of one machine apart while they exist; never stored.
+/// Tells files of one machine apart while it runs; never stored.
+///
+/// Device and inode number alone do not: ext4 gives the number of a file that was just deleted to
+/// the next one, which whoever deletes it can choose to be a symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
     /// Device number as `major << 32 | minor`.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// When it was made, where the file system knows it.
+    pub born: Time,
 }
 
 /// What one `statx` says.
@@ -109,8 +116,7 @@ impl Stat {
     /// Ask about a name in a directory without following it, or about `dir` itself if `name` is
     /// empty. Does not force network file systems to ask their server again.
     pub(crate) fn read(dir: impl AsFd, name: &[u8]) -> Result<Self, SourceError> {
-        let mut flags =
-            AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        let mut flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
         if name.is_empty() {
             flags |= AtFlags::EMPTY_PATH;
         }
@@ -120,14 +126,13 @@ impl Stat {
     }
 
     fn new(raw: &Statx) -> Self {
-        let time = |t: &rustix::fs::StatxTimestamp| Time {
-            sec: t.tv_sec,
-            nsec: t.tv_nsec,
-        };
+        let time = |t: &rustix::fs::StatxTimestamp| Time { sec: t.tv_sec, nsec: t.tv_nsec };
         let has = |bit: StatxFlags| raw.stx_mask & bit.bits() != 0;
         let pair = |major: u32, minor: u32| u64::from(major) << 32 | u64::from(minor);
+        let kind = FileType::from_raw_mode(raw.stx_mode.into()).into();
+        let btime = has(StatxFlags::BTIME).then(|| time(&raw.stx_btime));
         Self {
-            kind: FileType::from_raw_mode(raw.stx_mode.into()).into(),
+            kind,
             mode: u32::from(raw.stx_mode) & 0o7777,
             uid: raw.stx_uid,
             gid: raw.stx_gid,
@@ -135,47 +140,38 @@ impl Stat {
             id: FileId {
                 dev: pair(raw.stx_dev_major, raw.stx_dev_minor),
                 ino: raw.stx_ino,
+                kind,
+                born: btime.unwrap_or_default(),
             },
-            mount: if has(StatxFlags::MNT_ID) {
-                raw.stx_mnt_id
-            } else {
-                0
-            },
+            mount: if has(StatxFlags::MNT_ID) { raw.stx_mnt_id } else { 0 },
             size: raw.stx_size,
             blocks: raw.stx_blocks,
             device: pair(raw.stx_rdev_major, raw.stx_rdev_minor),
             mtime: time(&raw.stx_mtime),
             ctime: time(&raw.stx_ctime),
             atime: time(&raw.stx_atime),
-            btime: has(StatxFlags::BTIME).then(|| time(&raw.stx_btime)),
+            btime,
             known_flags: known_flags(raw.stx_attributes),
             mount_root: raw.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
         }
     }
 
-    /// Whether it is still the same thing of the same kind.
+    /// Whether it is still the same thing, changed or not.
     pub fn same_file(&self, other: &Self) -> bool {
-        self.id == other.id && self.kind == other.kind
+        self.id == other.id
     }
 
     /// The node for it, still without content, entries or link target. `None` if no node can
     /// hold what it is.
     pub fn node(&self, name: &[u8]) -> Option<Node> {
         let kind = match self.kind {
-            Kind::File => NodeKind::File {
-                size: self.size,
-                content: Content::Inline(Vec::new()),
-            },
+            Kind::File => NodeKind::File { size: self.size, content: Content::Inline(Vec::new()) },
             Kind::Dir => NodeKind::Dir { root: None },
             Kind::Symlink => NodeKind::Symlink { target: Vec::new() },
             Kind::Fifo => NodeKind::Fifo,
             Kind::Socket => NodeKind::Socket,
-            Kind::CharDevice => NodeKind::CharDevice {
-                device: self.device,
-            },
-            Kind::BlockDevice => NodeKind::BlockDevice {
-                device: self.device,
-            },
+            Kind::CharDevice => NodeKind::CharDevice { device: self.device },
+            Kind::BlockDevice => NodeKind::BlockDevice { device: self.device },
             Kind::Unknown => return None,
         };
         Some(Node {
@@ -199,20 +195,10 @@ fn known_flags(attributes: StatxAttributes) -> u32 {
         (StatxAttributes::APPEND, flag::APPEND),
         (StatxAttributes::NODUMP, flag::NODUMP),
     ];
-    pairs
-        .iter()
-        .filter(|(a, _)| attributes.contains(*a))
-        .fold(0, |all, (_, f)| all | f)
+    pairs.iter().filter(|(a, _)| attributes.contains(*a)).fold(0, |all, (_, f)| all | f)
 }
 
 /// Refuses a thing that is not what was seen before.
 pub(crate) fn same(now: &Stat, before: &Stat, during: &'static str) -> Result<(), SourceError> {
-    if now.same_file(before) {
-        Ok(())
-    } else {
-        Err(SourceError {
-            during,
-            why: Why::Raced,
-        })
-    }
+    if now.same_file(before) { Ok(()) } else { Err(SourceError { during, why: Why::Raced }) }
 }

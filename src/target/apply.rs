@@ -10,9 +10,9 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod,
-    chownat, fchmod, fchown, flistxattr, fremovexattr, fsetxattr, futimens, ioctl_getflags,
-    ioctl_setflags, listxattr, openat, removexattr, setxattr, utimensat,
+    AtFlags, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat, fchmod,
+    fchown, flistxattr, fremovexattr, fsetxattr, futimens, ioctl_getflags, ioctl_setflags, listxattr, openat,
+    removexattr, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -48,14 +48,8 @@ impl Owners {
         uid: impl Fn(&[u8]) -> Option<u32>,
         gid: impl Fn(&[u8]) -> Option<u32>,
     ) -> Self {
-        let users = users
-            .iter()
-            .filter_map(|(n, name)| Some((*n, uid(name)?)))
-            .collect();
-        let groups = groups
-            .iter()
-            .filter_map(|(n, name)| Some((*n, gid(name)?)))
-            .collect();
+        let users = users.iter().filter_map(|(n, name)| Some((*n, uid(name)?))).collect();
+        let groups = groups.iter().filter_map(|(n, name)| Some((*n, gid(name)?))).collect();
         Self::ByName { users, groups }
     }
 
@@ -90,14 +84,7 @@ impl Policy {
     /// for snapshots that are trusted like the system itself.
     pub fn new(owners: Owners, privileged: bool) -> Self {
         let root = rustix::process::geteuid().is_root();
-        Self {
-            owners,
-            privileged,
-            root,
-            xattrs: true,
-            flags: true,
-            atime: true,
-        }
+        Self { owners, privileged, root, xattrs: true, flags: true, atime: true }
     }
     /// Whether the snapshot is trusted like the system itself.
     pub fn privileged(&self) -> bool {
@@ -154,12 +141,7 @@ pub enum Object<'a> {
 }
 
 /// Set everything but content. All steps are tried.
-pub fn apply_metadata(
-    object: &Object<'_>,
-    node: &Node,
-    extras: &Extras,
-    policy: &Policy,
-) -> Applied {
+pub fn apply_metadata(object: &Object<'_>, node: &Node, extras: &Extras, policy: &Policy) -> Applied {
     let mut out = Applied::default();
     let held;
     let (fd, reach, stained) = match object {
@@ -177,13 +159,7 @@ pub fn apply_metadata(
             }
         },
     };
-    let hand = Hand {
-        fd,
-        reach,
-        kind: Kind::of(&node.kind),
-        stained,
-        policy,
-    };
+    let hand = Hand { fd, reach, kind: Kind::of(&node.kind), stained, policy };
     let owned = hand.owner(node, &mut out);
     if policy.xattrs {
         hand.xattrs(extras, &mut out);
@@ -204,31 +180,19 @@ fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), W
     let kind = Kind::of(&node.kind);
     // Flags need a file that is really open; a pipe or device must not be.
     let (flags, reach) = match kind {
-        Kind::File => (
-            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-            Reach::Open,
-        ),
+        Kind::File => (OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Reach::Open),
         Kind::Dir => (OFlags::RDONLY | OFlags::DIRECTORY, Reach::Open),
         _ => (OFlags::PATH, Reach::Held),
     };
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = openat(dir, name, flags, Mode::empty()).map_err(|e| {
-        if e == Errno::LOOP {
-            Why::Raced
-        } else {
-            e.into()
-        }
-    })?;
+    let fd =
+        openat(dir, name, flags, Mode::empty()).map_err(|e| if e == Errno::LOOP { Why::Raced } else { e.into() })?;
     let stat = Stat::read(&fd, b"").map_err(|e| e.why)?;
     let right = match node.kind {
         NodeKind::CharDevice { device } | NodeKind::BlockDevice { device } => stat.device == device,
         _ => true,
     };
-    if stat.kind == kind && right {
-        Ok((fd, reach))
-    } else {
-        Err(Why::Raced)
-    }
+    if stat.kind == kind && right { Ok((fd, reach)) } else { Err(Why::Raced) }
 }
 
 /// How a descriptor may be used.
@@ -281,11 +245,7 @@ impl Hand<'_> {
             if !self.policy.privileged && is_privileged(&x.name) {
                 out.withheld.push(Withheld::Xattr(x.name.clone()));
             } else if let Err(e) = self.set_xattr(&x.name, &x.value) {
-                out.failures.push(Failure {
-                    during: "setxattr",
-                    why: e.into(),
-                    xattr: x.name.clone(),
-                });
+                out.failures.push(Failure { during: "setxattr", why: e.into(), xattr: x.name.clone() });
             }
         }
     }
@@ -310,11 +270,7 @@ impl Hand<'_> {
             if let Err(e) = self.remove_xattr(name)
                 && !matches!(e, Errno::NODATA | Errno::OPNOTSUPP)
             {
-                out.failures.push(Failure {
-                    during: "removexattr",
-                    why: e.into(),
-                    xattr: name.to_vec(),
-                });
+                out.failures.push(Failure { during: "removexattr", why: e.into(), xattr: name.to_vec() });
             }
         }
     }
@@ -325,11 +281,7 @@ impl Hand<'_> {
         }
         let mut mode = node.mode & 0o7777;
         // On a directory, setgid lends nobody's rights; it says which group new files get.
-        let lent = if self.kind == Kind::Dir {
-            mode & 0o4000
-        } else {
-            mode & 0o6000
-        };
+        let lent = if self.kind == Kind::Dir { mode & 0o4000 } else { mode & 0o6000 };
         if lent != 0 && !(owned && self.policy.privileged) {
             mode &= !lent;
             out.withheld.push(Withheld::SetId);
@@ -340,20 +292,12 @@ impl Hand<'_> {
     }
 
     fn times(&self, node: &Node, extras: &Extras, out: &mut Applied) {
-        let omit = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        };
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let atime = extras.atime.filter(|_| self.policy.atime);
-        let (Ok(last_modification), Ok(last_access)) =
-            (spec(node.mtime), atime.map_or(Ok(omit), spec))
-        else {
+        let (Ok(last_modification), Ok(last_access)) = (spec(node.mtime), atime.map_or(Ok(omit), spec)) else {
             return out.fail("utimens", Errno::INVAL.into());
         };
-        if let Err(e) = self.utimens(&Timestamps {
-            last_access,
-            last_modification,
-        }) {
+        if let Err(e) = self.utimens(&Timestamps { last_access, last_modification }) {
             out.fail("utimens", e.into());
         }
     }
@@ -382,8 +326,7 @@ impl Hand<'_> {
     /// The file system does not know all of them, or we may not set all of them: what works works.
     fn flags_one_by_one(&self, mut now: u32, want: u32, out: &mut Applied) {
         let sealing_last = |f: &u32| f & flag::SEALING != 0;
-        let (last, first): (Vec<u32>, Vec<u32>) =
-            flag::TABLE.iter().map(|(f, _)| *f).partition(sealing_last);
+        let (last, first): (Vec<u32>, Vec<u32>) = flag::TABLE.iter().map(|(f, _)| *f).partition(sealing_last);
         let mut failure = None;
         for bit in first.into_iter().chain(last) {
             let then = now & !bit | want & bit;
@@ -446,11 +389,7 @@ impl Hand<'_> {
 
 impl Applied {
     fn fail(&mut self, during: &'static str, why: Why) {
-        self.failures.push(Failure {
-            during,
-            why,
-            xattr: Vec::new(),
-        });
+        self.failures.push(Failure { during, why, xattr: Vec::new() });
     }
     /// Whether all of it is as it should be.
     pub fn is_complete(&self) -> bool {
@@ -469,8 +408,5 @@ fn spec(t: Time) -> Result<Timespec, Errno> {
     if t.nsec >= 1_000_000_000 {
         return Err(Errno::INVAL);
     }
-    Ok(Timespec {
-        tv_sec: t.sec,
-        tv_nsec: t.nsec.into(),
-    })
+    Ok(Timespec { tv_sec: t.sec, tv_nsec: t.nsec.into() })
 }

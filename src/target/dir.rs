@@ -4,23 +4,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, makedev, openat,
-};
+use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, makedev, openat};
 use rustix::io::Errno;
 
-use super::{
-    FileId, InProgress, Kind, Policy, Stat, TargetError, TargetFile, TempName, Why, Withheld, at,
-    component,
-};
+use super::{FileId, InProgress, Kind, Policy, Stat, TargetError, TargetFile, TempName, Why, Withheld, at, component};
 use crate::model::ext::flag;
 use crate::source::{Dir, Names};
 
 /// How often something may appear in our way before we stop arguing with whoever puts it there.
 const TRIES: usize = 8;
-const DIRECTORY: OFlags = OFlags::DIRECTORY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What was in the place of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +39,7 @@ pub struct TargetDir {
 impl TargetDir {
     /// The root of a restore. The path is the user's, so symbolic links in it are followed.
     pub fn open_or_create(path: &Path) -> Result<Self, TargetError> {
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|e| at("mkdir")(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(at("open"))?;
@@ -69,11 +59,7 @@ impl TargetDir {
         let flags = ioctl_getflags(&fd).map_or(0, |f| f.bits());
         let acl = rustix::fs::fgetxattr(&fd, "system.posix_acl_default", &mut [0; 4][..]);
         let endows = flags & inherited != 0 || matches!(acl, Ok(_) | Err(Errno::RANGE));
-        Self {
-            dir: Dir::from_fd(fd),
-            endows,
-            stained: stained || endows,
-        }
+        Self { dir: Dir::from_fd(fd), endows, stained: stained || endows }
     }
 
     /// What is there, without following it: for deciding whether to overwrite.
@@ -104,9 +90,7 @@ impl TargetDir {
     /// Open a directory that is there; a symbolic link is not.
     pub fn open_dir(&self, name: &[u8]) -> Result<Self, TargetError> {
         let name = component(name, "open")?;
-        self.open_known_dir(name)
-            .map(|fd| Self::new(fd, true))
-            .map_err(at("open"))
+        self.open_known_dir(name).map(|fd| Self::new(fd, true)).map_err(at("open"))
     }
 
     /// Have a directory of that name: a new one, the one that is there, or one in the place of
@@ -117,8 +101,7 @@ impl TargetDir {
         for _ in 0..TRIES {
             match rustix::fs::mkdirat(&self.dir, name, Mode::RWXU) {
                 Ok(()) => {
-                    let fd =
-                        openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(at("open"))?;
+                    let fd = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(at("open"))?;
                     return Ok((Self::new(fd, self.endows), found));
                 }
                 Err(Errno::EXIST) => {}
@@ -139,26 +122,18 @@ impl TargetDir {
                 Err(e) => return Err(at("open")(e)),
             }
         }
-        Err(TargetError {
-            during: "mkdir",
-            why: Why::Raced,
-        })
+        Err(TargetError { during: "mkdir", why: Why::Raced })
     }
 
     /// Make a file: right in its place if nothing is there, else beside it under a name of its
     /// own, so that what is there stays until [`TargetDir::finish`].
     pub fn create_file(&self, name: &[u8]) -> Result<TargetFile, TargetError> {
         match self.create_new(name) {
-            Err(TargetError {
-                why: Why::Os(Errno::EXIST),
-                ..
-            }) => {}
+            Err(TargetError { why: Why::Os(Errno::EXIST), .. }) => {}
             other => return other,
         }
         let temp = TempName::random();
-        let fd = self
-            .create_exclusive(temp.as_bytes())
-            .map_err(at("create"))?;
+        let fd = self.create_exclusive(temp.as_bytes()).map_err(at("create"))?;
         TargetFile::new(fd, Some(temp), self.endows)
     }
 
@@ -174,8 +149,7 @@ impl TargetDir {
     }
 
     fn create_exclusive(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
@@ -201,27 +175,17 @@ impl TargetDir {
                 file.stained = state.stained;
                 Ok(file)
             }
-            None => Err(TargetError {
-                during: "open",
-                why: Why::Raced,
-            }),
+            None => Err(TargetError { during: "open", why: Why::Raced }),
         }
     }
 
     fn open_same(&self, name: &[u8], id: FileId) -> Result<Option<TargetFile>, TargetError> {
         // Not blocking, should a pipe have taken its place since.
-        let flags =
-            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = match openat(&self.dir, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(
-                Errno::ACCESS
-                | Errno::PERM
-                | Errno::TXTBSY
-                | Errno::LOOP
-                | Errno::NXIO
-                | Errno::NOENT
-                | Errno::ISDIR,
+                Errno::ACCESS | Errno::PERM | Errno::TXTBSY | Errno::LOOP | Errno::NXIO | Errno::NOENT | Errno::ISDIR,
             ) => {
                 return Ok(None);
             }
@@ -229,7 +193,7 @@ impl TargetDir {
         };
         let file = TargetFile::new(fd, None, true)?;
         let stat = file.stat()?;
-        Ok((stat.id == id && stat.kind == Kind::File && stat.nlink == 1).then_some(file))
+        Ok((stat.id == id && stat.nlink == 1).then_some(file))
     }
 
     /// Put a file in its place, if it is not there yet. To be called before its metadata is set:
@@ -246,19 +210,14 @@ impl TargetDir {
     /// it was to replace.
     pub fn abandon(&self, name: &[u8], state: &InProgress) {
         let place = state.temp.as_ref().map_or(name, TempName::as_bytes);
-        if self
-            .survey(place)
-            .is_ok_and(|s| s.is_some_and(|s| s.id == state.id))
-        {
+        if self.survey(place).is_ok_and(|s| s.is_some_and(|s| s.id == state.id)) {
             let _ = rustix::fs::unlinkat(&self.dir, place, AtFlags::empty());
         }
     }
 
     /// Make a symbolic link.
     pub fn symlink(&self, name: &[u8], target: &[u8]) -> Result<(), TargetError> {
-        self.place(name, "symlink", |place| {
-            rustix::fs::symlinkat(target, &self.dir, place)
-        })
+        self.place(name, "symlink", |place| rustix::fs::symlinkat(target, &self.dir, place))
     }
     /// Make a named pipe.
     pub fn fifo(&self, name: &[u8]) -> Result<(), TargetError> {
@@ -280,30 +239,18 @@ impl TargetDir {
         if !policy.privileged() {
             return Ok(Some(Withheld::Device));
         }
-        let kind = if block {
-            FileType::BlockDevice
-        } else {
-            FileType::CharacterDevice
-        };
+        let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
         let (major, minor) = ((number >> 32) as u32, number as u32);
         self.node(name, kind, makedev(major, minor)).map(|()| None)
     }
     fn node(&self, name: &[u8], kind: FileType, device: u64) -> Result<(), TargetError> {
         let mode = Mode::RUSR | Mode::WUSR;
-        self.place(name, "mknod", |place| {
-            rustix::fs::mknodat(&self.dir, place, kind, mode, device)
-        })
+        self.place(name, "mknod", |place| rustix::fs::mknodat(&self.dir, place, kind, mode, device))
     }
 
     /// Give a file of ours another name. Never follows a symbolic link: one that took the place
     /// of the file is not `file`, and then nothing is left behind.
-    pub fn hard_link(
-        &self,
-        name: &[u8],
-        from: &Self,
-        from_name: &[u8],
-        file: FileId,
-    ) -> Result<(), TargetError> {
+    pub fn hard_link(&self, name: &[u8], from: &Self, from_name: &[u8], file: FileId) -> Result<(), TargetError> {
         let from_name = component(from_name, "link")?;
         if self.survey(name)?.is_some_and(|s| s.id == file) {
             return Ok(()); // Renaming one name of a file over another does nothing at all.
@@ -319,10 +266,7 @@ impl TargetDir {
             }
         };
         self.place(name, "link", link).map_err(|e| match e.why {
-            Why::Os(Errno::STALE) => TargetError {
-                during: "link",
-                why: Why::Raced,
-            },
+            Why::Os(Errno::STALE) => TargetError { during: "link", why: Why::Raced },
             _ => e,
         })
     }
@@ -392,8 +336,10 @@ impl TargetDir {
         openat(&self.dir, name, DIRECTORY, Mode::empty())
     }
 
-    /// An older restore may have left a directory that its owner may not write to.
+    /// An older restore may have left a directory that is immutable, or that its owner may not
+    /// write to.
     pub(super) fn make_usable(&self) {
+        self.unseal();
         if rustix::process::geteuid().is_root() {
             return;
         }
@@ -413,8 +359,7 @@ impl TargetDir {
         if !self.survey(name).is_ok_and(|s| s.is_some_and(sealable)) {
             return;
         }
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if let Ok(fd) = openat(&self.dir, name, flags, Mode::empty()) {
             unseal(fd.as_fd());
         }
@@ -430,9 +375,7 @@ impl AsFd for TargetDir {
 fn unseal(fd: BorrowedFd<'_>) -> bool {
     let sealing = IFlags::from_bits_retain(flag::SEALING);
     match ioctl_getflags(fd) {
-        Ok(flags) if flags.intersects(sealing) => {
-            ioctl_setflags(fd, flags.difference(sealing)).is_ok()
-        }
+        Ok(flags) if flags.intersects(sealing) => ioctl_setflags(fd, flags.difference(sealing)).is_ok(),
         _ => false,
     }
 }

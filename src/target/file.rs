@@ -57,11 +57,7 @@ pub struct TargetFile {
 }
 
 impl TargetFile {
-    pub(super) fn new(
-        fd: OwnedFd,
-        temp: Option<TempName>,
-        stained: bool,
-    ) -> Result<Self, TargetError> {
+    pub(super) fn new(fd: OwnedFd, temp: Option<TempName>, stained: bool) -> Result<Self, TargetError> {
         Ok(Self { fd, temp, stained })
     }
     /// Whether it is still beside what it will replace.
@@ -74,11 +70,7 @@ impl TargetFile {
     }
     /// What to remember before closing it, to go on later.
     pub fn in_progress(&self) -> Result<InProgress, TargetError> {
-        Ok(InProgress {
-            temp: self.temp,
-            id: self.stat()?.id,
-            stained: self.stained,
-        })
+        Ok(InProgress { temp: self.temp, id: self.stat()?.id, stained: self.stained })
     }
 
     /// Set those chattr flags that mean nothing once there is data. Only a wish: where they are
@@ -111,11 +103,7 @@ impl TargetFile {
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, TargetError> {
         let mut done = 0;
         while done < into.len() {
-            match pread(
-                &self.fd,
-                &mut into[done..],
-                offset.saturating_add(done as u64),
-            ) {
+            match pread(&self.fd, &mut into[done..], offset.saturating_add(done as u64)) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
@@ -131,12 +119,7 @@ impl TargetFile {
         if end <= offset {
             return Ok(()); // Beyond the end there is nothing to punch.
         }
-        match fallocate(
-            &self.fd,
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            offset,
-            end - offset,
-        ) {
+        match fallocate(&self.fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, end - offset) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.write_zeros(offset, end),
             other => other.map_err(at("punch-hole")),
         }

@@ -19,6 +19,7 @@ pub use crate::source::{FileId, Kind, Stat, Why, valid_name};
 pub use apply::{Applied, Failure, Object, Owners, Policy, Withheld, apply_metadata};
 pub use dir::{Found, TargetDir};
 pub use file::{InProgress, TargetFile, TempName};
+pub use remove::Tell;
 pub use tree::TargetTree;
 
 use crate::source::SourceError;
@@ -41,30 +42,16 @@ impl From<SourceError> for TargetError {
 
 impl From<TargetError> for crate::error::Error {
     fn from(e: TargetError) -> Self {
-        Self::new(
-            crate::error::ErrorKind::Target,
-            "the target could not be written",
-        )
-        .because(e)
+        Self::new(crate::error::ErrorKind::Target, "the target could not be written").because(e)
     }
 }
 
 /// Names the step that failed.
 fn at<E: Into<Why>>(during: &'static str) -> impl Fn(E) -> TargetError {
-    move |e| TargetError {
-        during,
-        why: e.into(),
-    }
+    move |e| TargetError { during, why: e.into() }
 }
 
 /// The name, if it is one.
 fn component<'a>(name: &'a [u8], during: &'static str) -> Result<&'a [u8], TargetError> {
-    if valid_name(name) {
-        Ok(name)
-    } else {
-        Err(TargetError {
-            during,
-            why: Why::Name,
-        })
-    }
+    if valid_name(name) { Ok(name) } else { Err(TargetError { during, why: Why::Name }) }
 }

@@ -10,6 +10,9 @@ use rustix::io::Errno;
 use super::{FileId, Kind, TargetDir, TargetError, Why, at, component};
 use crate::source::Names;
 
+/// Hears what became of each path of a removal.
+pub type Tell<'a> = dyn FnMut(&[u8], Result<(), TargetError>) + 'a;
+
 /// A directory on the way down whose entries are not all gone yet.
 struct Level {
     /// Its own name in the one above.
@@ -23,20 +26,10 @@ impl TargetDir {
     /// Remove an entry and all below it. `tell` hears of each thing that is gone and of each that
     /// could not be removed, by its path from here; the rest goes on. Other file systems that are
     /// mounted inside are left alone.
-    pub fn remove_recursive(
-        &self,
-        name: &[u8],
-        tell: &mut dyn FnMut(&[u8], Result<(), TargetError>),
-    ) -> Result<(), TargetError> {
+    pub fn remove_recursive(&self, name: &[u8], tell: &mut Tell<'_>) -> Result<(), TargetError> {
         let name = component(name, "remove")?;
         let home = self.own_stat()?.id;
-        let mut removal = Removal {
-            home: self,
-            dev: home.dev,
-            here: None,
-            levels: Vec::new(),
-            path: Vec::new(),
-        };
+        let mut removal = Removal { home: self, dev: home.dev, here: None, levels: Vec::new(), path: Vec::new() };
         removal.entry(name, tell);
         while let Some(level) = removal.levels.last_mut() {
             let next = level.names.get(level.next).map(|n| n.bytes.to_vec());
@@ -65,7 +58,7 @@ impl Removal<'_> {
     }
 
     /// Remove one entry of this directory, or go down into it.
-    fn entry(&mut self, name: &[u8], tell: &mut dyn FnMut(&[u8], Result<(), TargetError>)) {
+    fn entry(&mut self, name: &[u8], tell: &mut Tell<'_>) {
         let before = self.path.len();
         if before > 0 {
             self.path.push(b'/');
@@ -76,10 +69,7 @@ impl Removal<'_> {
                 Ok(()) => return, // Told when it is left.
                 Err(e) => Err(e),
             },
-            Ok(Some(_)) => self.here().unlink(name).map_err(|e| TargetError {
-                during: "remove",
-                ..e
-            }),
+            Ok(Some(_)) => self.here().unlink(name).map_err(|e| TargetError { during: "remove", ..e }),
             Ok(None) => Ok(()),
             Err(e) => Err(e),
         };
@@ -94,24 +84,14 @@ impl Removal<'_> {
             return Err(at("remove")(Errno::XDEV));
         }
         dir.make_usable();
-        dir.unseal();
         let names = dir.names();
-        self.levels.push(Level {
-            name: name.to_vec(),
-            id,
-            names,
-            next: 0,
-        });
+        self.levels.push(Level { name: name.to_vec(), id, names, next: 0 });
         self.here = Some(dir);
         Ok(())
     }
 
     /// All that could go from this directory is gone; go up and remove it.
-    fn leave(
-        &mut self,
-        home: FileId,
-        tell: &mut dyn FnMut(&[u8], Result<(), TargetError>),
-    ) -> Result<(), TargetError> {
+    fn leave(&mut self, home: FileId, tell: &mut Tell<'_>) -> Result<(), TargetError> {
         let Some(level) = self.levels.pop() else {
             return Ok(());
         };
@@ -132,25 +112,14 @@ impl Removal<'_> {
             (Err(e), None) => Err(at("remove")(e)),
         };
         tell(&self.path, told);
-        self.path
-            .truncate(self.path.len().saturating_sub(level.name.len() + 1));
+        self.path.truncate(self.path.len().saturating_sub(level.name.len() + 1));
         Ok(())
     }
 }
 
 fn up(from: BorrowedFd<'_>, to: FileId, home: FileId) -> Result<TargetDir, TargetError> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = TargetDir::new(
-        openat(from, "..", flags, Mode::empty()).map_err(at("remove"))?,
-        true,
-    );
+    let dir = TargetDir::new(openat(from, "..", flags, Mode::empty()).map_err(at("remove"))?, true);
     let id = dir.own_stat()?.id;
-    if id == to && id != home {
-        Ok(dir)
-    } else {
-        Err(TargetError {
-            during: "remove",
-            why: Why::Raced,
-        })
-    }
+    if id == to && id != home { Ok(dir) } else { Err(TargetError { during: "remove", why: Why::Raced }) }
 }

@@ -18,21 +18,21 @@ const OPEN_MAX: usize = 64;
 /// Longest piece of a path for one call; the kernel's limit is 4096 with the NUL.
 const PIECE_MAX: usize = 4095;
 
+/// Open directories with their paths.
+type Recent = Vec<(Box<[u8]>, Arc<TargetDir>)>;
+
 /// The target, with the directories that were used last.
 #[derive(Debug)]
 pub struct TargetTree {
     root: Arc<TargetDir>,
     /// Most recent last.
-    recent: Mutex<Vec<(Box<[u8]>, Arc<TargetDir>)>>,
+    recent: Mutex<Recent>,
 }
 
 impl TargetTree {
     /// The tree below this root.
     pub fn new(root: TargetDir) -> Self {
-        Self {
-            root: Arc::new(root),
-            recent: Mutex::default(),
-        }
+        Self { root: Arc::new(root), recent: Mutex::default() }
     }
     /// The root.
     pub fn root(&self) -> &Arc<TargetDir> {
@@ -52,10 +52,7 @@ impl TargetTree {
         while at_path < path.len() {
             let begin = if at_path == 0 { 0 } else { at_path + 1 };
             let end = begin + piece(&path[begin..]);
-            dir = Arc::new(TargetDir::new(
-                descend(&dir, &path[begin..end]).map_err(at("open"))?,
-                true,
-            ));
+            dir = Arc::new(TargetDir::new(descend(&dir, &path[begin..end]).map_err(at("open"))?, true));
             at_path = end;
         }
         self.remember(path, dir.clone());
@@ -74,19 +71,14 @@ impl TargetTree {
 
     /// Forget directories at and below a path, after it was removed or replaced.
     pub fn forget(&self, path: &[u8]) {
-        self.recent().retain(|(p, _)| {
-            !(p.starts_with(path) && matches!(p.get(path.len()), None | Some(b'/')))
-        });
+        self.recent().retain(|(p, _)| !(p.starts_with(path) && matches!(p.get(path.len()), None | Some(b'/'))));
     }
 
     /// How much of the path is open already, and that directory.
     fn nearest(&self, path: &[u8]) -> (usize, Arc<TargetDir>) {
         let mut recent = self.recent();
-        let above =
-            |p: &[u8]| path.starts_with(p) && matches!(path.get(p.len()), None | Some(b'/'));
-        let best = (0..recent.len())
-            .filter(|&i| above(&recent[i].0))
-            .max_by_key(|&i| recent[i].0.len());
+        let above = |p: &[u8]| path.starts_with(p) && matches!(path.get(p.len()), None | Some(b'/'));
+        let best = (0..recent.len()).filter(|&i| above(&recent[i].0)).max_by_key(|&i| recent[i].0.len());
         match best {
             None => (0, self.root.clone()),
             Some(i) => {
@@ -98,7 +90,7 @@ impl TargetTree {
         }
     }
 
-    fn recent(&self) -> MutexGuard<'_, Vec<(Box<[u8]>, Arc<TargetDir>)>> {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
         // Every change of the list is complete in itself, so a panic elsewhere did not spoil it.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,10 +103,7 @@ fn check(path: &[u8]) -> Result<(), TargetError> {
         depth += 1;
     }
     if depth > DEPTH_MAX {
-        return Err(TargetError {
-            during: "open",
-            why: Why::Limit("too many directories in each other"),
-        });
+        return Err(TargetError { during: "open", why: Why::Limit("too many directories in each other") });
     }
     Ok(())
 }
@@ -125,10 +114,7 @@ fn piece(path: &[u8]) -> usize {
         return path.len();
     }
     let first = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
-    path[..PIECE_MAX]
-        .iter()
-        .rposition(|&b| b == b'/')
-        .unwrap_or(first)
+    path[..PIECE_MAX].iter().rposition(|&b| b == b'/').unwrap_or(first)
 }
 
 /// Several levels down in one call where the kernel can promise not to leave, else one by one.
