@@ -46,7 +46,7 @@ def make(root):
         write(p(b"names", n), n)
     write(p(b"empty"), b"")
     write(p(b"readonly"), b"ro", 0o400)
-    write(p(b"nothing-allowed"), b"no", 0o000)
+    write(p(b"nothing-allowed"), b"no", 0o000 if am_root else 0o400)
     write(p(b"big"), os.urandom(3 << 20))
     os.mkdir(p(b"empty-dir"), 0o500)
     os.mkdir(p(b"sticky")); os.chmod(p(b"sticky"), 0o1777)
@@ -113,7 +113,6 @@ def make(root):
         attempt("chattr +a", lambda: chattr(b"flags-a", 0x20, True))
         for n, name in enumerate([b"empty", b"setuid", b"sub", b"fifo", b"null", b"xattrs"]):
             mode = os.lstat(p(name)).st_mode
-            had = {x: os.getxattr(p(name), x) for x in os.listxattr(p(name))}
             os.chown(p(name), 1000 + n, 2000 + n)
             os.chmod(p(name), stat.S_IMODE(mode))
 
