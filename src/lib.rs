@@ -11,5 +11,7 @@ pub mod id;
 pub mod index;
 pub mod model;
 pub mod repo;
+pub mod source;
 pub mod storage;
 pub mod sys;
+pub mod target;
