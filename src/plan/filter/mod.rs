@@ -19,4 +19,4 @@ pub use component::Fault;
 pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict};
 pub use pattern_file::{PatternFile, read_pattern_file};
 pub use patterns::{BadPattern, BadPatterns, Case, Origin, Patterns, Reach, Rule};
-pub use selection::{Decision, Doubt, Level, Reason, RestoreSelection, Selection, Tag};
+pub use selection::{Decision, Doubt, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};

@@ -85,8 +85,10 @@ impl Wildmatch {
     /// Whether all of the name matches.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
-        // Where to go on when it does not: (token after the star, next place to try).
-        let (mut star, mut deep): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+        // Where to go on when something does not fit: the token after the star, and how far the
+        // star reaches already.
+        let mut star: Option<(usize, usize)> = None;
+        let mut deep: Option<(usize, usize)> = None;
         loop {
             let fits = match self.0.get(token) {
                 None if at == name.len() => return true,
@@ -108,12 +110,18 @@ impl Wildmatch {
                 (token, at) = (token + 1, at + 1);
                 continue;
             }
-            if let Some((after, from)) = star.filter(|(_, from)| name.get(*from).is_some_and(|b| *b != b'/')) {
+            if let Some((after, from)) =
+                star.filter(|(_, from)| name.get(*from).is_some_and(|b| *b != b'/'))
+            {
                 (token, at, star) = (after, from + 1, Some((after, from + 1)));
                 continue;
             }
-            let Some((after, from)) = deep else { return false };
-            let Some(next) = self.deeper(after, &name[from..]) else { return false };
+            let Some((after, from)) = deep else {
+                return false;
+            };
+            let Some(next) = self.deeper(after, &name[from..]) else {
+                return false;
+            };
             (token, at, star, deep) = (after, from + next, None, Some((after, from + next)));
         }
     }
@@ -158,7 +166,9 @@ fn class(glob: &[u8], mut at: usize) -> Option<(Set, usize)> {
     loop {
         match glob.get(at..)? {
             [] => return None,
-            [b']', ..] if !first => return Some((if negated { bytes.inverted() } else { bytes }, at + 1)),
+            [b']', ..] if !first => {
+                return Some((if negated { bytes.inverted() } else { bytes }, at + 1));
+            }
             [b'\\', rest @ ..] => {
                 before = Some(*rest.first()?);
                 bytes.add(*rest.first()?);
@@ -208,7 +218,8 @@ fn named(name: &[u8]) -> Option<fn(&u8) -> bool> {
         b"lower" => u8::is_ascii_lowercase,
         b"print" => |b| matches!(b, 0x20..=0x7e),
         b"punct" => u8::is_ascii_punctuation,
-        b"space" => |b| matches!(b, b' ' | 0x09..=0x0d),
+        // Git's own idea: no vertical tab, no form feed.
+        b"space" => |b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'),
         b"upper" => u8::is_ascii_uppercase,
         b"xdigit" => u8::is_ascii_hexdigit,
         _ => return None,
@@ -255,7 +266,11 @@ mod tests {
             ("??", "é", true),
         ] {
             let compiled = Wildmatch::compile(glob.as_bytes(), true);
-            assert_eq!(compiled.is_some_and(|w| w.matches(name.as_bytes())), expected, "{glob} on {name}");
+            assert_eq!(
+                compiled.is_some_and(|w| w.matches(name.as_bytes())),
+                expected,
+                "{glob} on {name}"
+            );
         }
     }
 
@@ -263,6 +278,10 @@ mod tests {
     fn many_stars_stay_cheap() {
         let glob = "**/".to_string() + &"*a".repeat(100) + "*b";
         let name = "a/".repeat(300) + &"a".repeat(3000);
-        assert!(!Wildmatch::compile(glob.as_bytes(), true).unwrap().matches(name.as_bytes()));
+        assert!(
+            !Wildmatch::compile(glob.as_bytes(), true)
+                .unwrap()
+                .matches(name.as_bytes())
+        );
     }
 }
