@@ -10,6 +10,8 @@ pub mod format;
 pub mod id;
 pub mod index;
 pub mod model;
+pub mod ops;
+pub mod plan;
 pub mod repo;
 pub mod source;
 pub mod storage;
