@@ -1,12 +1,14 @@
 //! An opened repository: what it keeps, and how to fetch and store it. What is done with it is
 //! `ops`' business.
 
+mod adopt;
 mod client;
 mod objects;
 mod open;
 mod reader;
 mod session;
 mod snapshots;
+mod tree;
 mod writer;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ pub use open::{InitOptions, Initialized, SlotInfo, init, open};
 pub use reader::{Blob, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
+pub use tree::{Entries, Extents};
 pub use writer::{Added, FrameScope, Writer, WriterOptions};
 
 use crate::chunk::Gear;

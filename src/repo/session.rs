@@ -235,6 +235,14 @@ impl Repository {
     }
 }
 
+impl Leftover {
+    /// The part of its id that is in the names of its packs.
+    pub fn suffix(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.id.0;
+        [a, b, c, d]
+    }
+}
+
 impl Session {
     /// The newest gc record it had seen.
     pub fn seen_gen(&self) -> u64 {

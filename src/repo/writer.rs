@@ -350,7 +350,7 @@ impl<'r> Writer<'r> {
         if batch.is_empty() {
             return Ok(());
         }
-        write_segment(self.repo, self.who, self.session, batch)
+        write_segment(self.repo, self.who, self.session, batch).map(|_| ())
     }
 
     /// Seal every open frame, publish every open pack, write the rest of the index. When this
@@ -373,13 +373,13 @@ impl<'r> Writer<'r> {
     }
 }
 
-/// Write an index segment for packs that are durable.
+/// Write an index segment for packs that are durable; gives its name.
 pub(super) fn write_segment(
     repo: &Repository,
     who: &Identity,
     session: &Session,
     batch: Vec<(PackEntry, Vec<BlobId>)>,
-) -> Result<()> {
+) -> Result<String> {
     let mut rows = Vec::with_capacity(batch.iter().map(|(_, ids)| ids.len()).sum());
     let mut frame = 0;
     for (pack, ids) in &batch {
@@ -408,6 +408,7 @@ pub(super) fn write_segment(
         segment::Sealing { domain: repo.domain(), epoch, secret: &secret, salt: sys::salt()?, signer: &who.signer };
     let bytes = Segment { head, rows }.seal(&with);
     let id = SegmentId(*blake3::hash(&bytes).as_bytes());
-    repo.storage().put_new(&objects::name(&names::segment(id))?, &bytes)?;
-    Ok(())
+    let name = names::segment(id);
+    repo.storage().put_new(&objects::name(&name)?, &bytes)?;
+    Ok(name)
 }
