@@ -53,9 +53,3 @@ pub const SEGMENT_MAX: usize = 256 << 20;
 pub const ARMOUR_SHARDS: usize = 16;
 /// Most key slots that are tried.
 pub const SLOTS_MAX: usize = 32;
-/// Argon2id memory that is accepted, in KiB.
-pub const ARGON2_M_MAX: u32 = 2 << 20;
-/// Argon2id passes that are accepted.
-pub const ARGON2_T_MAX: u32 = 16;
-/// Argon2id lanes that are accepted.
-pub const ARGON2_P_MAX: u32 = 16;
