@@ -17,14 +17,15 @@ use orlop::source::{Dir, FileId, Keep, Kind, ReadBuffer, Why};
 use orlop::target::*;
 use rustix::io::Errno;
 
-/// Under the build directory, which is on a real disk more often than `/tmp` is.
+/// Where `ORLOP_TEST_DIR` says, to try another file system, else under the build directory, which
+/// is on a real disk more often than `/tmp` is.
 fn tempdir() -> tempfile::TempDir {
-    let builder = || {
-        let mut b = tempfile::Builder::new();
-        b.prefix("fs-test-");
-        b
-    };
-    builder().tempdir_in(env!("CARGO_TARGET_TMPDIR")).or_else(|_| builder().tempdir()).unwrap()
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("fs-test-");
+    match std::env::var_os("ORLOP_TEST_DIR") {
+        Some(dir) => builder.tempdir_in(dir).unwrap(),
+        None => builder.tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+    }
 }
 
 /// Removes what refuses to be removed, too.
@@ -540,6 +541,12 @@ fn a_source_that_changes_under_our_hands() {
     fs::rename(at("g"), at("h")).unwrap();
     seen("g");
     assert_eq!(dir.open_file(b"g", &other).unwrap_err().why, Why::Raced);
+    // Not even if it leads to the right file.
+    fs::rename(at("g"), at("g2")).unwrap();
+    let right = dir.stat(b"g2").unwrap();
+    symlink("g2", at("g")).unwrap();
+    assert_eq!(dir.open_file(b"g", &right).unwrap_err().why, Why::Raced);
+    fs::rename(at("g2"), at("g")).unwrap();
     let was = dir.stat(b"f").unwrap();
     fs::rename(at("f"), at("f2")).unwrap();
     symlink("/etc", at("f")).unwrap();

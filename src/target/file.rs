@@ -16,12 +16,8 @@ impl TempName {
     const LEN: usize = 15 + 16;
 
     pub(super) fn random() -> Self {
-        let mut seed = [0; 8];
-        if getrandom::fill(&mut seed).is_err() {
-            // Not secret, only unlikely to be taken: files are made exclusively anyway.
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            seed = (now.map_or(0, |d| d.as_nanos() as u64)).to_le_bytes();
-        }
+        // Not secret, only unlikely to be taken: files are made exclusively anyway.
+        let seed = crate::sys::random().unwrap_or_else(|_| (crate::sys::now().nanos() as u64).to_le_bytes());
         let mut name = [0; Self::LEN];
         name[..15].copy_from_slice(Self::PREFIX);
         name[15..].copy_from_slice(crate::id::hex(&seed).as_bytes());

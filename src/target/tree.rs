@@ -117,22 +117,31 @@ fn piece(path: &[u8]) -> usize {
     path[..PIECE_MAX].iter().rposition(|&b| b == b'/').unwrap_or(first)
 }
 
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// Several levels down in one call where the kernel can promise not to leave, else one by one.
 fn descend(dir: &TargetDir, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..4 {
-        match openat2(dir, path, flags, Mode::empty(), inside) {
+        match at_once(dir, path) {
             Err(Errno::AGAIN | Errno::INTR) => {} // Somebody renames; ask again.
             Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => break,
             other => return other,
         }
     }
+    one_by_one(dir, path)
+}
+
+fn at_once(dir: &TargetDir, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(dir, path, DIRECTORY, Mode::empty(), inside)
+}
+
+fn one_by_one(dir: &TargetDir, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut held: Option<OwnedFd> = None;
     for name in path.split(|&b| b == b'/') {
         held = Some(match &held {
-            None => openat(dir, name, flags, Mode::empty())?,
-            Some(above) => openat(above, name, flags, Mode::empty())?,
+            None => openat(dir, name, DIRECTORY, Mode::empty())?,
+            Some(above) => openat(above, name, DIRECTORY, Mode::empty())?,
         });
     }
     held.ok_or(Errno::NOENT)
@@ -150,5 +159,18 @@ mod tests {
         assert_eq!(piece(&[b'x'; 5000]), 5000);
         let one = [&[b'x'; 4096][..], b"/z"].concat();
         assert_eq!(piece(&one), 4096);
+    }
+
+    #[test]
+    fn both_ways_down_refuse_links() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(tmp.path().join("a/b/c")).unwrap();
+        std::os::unix::fs::symlink("b", tmp.path().join("a/link")).unwrap();
+        let root = TargetDir::open_or_create(tmp.path()).unwrap();
+        for (name, way) in [("at once", at_once as fn(&TargetDir, &[u8]) -> _), ("one by one", one_by_one)] {
+            assert!(way(&root, b"a/b/c").is_ok() || name == "at once" && at_once(&root, b"a").is_err(), "{name}");
+            assert!(way(&root, b"a/link/c").is_err() && way(&root, b"a/link").is_err(), "{name}");
+            assert!(way(&root, b"a/b/d").is_err(), "{name}");
+        }
     }
 }
