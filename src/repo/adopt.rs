@@ -17,7 +17,13 @@ use crate::index::Index;
 
 impl Repository {
     /// Index the packs of dead sessions of this machine, then close those sessions.
-    pub fn adopt_leftovers(&self, who: &Identity, session: &Session, index: &mut Index, cx: &Context<'_>) -> Result<()> {
+    pub fn adopt_leftovers(
+        &self,
+        who: &Identity,
+        session: &Session,
+        index: &mut Index,
+        cx: &Context<'_>,
+    ) -> Result<()> {
         let leftovers = self.leftovers(who)?;
         if leftovers.is_empty() {
             return Ok(());
@@ -32,7 +38,14 @@ impl Repository {
             }
             match self.read_table(listed.name.as_str(), listed.len) {
                 Ok((header, table)) => {
-                    let entry = PackEntry { id, uploader: suffix, len: listed.len, kind: table.kind, header, frames: table.frames };
+                    let entry = PackEntry {
+                        id,
+                        uploader: suffix,
+                        len: listed.len,
+                        kind: table.kind,
+                        header,
+                        frames: table.frames,
+                    };
                     found.push((entry, table.ids));
                 }
                 Err(e) => cx.problem("damaged", listed.name.as_str().as_bytes(), "read", e.to_string()),
@@ -42,7 +55,13 @@ impl Repository {
         self.bury_all(who, &leftovers)
     }
 
-    fn index_found(&self, who: &Identity, session: &Session, index: &mut Index, found: Vec<(PackEntry, Vec<BlobId>)>) -> Result<()> {
+    fn index_found(
+        &self,
+        who: &Identity,
+        session: &Session,
+        index: &mut Index,
+        found: Vec<(PackEntry, Vec<BlobId>)>,
+    ) -> Result<()> {
         if found.is_empty() {
             return Ok(());
         }
@@ -54,7 +73,8 @@ impl Repository {
     fn bury_all(&self, who: &Identity, leftovers: &[super::Leftover]) -> Result<()> {
         let snapshots = self.snapshots(&|_, _| {})?;
         for l in leftovers {
-            let committed: Vec<RecordId> = snapshots.iter().filter(|s| s.commit.session == l.id).map(|s| s.id).collect();
+            let committed: Vec<RecordId> =
+                snapshots.iter().filter(|s| s.commit.session == l.id).map(|s| s.id).collect();
             self.bury(who, l, committed)?;
         }
         Ok(())

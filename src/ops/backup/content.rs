@@ -263,7 +263,13 @@ impl Contents<'_> {
     }
 
     /// One buffer, one thread.
-    fn read_along(&self, file: &OpenFile, profile: &Profile, scope: FrameScope, buffer: &mut ReadBuffer) -> Result<(u64, Content), Trouble> {
+    fn read_along(
+        &self,
+        file: &OpenFile,
+        profile: &Profile,
+        scope: FrameScope,
+        buffer: &mut ReadBuffer,
+    ) -> Result<(u64, Content), Trouble> {
         let chunker = Chunker::new(self.gear, profile);
         let mut sink = Sink::new(self.writer, self.keys);
         let mut stream = Stream::new(file);
@@ -284,7 +290,13 @@ impl Contents<'_> {
     }
 
     /// Two buffers: one is read while the other is stored by as many threads as are free.
-    fn read_ahead(&self, file: &OpenFile, profile: &Profile, scope: FrameScope, buffers: &mut [ReadBuffer; 2]) -> Result<(u64, Content), Trouble> {
+    fn read_ahead(
+        &self,
+        file: &OpenFile,
+        profile: &Profile,
+        scope: FrameScope,
+        buffers: &mut [ReadBuffer; 2],
+    ) -> Result<(u64, Content), Trouble> {
         let chunker = Chunker::new(self.gear, profile);
         let mut sink = Sink::new(self.writer, self.keys);
         let mut stream = Stream::new(file);
@@ -311,7 +323,12 @@ impl Contents<'_> {
     }
 
     /// Read a stream to its end.
-    pub fn read_stream(&self, from: &mut (dyn std::io::Read + Send), profile: &Profile, scope: FrameScope) -> Result<(u64, Content)> {
+    pub fn read_stream(
+        &self,
+        from: &mut (dyn std::io::Read + Send),
+        profile: &Profile,
+        scope: FrameScope,
+    ) -> Result<(u64, Content)> {
         let chunker = Chunker::new(self.gear, profile);
         let mut sink = Sink::new(self.writer, self.keys);
         let mut buffer = vec![0; LARGE_BUFFER];
@@ -353,10 +370,8 @@ impl Contents<'_> {
     fn store_together(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
         let chunks = steps.len().max(1);
         let group = (scope.target as usize * chunks / bytes.len().max(1)).clamp(1, chunks);
-        let done: Vec<Result<Vec<Extent>>> = steps
-            .par_chunks(group)
-            .map(|steps| steps.iter().map(|s| self.step(bytes, s, scope)).collect())
-            .collect();
+        let done: Vec<Result<Vec<Extent>>> =
+            steps.par_chunks(group).map(|steps| steps.iter().map(|s| self.step(bytes, s, scope)).collect()).collect();
         for group in done {
             for extent in group? {
                 sink.push(extent)?;
@@ -389,7 +404,11 @@ fn fill_from(from: &mut (dyn std::io::Read + Send), into: &mut [u8], cx: &Contex
             Ok(0) => break,
             Ok(more) => n += more,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(crate::error::Error::new(crate::error::ErrorKind::Source, "the stream cannot be read").because(e)),
+            Err(e) => {
+                return Err(
+                    crate::error::Error::new(crate::error::ErrorKind::Source, "the stream cannot be read").because(e)
+                );
+            }
         }
     }
     Ok(n)

@@ -190,7 +190,12 @@ impl Base {
 }
 
 /// Take a snapshot.
-pub fn backup(repo: &mut Repository, input: Input<'_>, options: &BackupOptions, cx: &Context<'_>) -> Result<BackupSummary> {
+pub fn backup(
+    repo: &mut Repository,
+    input: Input<'_>,
+    options: &BackupOptions,
+    cx: &Context<'_>,
+) -> Result<BackupSummary> {
     let started = sys::now();
     cx.enter(Phase::Opening, None, None);
     let who = repo.identity(options.about.client.as_deref())?;
@@ -214,7 +219,8 @@ pub fn backup(repo: &mut Repository, input: Input<'_>, options: &BackupOptions, 
         dry_run: options.dry_run,
     };
     let writer = Writer::new(repo, &who, &session, &index, cx, writer_options);
-    let contents = content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
+    let contents =
+        content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
     let walk = walk::Walk {
         repo,
         cx,
@@ -276,8 +282,14 @@ impl Run<'_> {
         let ended = sys::now();
         let stats = self.stats(walk);
         let parent = self.base.snapshots.first();
-        let mut summary =
-            BackupSummary { snapshot: None, parent: parent.map(|p| p.id), stats, started: self.started, ended, incomplete };
+        let mut summary = BackupSummary {
+            snapshot: None,
+            parent: parent.map(|p| p.id),
+            stats,
+            started: self.started,
+            ended,
+            incomplete,
+        };
         let unchanged = parent.is_some_and(|p| !p.incomplete() && p.statement.root == root);
         if self.options.dry_run || (self.options.skip_if_unchanged && unchanged && !incomplete) {
             self.repo.close(self.session, CloseKind::End, vec![])?;
@@ -314,7 +326,11 @@ impl Run<'_> {
         let about = &self.options.about;
         let owners = walk.owners.lock().unwrap_or_else(|p| p.into_inner());
         let names = Identities::load();
-        let (mut users, mut groups) = self.base.snapshots.first().map_or_else(Default::default, |p| (p.body.users.clone(), p.body.groups.clone()));
+        let (mut users, mut groups) = self
+            .base
+            .snapshots
+            .first()
+            .map_or_else(Default::default, |p| (p.body.users.clone(), p.body.groups.clone()));
         users.retain(|(n, _)| !owners.0.contains(n));
         groups.retain(|(n, _)| !owners.1.contains(n));
         users.extend(owners.0.iter().filter_map(|n| Some((*n, names.user(*n)?.to_vec()))));
@@ -357,7 +373,8 @@ impl Run<'_> {
             ended: summary.ended,
             machine: self.repo.machine(),
             config: self.repo.config_id(),
-            flags: flag(summary.incomplete, Statement::INCOMPLETE) | flag(summary.stats.problems > 0, Statement::HAS_PROBLEMS),
+            flags: flag(summary.incomplete, Statement::INCOMPLETE)
+                | flag(summary.stats.problems > 0, Statement::HAS_PROBLEMS),
             parent: summary.parent,
             replaces: None,
             origin: None,

@@ -70,7 +70,9 @@ impl Sources {
     pub fn add_as(&mut self, path: &Path, shown: &Path) -> Result<()> {
         let parts = components(shown);
         if parts.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "--as-path needs at least one name").hint("for example --as-path /home"));
+            return Err(
+                Error::new(ErrorKind::Invalid, "--as-path needs at least one name").hint("for example --as-path /home")
+            );
         }
         self.put(parts.into_iter().map(|(name, _)| (name, None)).collect(), path.to_owned())
     }
@@ -136,6 +138,9 @@ mod tests {
         assert_eq!(shown(&["."]), ["/x=./x", "/y=./y"]);
         assert_eq!(shown(&["/a", "/a/b"]), ["/a=/a"]);
         assert_eq!(shown(&["/a/b", "/a"]), ["/a=/a"]);
-        assert_eq!(shown(&["p/tree", "q/../tree", "/tree", "tree", "tree"]), ["/p/tree=p/tree", "/q/tree=q/../tree", "/tree=/tree", "/tree-1=tree"]);
+        assert_eq!(
+            shown(&["p/tree", "q/../tree", "/tree", "tree", "tree"]),
+            ["/p/tree=p/tree", "/q/tree=q/../tree", "/tree=/tree", "/tree-1=tree"]
+        );
     }
 }

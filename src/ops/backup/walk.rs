@@ -144,7 +144,8 @@ impl Walk<'_> {
             Some(Ok((stat, dir))) => {
                 self.note_owner(&stat);
                 let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
-                node.ext = self.ext(dir.metadata(&stat, self.keep()), real.map_or(&[], |p| p.as_os_str().as_bytes()), None)?;
+                node.ext =
+                    self.ext(dir.metadata(&stat, self.keep()), real.map_or(&[], |p| p.as_os_str().as_bytes()), None)?;
                 node
             }
             _ => made_up(name),
@@ -216,7 +217,13 @@ impl Walk<'_> {
         Ok(Listing { same: root == old, root, incomplete: self.cx.cancelled() || names.trouble().is_some() })
     }
 
-    fn batch(&self, here: &Here<'_>, names: &Names, range: std::ops::Range<usize>, before: &mut Parents<'_>) -> Result<Vec<Done>> {
+    fn batch(
+        &self,
+        here: &Here<'_>,
+        names: &Names,
+        range: std::ops::Range<usize>,
+        before: &mut Parents<'_>,
+    ) -> Result<Vec<Done>> {
         let mut work = Vec::with_capacity(range.len());
         for i in range {
             let Some(name) = names.get(i) else { continue };
@@ -227,11 +234,13 @@ impl Walk<'_> {
         }
         let run = |(name, stat, was): (&[u8], Stat, Vec<Before>)| self.entry(here, name, &stat, was, false);
         // An unchanged file is nothing to hand to another thread.
-        let heavy = work.iter().filter(|(_, stat, was)| stat.kind == Kind::Dir || self.unchanged(stat, was).is_none()).count();
+        let heavy =
+            work.iter().filter(|(_, stat, was)| stat.kind == Kind::Dir || self.unchanged(stat, was).is_none()).count();
         if heavy < 2 {
             return work.into_iter().map(run).collect();
         }
-        let group = if work.iter().any(|(_, s, _)| s.kind == Kind::Dir) { 1 } else { GROUP_FILES.min(work.len() / 8).max(1) };
+        let group =
+            if work.iter().any(|(_, s, _)| s.kind == Kind::Dir) { 1 } else { GROUP_FILES.min(work.len() / 8).max(1) };
         let done: Vec<Result<Done>> = work.into_par_iter().with_min_len(group).map(run).collect();
         done.into_iter().collect()
     }
@@ -280,7 +289,12 @@ impl Walk<'_> {
             Kind::Dir => self.dir(here, name, stat, was, named),
             Kind::Symlink => self.symlink(here, name, stat, &was),
             Kind::Unknown => {
-                self.cx.problem("unsupported", &join(here.path, name), "stat", "this is no kind of file that can be kept");
+                self.cx.problem(
+                    "unsupported",
+                    &join(here.path, name),
+                    "stat",
+                    "this is no kind of file that can be kept",
+                );
                 Ok(Done::Gone)
             }
             _ => {
@@ -312,7 +326,8 @@ impl Walk<'_> {
         }
         let level = self.enter(here.level, &dir, &path, &names, named);
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
-        let inside = Here { dir: &dir, path: &path, level: &level, source: here.source, device: here.device, filesystem };
+        let inside =
+            Here { dir: &dir, path: &path, level: &level, source: here.source, device: here.device, filesystem };
         let below = self.listing(&inside, &names, &roots(&was))?;
         let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
         node.kind = NodeKind::Dir { root: below.root };
@@ -416,7 +431,14 @@ impl Walk<'_> {
         Ok(false)
     }
 
-    fn read_file(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before], path: &[u8]) -> Result<Node, Trouble> {
+    fn read_file(
+        &self,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: &Stat,
+        was: &[Before],
+        path: &[u8],
+    ) -> Result<Node, Trouble> {
         let begun = sys::now();
         let file = here.dir.open_file(name, stat)?;
         let stat = *file.stat();
@@ -468,7 +490,9 @@ impl Walk<'_> {
     /// A file keeps the profile it was cut by: another one would store it whole again.
     fn profile_of(&self, was: &[Before]) -> &Profile {
         let old = was.iter().flatten().find_map(|n| match &n.kind {
-            NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => Some(*profile),
+            NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => {
+                Some(*profile)
+            }
             _ => None,
         });
         match old.filter(|_| !self.options.rechunk).and_then(|id| self.repo.profile(id)) {
@@ -592,9 +616,8 @@ fn slug(e: &SourceError) -> &'static str {
 fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
     if name.is_empty() {
         // The directory that is open is the one that is meant: `/` or `..`.
-        return Dir::open_root(Path::new(std::ffi::OsStr::from_bytes(b"/"))).and_then(|root| {
-            if root.own_stat()?.same_file(stat) { Ok(root) } else { above.open_dir_as(b".", stat) }
-        });
+        return Dir::open_root(Path::new(std::ffi::OsStr::from_bytes(b"/")))
+            .and_then(|root| if root.own_stat()?.same_file(stat) { Ok(root) } else { above.open_dir_as(b".", stat) });
     }
     above.open_dir_as(name, stat)
 }
@@ -681,5 +704,8 @@ impl<'r> Parents<'r> {
 }
 
 fn tell_bad_parent(cx: &Context<'_>, e: &Error) {
-    cx.notice("parent-unreadable", format!("a part of the parent snapshot cannot be read, its files are read again: {e}"));
+    cx.notice(
+        "parent-unreadable",
+        format!("a part of the parent snapshot cannot be read, its files are read again: {e}"),
+    );
 }

@@ -110,9 +110,7 @@ impl Wildmatch {
                 (token, at) = (token + 1, at + 1);
                 continue;
             }
-            if let Some((after, from)) =
-                star.filter(|(_, from)| name.get(*from).is_some_and(|b| *b != b'/'))
-            {
+            if let Some((after, from)) = star.filter(|(_, from)| name.get(*from).is_some_and(|b| *b != b'/')) {
                 (token, at, star) = (after, from + 1, Some((after, from + 1)));
                 continue;
             }
@@ -266,11 +264,7 @@ mod tests {
             ("??", "é", true),
         ] {
             let compiled = Wildmatch::compile(glob.as_bytes(), true);
-            assert_eq!(
-                compiled.is_some_and(|w| w.matches(name.as_bytes())),
-                expected,
-                "{glob} on {name}"
-            );
+            assert_eq!(compiled.is_some_and(|w| w.matches(name.as_bytes())), expected, "{glob} on {name}");
         }
     }
 
@@ -278,10 +272,6 @@ mod tests {
     fn many_stars_stay_cheap() {
         let glob = "**/".to_string() + &"*a".repeat(100) + "*b";
         let name = "a/".repeat(300) + &"a".repeat(3000);
-        assert!(
-            !Wildmatch::compile(glob.as_bytes(), true)
-                .unwrap()
-                .matches(name.as_bytes())
-        );
+        assert!(!Wildmatch::compile(glob.as_bytes(), true).unwrap().matches(name.as_bytes()));
     }
 }
