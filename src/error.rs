@@ -82,13 +82,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` is a full clause without a full stop: "pack 7f3a… is truncated".
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            what: what.into(),
-            doing: Vec::new(),
-            hints: Vec::new(),
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, what: what.into(), doing: Vec::new(), hints: Vec::new(), source: None }))
     }
     /// Attach the cause.
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -133,11 +127,7 @@ impl fmt::Display for Error {
         for d in &self.0.doing {
             write!(f, ", {d}")?;
         }
-        let mut cause = self
-            .0
-            .source
-            .as_deref()
-            .map(|s| s as &dyn std::error::Error);
+        let mut cause = self.0.source.as_deref().map(|s| s as &dyn std::error::Error);
         while let Some(c) = cause {
             write!(f, ": {c}")?;
             cause = c.source();

@@ -3,8 +3,8 @@
 //! Operations tell an [`Observer`]; renderers (terminal, plain lines, JSON) are observers, and so
 //! are tests. A library user may ignore it all with [`Quiet`].
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Mutex;
 
 use crate::id::RecordId;
 
@@ -193,35 +193,17 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Tell a problem and count it.
-    pub fn problem(
-        &self,
-        slug: &'static str,
-        subject: &[u8],
-        during: &'static str,
-        message: impl Into<String>,
-    ) {
+    pub fn problem(&self, slug: &'static str, subject: &[u8], during: &'static str, message: impl Into<String>) {
         Meter::add(&self.meter.problems, 1);
-        self.observer.on(&Event::Problem(&Problem {
-            slug,
-            subject: subject.to_vec(),
-            during,
-            message: message.into(),
-        }));
+        self.observer.on(&Event::Problem(&Problem { slug, subject: subject.to_vec(), during, message: message.into() }));
     }
     /// Make a remark.
     pub fn notice(&self, slug: &'static str, message: impl Into<String>) {
-        self.observer.on(&Event::Notice(&Notice {
-            slug,
-            message: message.into(),
-        }));
+        self.observer.on(&Event::Notice(&Notice { slug, message: message.into() }));
     }
     /// A phase begins.
     pub fn enter(&self, phase: Phase, items: Option<u64>, bytes: Option<u64>) {
-        self.observer.on(&Event::Entered {
-            phase,
-            items,
-            bytes,
-        });
+        self.observer.on(&Event::Entered { phase, items, bytes });
     }
     /// Whether to stop.
     pub fn cancelled(&self) -> bool {
@@ -229,10 +211,6 @@ impl Context<'_> {
     }
     /// An error if it is time to stop.
     pub fn check(&self) -> crate::error::Result<()> {
-        if self.cancelled() {
-            Err(crate::error::Error::cancelled())
-        } else {
-            Ok(())
-        }
+        if self.cancelled() { Err(crate::error::Error::cancelled()) } else { Ok(()) }
     }
 }

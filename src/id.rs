@@ -26,10 +26,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Lower-case hex to exactly `N` bytes.
 pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
-    let bad = || ParseIdError {
-        want: N * 2,
-        text: text.chars().take(80).collect(),
-    };
+    let bad = || ParseIdError { want: N * 2, text: text.chars().take(80).collect() };
     let digit = |c: u8| match c {
         b'0'..=b'9' => Ok(c - b'0'),
         b'a'..=b'f' => Ok(c - b'a' + 10),

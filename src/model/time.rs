@@ -1,19 +1,7 @@
 //! Points in time as the file system knows them: before 1970 and after 2038, to the nanosecond.
 
 /// Seconds since 1970-01-01T00:00:00Z, and nanoseconds on top (0 to 999 999 999).
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    bincode::Encode,
-    bincode::Decode,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, bincode::Encode, bincode::Decode)]
 pub struct Time {
     /// Whole seconds, negative before 1970.
     pub sec: i64,

@@ -181,11 +181,7 @@ impl Node {
     }
     /// Put an extension in its place, replacing one with the same tag.
     pub fn set_ext(&mut self, tag: u16, data: Vec<u8>) {
-        let ext = Ext {
-            tag,
-            flags: 0,
-            data,
-        };
+        let ext = Ext { tag, flags: 0, data };
         match self.ext.binary_search_by_key(&tag, |e| e.tag) {
             Ok(i) => self.ext[i] = ext,
             Err(i) => self.ext.insert(i, ext),

@@ -28,10 +28,7 @@ pub fn files_from(list: &str, contents: &[u8]) -> Result<Vec<Line>> {
             continue;
         }
         check(glob).map_err(|e| e.doing(format!("while reading line {number} of {list}")))?;
-        out.push(Line {
-            number,
-            glob: glob.to_vec(),
-        });
+        out.push(Line { number, glob: glob.to_vec() });
     }
     Ok(out)
 }
@@ -39,11 +36,7 @@ pub fn files_from(list: &str, contents: &[u8]) -> Result<Vec<Line>> {
 /// `--files-from-verbatim`: one path a line, as it stands. Empty lines are skipped, `#` is a
 /// name, white space is part of it; only a CR before LF goes, as that is half a line end.
 pub fn files_from_verbatim(contents: &[u8]) -> Vec<Vec<u8>> {
-    lines(&decode(contents))
-        .map(|(_, line)| line)
-        .filter(|line| !line.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect()
+    lines(&decode(contents)).map(|(_, line)| line).filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 /// `--files-from-raw`: each path ended by a NUL, the last too.
@@ -56,8 +49,7 @@ pub fn files_from_raw(list: &str, contents: &[u8]) -> Result<Vec<Vec<u8>>> {
     }
     let refuse = |what: String| Error::new(ErrorKind::Invalid, format!("the list {list} {what}"));
     let Some(body) = contents.strip_suffix(b"\0") else {
-        return Err(refuse("does not end with a NUL".into())
-            .hint("the program that writes it may have been cut off"));
+        return Err(refuse("does not end with a NUL".into()).hint("the program that writes it may have been cut off"));
     };
     let names: Vec<Vec<u8>> = body.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
     match names.iter().position(Vec::is_empty) {
@@ -87,11 +79,7 @@ pub fn expand(glob: &[u8], look: &mut dyn Look) -> Result<Vec<Vec<u8>>> {
 
 fn expand_checked(glob: &[u8], look: &mut dyn Look) -> Vec<Vec<u8>> {
     if !has_meta(glob) {
-        return if look.exists(glob) {
-            vec![glob.to_vec()]
-        } else {
-            Vec::new()
-        };
+        return if look.exists(glob) { vec![glob.to_vec()] } else { Vec::new() };
     }
     let cut = glob.iter().rposition(|b| *b == b'/');
     let (dir, last) = match cut {
@@ -102,11 +90,7 @@ fn expand_checked(glob: &[u8], look: &mut dyn Look) -> Vec<Vec<u8>> {
     let Ok(last) = Component::compile(last) else {
         return Vec::new();
     };
-    let dirs = if has_meta(dir) {
-        expand_checked(dir, look)
-    } else {
-        vec![dir.to_vec()]
-    };
+    let dirs = if has_meta(dir) { expand_checked(dir, look) } else { vec![dir.to_vec()] };
     let mut found = Vec::new();
     for dir in dirs {
         let mut names = look.names(&dir);

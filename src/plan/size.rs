@@ -20,10 +20,7 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
         Some(b't' | b'T') => (&text[..text.len() - 1], 40),
         Some(_) => (text, 0),
     };
-    let shape = || {
-        refuse("expected a whole number and one of B, K, M, G, T")
-            .hint("write 10M for ten mebibytes")
-    };
+    let shape = || refuse("expected a whole number and one of B, K, M, G, T").hint("write 10M for ten mebibytes");
     let digits = digits.strip_prefix('+').unwrap_or(digits);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(shape());
@@ -51,12 +48,7 @@ impl Span {
     /// From `1y5m7d2h`: units in any order, each number with its unit, `m` is months. A unit
     /// named twice counts as last named; nothing at all is the empty span.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |why: String| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("{text:?} is no span of time: {why}"),
-            )
-        };
+        let refuse = |why: String| Error::new(ErrorKind::Invalid, format!("{text:?} is no span of time: {why}"));
         let mut span = Self::default();
         let mut rest = text.trim();
         while !rest.is_empty() {
@@ -66,9 +58,7 @@ impl Span {
                 return Err(refuse(format!("expected a number at {rest:?}")));
             }
             let (number, tail) = rest.split_at(sign + digits);
-            let value = number
-                .parse()
-                .map_err(|_| refuse(format!("{number} is too large")))?;
+            let value = number.parse().map_err(|_| refuse(format!("{number} is too large")))?;
             let mut tail = tail.chars();
             match tail.next() {
                 Some('y') => span.years = value,
@@ -76,9 +66,7 @@ impl Span {
                 Some('d') => span.days = value,
                 Some('h') => span.hours = value,
                 Some(other) => {
-                    return Err(refuse(format!(
-                        "{other:?} after {number} is none of y, m, d, h"
-                    )));
+                    return Err(refuse(format!("{other:?} after {number} is none of y, m, d, h")));
                 }
                 None => return Err(refuse(format!("no unit after {number}; use y, m, d or h"))),
             }

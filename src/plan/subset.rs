@@ -27,19 +27,14 @@ impl Subset {
     /// well as bytes, percent or a group, and one of these takes a week.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |why: &str| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("--read-data-subset {text:?}: {why}"),
-            )
-            .hint("use n/t (1/5 reads the first of five groups), x% (2.5%) or a size (500M)")
+            Error::new(ErrorKind::Invalid, format!("--read-data-subset {text:?}: {why}"))
+                .hint("use n/t (1/5 reads the first of five groups), x% (2.5%) or a size (500M)")
         };
         if let Some((group, groups)) = text.split_once('/') {
             return parse_group(group, groups).map_err(refuse);
         }
         if let Some(number) = text.strip_suffix('%') {
-            let percent: f64 = number
-                .parse()
-                .map_err(|_| refuse("there is no number before the %"))?;
+            let percent: f64 = number.parse().map_err(|_| refuse("there is no number before the %"))?;
             let fits = percent > 0.0 && percent <= 100.0;
             return fits
                 .then_some(Self::Percent(percent))
@@ -48,9 +43,7 @@ impl Subset {
         if !text.ends_with(|c: char| c.is_ascii_alphabetic()) {
             return Err(refuse("a bare number could mean anything"));
         }
-        match parse_bytes(text)
-            .map_err(|cause| refuse("it is none of the three forms").because(cause))?
-        {
+        match parse_bytes(text).map_err(|cause| refuse("it is none of the three forms").because(cause))? {
             0 => Err(refuse("the size must be above 0")),
             bytes => Ok(Self::Bytes(bytes)),
         }
@@ -58,11 +51,7 @@ impl Subset {
 }
 
 fn parse_group(group: &str, groups: &str) -> Result<Subset, &'static str> {
-    let number = |s: &str| {
-        s.parse::<u64>()
-            .ok()
-            .filter(|_| s.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let number = |s: &str| s.parse::<u64>().ok().filter(|_| s.bytes().all(|b| b.is_ascii_digit()));
     let (Some(group), Some(groups)) = (number(group), number(groups)) else {
         return Err("n/t needs two whole numbers");
     };

@@ -36,11 +36,7 @@ fn from_utf16(bytes: &[u8], join: fn([u8; 2]) -> u16) -> Vec<u8> {
 pub fn lines(contents: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     let body = contents.strip_suffix(b"\n").unwrap_or(contents);
     let split = (!contents.is_empty()).then(|| body.split(|b| *b == b'\n'));
-    split
-        .into_iter()
-        .flatten()
-        .zip(1..)
-        .map(|(line, number)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
+    split.into_iter().flatten().zip(1..).map(|(line, number)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
 /// Without Unicode white space at both ends. Bytes that are not UTF-8 are not white space.
@@ -67,10 +63,7 @@ pub(super) fn first_char(bytes: &[u8]) -> Option<(char, usize)> {
         0xf0..=0xf4 => 4,
         _ => return Some((char::REPLACEMENT_CHARACTER, 1)),
     };
-    let decoded = bytes
-        .get(..width)
-        .and_then(|head| std::str::from_utf8(head).ok())
-        .and_then(|s| s.chars().next());
+    let decoded = bytes.get(..width).and_then(|head| std::str::from_utf8(head).ok()).and_then(|s| s.chars().next());
     Some(decoded.map_or((char::REPLACEMENT_CHARACTER, 1), |c| (c, width)))
 }
 
@@ -90,10 +83,7 @@ fn last_char(bytes: &[u8]) -> Option<(char, usize)> {
 /// Lower case, one character for one character, as file name patterns need it. Bytes that are
 /// not UTF-8 stay what they are.
 pub(super) fn lower(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !bytes
-        .iter()
-        .any(|b| b.is_ascii_uppercase() || !b.is_ascii())
-    {
+    if !bytes.iter().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
         return Cow::Borrowed(bytes);
     }
     if bytes.is_ascii() {
@@ -117,27 +107,17 @@ mod tests {
 
     #[test]
     fn lines_end_like_lines() {
-        let all = |s: &'static str| {
-            lines(s.as_bytes())
-                .map(|(n, l)| (n, l.to_vec()))
-                .collect::<Vec<_>>()
-        };
+        let all = |s: &'static str| lines(s.as_bytes()).map(|(n, l)| (n, l.to_vec())).collect::<Vec<_>>();
         assert_eq!(all(""), []);
         assert_eq!(all("\n"), [(1, b"".to_vec())]);
-        assert_eq!(
-            all("a\r\n\nb"),
-            [(1, b"a".to_vec()), (2, b"".to_vec()), (3, b"b".to_vec())]
-        );
+        assert_eq!(all("a\r\n\nb"), [(1, b"a".to_vec()), (2, b"".to_vec()), (3, b"b".to_vec())]);
     }
 
     #[test]
     fn marks_and_wide_text() {
         assert_eq!(&*decode(b"\xef\xbb\xbfa"), b"a");
         assert_eq!(&*decode(b"\xff\xfea\0\xe9\0"), "aé".as_bytes());
-        assert_eq!(
-            &*decode(b"\xfe\xff\0a\xd8\0\0"),
-            "a\u{fffd}\u{fffd}".as_bytes()
-        );
+        assert_eq!(&*decode(b"\xfe\xff\0a\xd8\0\0"), "a\u{fffd}\u{fffd}".as_bytes());
         assert_eq!(&*decode(b"\xffa"), b"\xffa");
     }
 

@@ -16,11 +16,7 @@ impl Name {
     /// Check and take a name.
     pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
         let text = text.into();
-        if is_name(&text) {
-            Ok(Self(text))
-        } else {
-            Err(NameError(text.chars().take(128).collect()))
-        }
+        if is_name(&text) { Ok(Self(text)) } else { Err(NameError(text.chars().take(128).collect())) }
     }
     /// As text.
     pub fn as_str(&self) -> &str {
@@ -32,8 +28,7 @@ fn is_name(text: &str) -> bool {
     let component = |c: &str| {
         !c.is_empty()
             && !c.starts_with('.')
-            && c.bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+            && c.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
     };
     text.len() < 128 && text.split('/').count() <= 4 && text.split('/').all(component)
 }
@@ -50,30 +45,10 @@ mod tests {
 
     #[test]
     fn grammar() {
-        for good in [
-            "config/00000001",
-            "packs/ab/ab12.0011aabb",
-            "a",
-            "copy/snapshots/x/1",
-        ] {
+        for good in ["config/00000001", "packs/ab/ab12.0011aabb", "a", "copy/snapshots/x/1"] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "/",
-            "a/",
-            "/a",
-            "a//b",
-            "../a",
-            "a/..",
-            ".a",
-            "A",
-            "a b",
-            "a\0",
-            "a/b/c/d/e",
-            "é",
-            &"a".repeat(128),
-        ] {
+        for bad in ["", "/", "a/", "/a", "a//b", "../a", "a/..", ".a", "A", "a b", "a\0", "a/b/c/d/e", "é", &"a".repeat(128)] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
     }

@@ -17,22 +17,13 @@ pub struct Case {
 
 impl Case {
     pub fn all<'c>(&'c self, word: &'c str) -> impl Iterator<Item = &'c [u8]> {
-        self.lines
-            .iter()
-            .filter(move |(w, _)| w == word)
-            .map(|(_, arg)| arg.as_slice())
+        self.lines.iter().filter(move |(w, _)| w == word).map(|(_, arg)| arg.as_slice())
     }
     /// The case with other answers under `word`.
     pub fn answered(&self, word: &str, answers: &[Vec<u8>]) -> String {
         let mut out = format!("{}{}\n", self.preface, self.head);
         let answers = answers.iter().map(|a| (word.to_owned(), a.clone()));
-        for (w, arg) in self
-            .lines
-            .iter()
-            .filter(|(w, _)| w != word)
-            .cloned()
-            .chain(answers)
-        {
+        for (w, arg) in self.lines.iter().filter(|(w, _)| w != word).cloned().chain(answers) {
             out += format!("  {w} {}", escape(&arg)).trim_end();
             out += "\n";
         }
@@ -41,9 +32,7 @@ impl Case {
 }
 
 pub fn table_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/filter")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/filter").join(name)
 }
 
 pub fn read_table(name: &str) -> Vec<Case> {
@@ -56,17 +45,9 @@ pub fn read_table(name: &str) -> Vec<Case> {
             preface += "\n";
         } else if let Some(rest) = line.strip_prefix("  ") {
             let (word, arg) = rest.split_once(' ').unwrap_or((rest, ""));
-            cases
-                .last_mut()
-                .unwrap()
-                .lines
-                .push((word.to_owned(), unescape(arg)));
+            cases.last_mut().unwrap().lines.push((word.to_owned(), unescape(arg)));
         } else {
-            cases.push(Case {
-                preface: std::mem::take(&mut preface),
-                head: line.to_owned(),
-                lines: Vec::new(),
-            });
+            cases.push(Case { preface: std::mem::take(&mut preface), head: line.to_owned(), lines: Vec::new() });
         }
     }
     cases
@@ -102,10 +83,7 @@ pub fn unescape(text: &str) -> Vec<u8> {
 /// The program, if it is here: under `variable`, or on the path.
 pub fn program(variable: &str, name: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map_or_else(|| PathBuf::from(name), PathBuf::from);
-    let works = Command::new(&found)
-        .arg("version")
-        .output()
-        .is_ok_and(|out| out.status.success());
+    let works = Command::new(&found).arg("version").output().is_ok_and(|out| out.status.success());
     if !works {
         eprintln!("skipped: no {name} here; set {variable} to compare with it");
     }
@@ -137,11 +115,7 @@ pub fn tree(case: &Case) -> Vec<Entry> {
             }
             _ => Vec::new(),
         };
-        Entry {
-            path,
-            is_dir,
-            contents,
-        }
+        Entry { path, is_dir, contents }
     };
     case.lines.iter().map(entry).collect()
 }

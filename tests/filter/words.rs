@@ -46,12 +46,7 @@ fn sizes() {
 
 #[test]
 fn spans() {
-    let span = |years, months, days, hours| Span {
-        years,
-        months,
-        days,
-        hours,
-    };
+    let span = |years, months, days, hours| Span { years, months, days, hours };
     for (text, expected) in [
         ("1y5m7d2h", span(1, 5, 7, 2)),
         ("2h7d", span(0, 0, 7, 2)),
@@ -62,17 +57,7 @@ fn spans() {
     ] {
         assert_eq!(Span::parse(text).unwrap(), expected, "{text}");
     }
-    for text in [
-        "1",
-        "y",
-        "1w",
-        "1y5",
-        "1 d",
-        "99999999999999d",
-        "-d",
-        "1dé",
-        "١d",
-    ] {
+    for text in ["1", "y", "1w", "1y5", "1 d", "99999999999999d", "-d", "1dé", "١d"] {
         assert!(Span::parse(text).is_err(), "{text}");
     }
 }
@@ -80,20 +65,8 @@ fn spans() {
 #[test]
 fn subsets() {
     for (text, expected) in [
-        (
-            "1/5",
-            Subset::Group {
-                group: 1,
-                groups: 5,
-            },
-        ),
-        (
-            "256/256",
-            Subset::Group {
-                group: 256,
-                groups: 256,
-            },
-        ),
+        ("1/5", Subset::Group { group: 1, groups: 5 }),
+        ("256/256", Subset::Group { group: 256, groups: 256 }),
         ("2.5%", Subset::Percent(2.5)),
         ("100%", Subset::Percent(100.0)),
         ("500M", Subset::Bytes(500 << 20)),
@@ -102,8 +75,8 @@ fn subsets() {
         assert_eq!(Subset::parse(text).unwrap(), expected, "{text}");
     }
     for text in [
-        "", "5", "0/5", "6/5", "1/257", "1/2/3", "/", "1/", "+1/2", "0%", "100.1%", "NaN%", "%",
-        "x%", "0M", "M", "-1M", "1.5G",
+        "", "5", "0/5", "6/5", "1/257", "1/2/3", "/", "1/", "+1/2", "0%", "100.1%", "NaN%", "%", "x%", "0M", "M",
+        "-1M", "1.5G",
     ] {
         assert!(Subset::parse(text).is_err(), "{text}");
     }
@@ -111,36 +84,15 @@ fn subsets() {
 
 #[test]
 fn lists() {
-    let globs = |text: &[u8]| {
-        files_from("list", text).map(|l| {
-            l.into_iter()
-                .map(|l| (l.number, l.glob))
-                .collect::<Vec<_>>()
-        })
-    };
+    let globs =
+        |text: &[u8]| files_from("list", text).map(|l| l.into_iter().map(|l| (l.number, l.glob)).collect::<Vec<_>>());
     let read = globs(b"\xef\xbb\xbf a \r\n#c\n\n  # d\nb c\n*.\xff").unwrap();
-    assert_eq!(
-        read,
-        [
-            (1, b"a".to_vec()),
-            (5, b"b c".to_vec()),
-            (6, b"*.\xff".to_vec())
-        ]
-    );
+    assert_eq!(read, [(1, b"a".to_vec()), (5, b"b c".to_vec()), (6, b"*.\xff".to_vec())]);
     let refusal = globs(b"ok\n/x/[").unwrap_err().to_string();
-    assert!(
-        refusal.contains("at byte 3") && refusal.contains("line 2 of list"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("at byte 3") && refusal.contains("line 2 of list"), "{refusal}");
 
-    assert_eq!(
-        files_from_verbatim(b" a \r\n#c\n\n\n*"),
-        [&b" a "[..], b"#c", b"*"]
-    );
-    assert_eq!(
-        files_from_raw("list", b"a\0\n\0").unwrap(),
-        [&b"a"[..], b"\n"]
-    );
+    assert_eq!(files_from_verbatim(b" a \r\n#c\n\n\n*"), [&b" a "[..], b"#c", b"*"]);
+    assert_eq!(files_from_raw("list", b"a\0\n\0").unwrap(), [&b"a"[..], b"\n"]);
     assert!(files_from_raw("list", b"").unwrap().is_empty());
     for bad in [&b"a"[..], b"a\0b", b"\0", b"a\0\0b\0", b"a\0\0"] {
         assert!(files_from_raw("list", bad).is_err(), "{bad:?}");
@@ -155,18 +107,10 @@ impl Look for Disk {
         self.0.iter().any(|p| p.as_bytes() == path)
     }
     fn names(&mut self, dir: &[u8]) -> Vec<Vec<u8>> {
-        let dir = if dir == b"." {
-            Vec::new()
-        } else {
-            [dir.strip_suffix(b"/").unwrap_or(dir), b"/"].concat()
-        };
-        let below = self
-            .0
-            .iter()
-            .filter_map(|p| p.as_bytes().strip_prefix(&dir[..]));
-        let mut names: Vec<Vec<u8>> = below
-            .filter_map(|p| p.split(|b| *b == b'/').next().map(<[u8]>::to_vec))
-            .collect();
+        let dir = if dir == b"." { Vec::new() } else { [dir.strip_suffix(b"/").unwrap_or(dir), b"/"].concat() };
+        let below = self.0.iter().filter_map(|p| p.as_bytes().strip_prefix(&dir[..]));
+        let mut names: Vec<Vec<u8>> =
+            below.filter_map(|p| p.split(|b| *b == b'/').next().map(<[u8]>::to_vec)).collect();
         names.sort();
         names.dedup();
         names.retain(|name| !name.is_empty());
@@ -176,9 +120,7 @@ impl Look for Disk {
 
 #[test]
 fn globs_ask_for_directories() {
-    let mut disk = Disk(&[
-        "/a/x.c", "/a/y.c", "/b/x.c", "/b/.c", "/b/*", "rel/x.c", "/a/d/e",
-    ]);
+    let mut disk = Disk(&["/a/x.c", "/a/y.c", "/b/x.c", "/b/.c", "/b/*", "rel/x.c", "/a/d/e"]);
     for (glob, expected) in [
         ("/a/x.c", &["/a/x.c"][..]),
         ("/a/none", &[]),
@@ -192,10 +134,7 @@ fn globs_ask_for_directories() {
         ("/*/", &[]),
     ] {
         let found = expand(glob.as_bytes(), &mut disk).unwrap();
-        let found: Vec<_> = found
-            .iter()
-            .map(|p| std::str::from_utf8(p).unwrap())
-            .collect();
+        let found: Vec<_> = found.iter().map(|p| std::str::from_utf8(p).unwrap()).collect();
         assert_eq!(found, expected, "{glob}");
     }
     assert!(expand(b"/a[/x", &mut disk).is_err());

@@ -36,10 +36,7 @@ pub(crate) struct Stretch {
 enum Token {
     Byte(u8),
     One,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
 /// What is wrong with a glob, and where.
@@ -54,34 +51,22 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn offset(self, by: usize) -> Self {
-        Self {
-            at: self.at + by,
-            ..self
-        }
+        Self { at: self.at + by, ..self }
     }
     pub(crate) fn into_error(self, glob: &[u8]) -> Error {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("the glob {:?} is malformed", String::from_utf8_lossy(glob)),
-        )
-        .because(self)
+        Error::new(ErrorKind::Invalid, format!("the glob {:?} is malformed", String::from_utf8_lossy(glob)))
+            .because(self)
     }
 }
 
 impl Component {
     /// Compile one component; it has no slash.
     pub(crate) fn compile(glob: &[u8]) -> Result<Self, Fault> {
-        let mut stretches = vec![Stretch {
-            star: false,
-            tokens: Vec::new(),
-        }];
+        let mut stretches = vec![Stretch { star: false, tokens: Vec::new() }];
         let mut at = 0;
         while at < glob.len() {
             if glob[at] == b'*' {
-                stretches.push(Stretch {
-                    star: true,
-                    tokens: Vec::new(),
-                });
+                stretches.push(Stretch { star: true, tokens: Vec::new() });
                 at += glob[at..].iter().take_while(|b| **b == b'*').count();
                 continue;
             }
@@ -110,11 +95,7 @@ impl Component {
 
     /// The only name this can match, if there is only one.
     pub(crate) fn literal(&self) -> Option<&[u8]> {
-        if let Self::Literal(bytes) = self {
-            Some(bytes)
-        } else {
-            None
-        }
+        if let Self::Literal(bytes) = self { Some(bytes) } else { None }
     }
 
     /// Whether the whole name matches.
@@ -147,16 +128,7 @@ fn matches_stretches(stretches: &[Stretch], mut name: &[u8]) -> bool {
 
 impl Stretch {
     fn literal(&self) -> Option<Vec<u8>> {
-        self.tokens
-            .iter()
-            .map(|token| {
-                if let Token::Byte(b) = token {
-                    Some(*b)
-                } else {
-                    None
-                }
-            })
-            .collect()
+        self.tokens.iter().map(|token| if let Token::Byte(b) = token { Some(*b) } else { None }).collect()
     }
 
     /// The rest of the name after this stretch, if the name begins with it.
@@ -184,10 +156,7 @@ fn token(glob: &[u8], at: usize) -> Result<(Token, usize), Fault> {
         b'[' => class(glob, at),
         b'\\' => match glob.get(at + 1) {
             Some(b) => Ok((Token::Byte(*b), at + 2)),
-            None => Err(Fault {
-                at,
-                what: "a backslash with nothing after it",
-            }),
+            None => Err(Fault { at, what: "a backslash with nothing after it" }),
         },
         b => Ok((Token::Byte(b), at + 1)),
     }
@@ -213,42 +182,23 @@ fn class(glob: &[u8], open: usize) -> Result<(Token, usize), Fault> {
 
 /// One end of a range in a class. Some character must follow it, if only the closing bracket.
 fn class_char(glob: &[u8], open: usize, at: usize) -> Result<(char, usize), Fault> {
-    let unclosed = Fault {
-        at: open,
-        what: "a class that is not closed",
-    };
+    let unclosed = Fault { at: open, what: "a class that is not closed" };
     let (escaped, at) = match glob.get(at) {
         None => return Err(unclosed),
         Some(b'-') => {
-            return Err(Fault {
-                at,
-                what: "a - in a class that begins or ends no range",
-            });
+            return Err(Fault { at, what: "a - in a class that begins or ends no range" });
         }
         Some(b']') => {
-            return Err(Fault {
-                at,
-                what: "a ] in a class where a character is expected",
-            });
+            return Err(Fault { at, what: "a ] in a class where a character is expected" });
         }
         Some(b'\\') => (true, at + 1),
         Some(_) => (false, at),
     };
     let Some((c, width)) = first_char(&glob[at..]) else {
-        return Err(if escaped {
-            Fault {
-                at: at - 1,
-                what: "a backslash with nothing after it",
-            }
-        } else {
-            unclosed
-        });
+        return Err(if escaped { Fault { at: at - 1, what: "a backslash with nothing after it" } } else { unclosed });
     };
     if c == char::REPLACEMENT_CHARACTER && width == 1 {
-        return Err(Fault {
-            at,
-            what: "a byte in a class that is not UTF-8",
-        });
+        return Err(Fault { at, what: "a byte in a class that is not UTF-8" });
     }
     if at + width >= glob.len() {
         return Err(unclosed);
@@ -261,9 +211,7 @@ mod tests {
     use super::*;
 
     fn check(glob: &str, name: &str) -> bool {
-        Component::compile(glob.as_bytes())
-            .unwrap()
-            .matches(name.as_bytes())
+        Component::compile(glob.as_bytes()).unwrap().matches(name.as_bytes())
     }
 
     #[test]
@@ -315,11 +263,7 @@ mod tests {
             ("x[\\", 2),
             ("[a-b-c]", 4),
         ] {
-            assert_eq!(
-                Component::compile(glob.as_bytes()).unwrap_err().at,
-                at,
-                "{glob}"
-            );
+            assert_eq!(Component::compile(glob.as_bytes()).unwrap_err().at, at, "{glob}");
         }
         assert!(Component::compile(b"[\xff]").is_err());
     }

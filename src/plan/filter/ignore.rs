@@ -41,6 +41,16 @@ pub enum GitRules {
     Everywhere,
 }
 
+impl GitRules {
+    fn counts_in(self, zone: Zone) -> bool {
+        match self {
+            Self::Off => false,
+            Self::WorkTrees => zone == Zone::WorkTree,
+            Self::Everywhere => zone != Zone::Metadata,
+        }
+    }
+}
+
 /// What a walk asked for.
 #[derive(Debug, Clone, Default)]
 pub struct IgnoreSettings {
@@ -74,10 +84,7 @@ pub struct IgnoreRule {
 
 impl fmt::Display for IgnoreRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, text) = (
-            String::from_utf8_lossy(&self.file),
-            String::from_utf8_lossy(&self.text),
-        );
+        let (file, text) = (String::from_utf8_lossy(&self.file), String::from_utf8_lossy(&self.text));
         write!(f, "{file}:{} {text:?}", self.line)
     }
 }
@@ -157,26 +164,14 @@ impl IgnoreStack {
     pub fn new(settings: IgnoreSettings) -> Arc<Self> {
         let none: Arc<[Arc<Layer>]> = Arc::new([]);
         let (git, named) = (none.clone(), none);
-        Arc::new(Self {
-            settings: Arc::new(settings),
-            zone: Zone::Open,
-            git,
-            named,
-            excluded: None,
-        })
+        Arc::new(Self { settings: Arc::new(settings), zone: Zone::Open, git, named, excluded: None })
     }
 
     /// The names [`enter`](Self::enter) wants the contents of: ignore files proper, and
     /// `.git/info/exclude`. `.git` counts by being there.
     pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
-        let git: &[&[u8]] = if self.settings.git == GitRules::Off {
-            &[]
-        } else {
-            &[GITIGNORE, INFO_EXCLUDE]
-        };
-        git.iter()
-            .copied()
-            .chain(self.settings.names.iter().map(Vec::as_slice))
+        let git: &[&[u8]] = if self.settings.git == GitRules::Off { &[] } else { &[GITIGNORE, INFO_EXCLUDE] };
+        git.iter().copied().chain(self.settings.names.iter().map(Vec::as_slice))
     }
 
     /// Step into a directory. `contents` are the ignore files found there by name, `.git` (with
@@ -189,10 +184,7 @@ impl IgnoreStack {
             return self.clone();
         }
         if let Verdict::Excluded(rule) = self.verdict(dir, true) {
-            return Arc::new(Self {
-                excluded: Some(Arc::new(rule.clone())),
-                ..Self::clone(self)
-            });
+            return Arc::new(Self { excluded: Some(Arc::new(rule.clone())), ..Self::clone(self) });
         }
         self.enter_named(dir, contents)
     }
@@ -201,59 +193,25 @@ impl IgnoreStack {
     /// it, but its rules count for what is below.
     pub fn enter_named(self: &Arc<Self>, dir: &[u8], contents: &[(&[u8], &[u8])]) -> Arc<Self> {
         let zone = self.zone_of(dir, contents);
-        if zone == self.zone
-            && !contents
-                .iter()
-                .any(|(name, _)| *name == DOT_GIT || self.wanted().any(|w| w == *name))
+        if zone == self.zone && !contents.iter().any(|(name, _)| *name == DOT_GIT || self.wanted().any(|w| w == *name))
         {
             return self.clone();
         }
-        let find = |wanted: &[u8]| {
-            contents
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, bytes)| *bytes)
-        };
+        let find = |wanted: &[u8]| contents.iter().find(|(name, _)| *name == wanted).map(|(_, bytes)| *bytes);
         let layer = |name: &[u8]| find(name).map(|bytes| Layer::read(dir, &join(dir, name), bytes));
-        let named: Vec<_> = self
-            .settings
-            .names
-            .iter()
-            .filter_map(|name| layer(name))
-            .collect();
+        let named: Vec<_> = self.settings.names.iter().filter_map(|name| layer(name)).collect();
+        let named =
+            if named.is_empty() { self.named.clone() } else { self.named.iter().cloned().chain(named).collect() };
         let starts = zone == Zone::WorkTree && find(DOT_GIT).is_some();
-        let mut git = if starts || zone == Zone::Metadata {
-            Vec::new()
-        } else {
-            self.git.to_vec()
-        };
+        let mut git = if starts || zone == Zone::Metadata { Vec::new() } else { self.git.to_vec() };
         if starts {
-            git.extend(
-                self.settings
-                    .global
-                    .iter()
-                    .map(|(file, bytes)| Layer::read(dir, file, bytes)),
-            );
+            git.extend(self.settings.global.iter().map(|(file, bytes)| Layer::read(dir, file, bytes)));
             git.extend(layer(INFO_EXCLUDE));
         }
-        let counts = match self.settings.git {
-            GitRules::Off => false,
-            GitRules::WorkTrees => zone == Zone::WorkTree,
-            GitRules::Everywhere => zone != Zone::Metadata,
-        };
-        git.extend(counts.then(|| layer(GITIGNORE)).flatten());
-        let named = if named.is_empty() {
-            self.named.clone()
-        } else {
-            self.named.iter().cloned().chain(named).collect()
-        };
-        Arc::new(Self {
-            settings: self.settings.clone(),
-            zone,
-            git: git.into(),
-            named,
-            excluded: None,
-        })
+        if self.settings.git.counts_in(zone) {
+            git.extend(layer(GITIGNORE));
+        }
+        Arc::new(Self { settings: self.settings.clone(), zone, git: git.into(), named, excluded: None })
     }
 
     fn zone_of(&self, dir: &[u8], contents: &[(&[u8], &[u8])]) -> Zone {
@@ -293,23 +251,14 @@ impl Layer {
     fn read(dir: &[u8], file: &[u8], contents: &[u8]) -> Arc<Self> {
         let file: Arc<[u8]> = file.into();
         let contents = contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents);
-        let rules = contents
-            .split(|b| *b == b'\n')
-            .zip(1..)
-            .filter_map(|(line, number)| Glob::read(&file, number, line));
-        Arc::new(Self {
-            base: dir.strip_suffix(b"/").unwrap_or(dir).len(),
-            rules: rules.collect(),
-        })
+        let rules =
+            contents.split(|b| *b == b'\n').zip(1..).filter_map(|(line, number)| Glob::read(&file, number, line));
+        Arc::new(Self { base: dir.strip_suffix(b"/").unwrap_or(dir).len(), rules: rules.collect() })
     }
 
     fn last_match(&self, path: &[u8], name: &[u8], is_dir: bool) -> Option<&IgnoreRule> {
         let below = path.get(self.base..)?.strip_prefix(b"/")?;
-        let found = self
-            .rules
-            .iter()
-            .rev()
-            .find(|glob| (is_dir || !glob.dirs_only) && glob.test.matches(below, name));
+        let found = self.rules.iter().rev().find(|glob| (is_dir || !glob.dirs_only) && glob.test.matches(below, name));
         found.map(|glob| &glob.rule)
     }
 }
@@ -334,32 +283,18 @@ impl Glob {
         if glob.is_empty() {
             return None;
         }
-        let rule = IgnoreRule {
-            file: file.clone(),
-            line: number,
-            text: line.to_vec(),
-            negated,
-        };
-        Some(Self {
-            rule,
-            dirs_only,
-            test: Test::compile(glob),
-        })
+        let rule = IgnoreRule { file: file.clone(), line: number, text: line.to_vec(), negated };
+        Some(Self { rule, dirs_only, test: Test::compile(glob) })
     }
 }
 
 impl Test {
     fn compile(glob: &[u8]) -> Self {
-        let plain = glob
-            .iter()
-            .position(|b| is_special(*b))
-            .unwrap_or(glob.len());
+        let plain = glob.iter().position(|b| is_special(*b)).unwrap_or(glob.len());
         if !glob.contains(&b'/') {
             return match glob {
                 _ if plain == glob.len() => Self::Name(glob.to_vec()),
-                [b'*', end @ ..] if !end.iter().any(|b| is_special(*b)) => {
-                    Self::NameEnd(end.to_vec())
-                }
+                [b'*', end @ ..] if !end.iter().any(|b| is_special(*b)) => Self::NameEnd(end.to_vec()),
                 _ => Wildmatch::compile(glob, false).map_or(Self::Never, Self::NameGlob),
             };
         }
@@ -367,9 +302,8 @@ impl Test {
         // is at the beginning of a glob there: `a**/b` is `a`, then `**/b`.
         let root = usize::from(glob[0] == b'/');
         let (head, tail) = glob.split_at(plain);
-        Wildmatch::compile(tail, true).map_or(Self::Never, |tail| {
-            Self::Path(head[root.min(head.len())..].to_vec(), tail)
-        })
+        Wildmatch::compile(tail, true)
+            .map_or(Self::Never, |tail| Self::Path(head[root.min(head.len())..].to_vec(), tail))
     }
 
     fn matches(&self, below: &[u8], name: &[u8]) -> bool {
@@ -377,9 +311,7 @@ impl Test {
             Self::Name(exact) => exact == name,
             Self::NameEnd(end) => name.ends_with(end),
             Self::NameGlob(glob) => glob.matches(name),
-            Self::Path(head, tail) => below
-                .strip_prefix(head.as_slice())
-                .is_some_and(|rest| tail.matches(rest)),
+            Self::Path(head, tail) => below.strip_prefix(head.as_slice()).is_some_and(|rest| tail.matches(rest)),
             Self::Never => false,
         }
     }

@@ -20,11 +20,7 @@ pub struct PatternFile {
 }
 
 /// Read the contents of the pattern file called `name`; `env` looks up a variable.
-pub fn read_pattern_file(
-    name: &[u8],
-    contents: &[u8],
-    env: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
-) -> PatternFile {
+pub fn read_pattern_file(name: &[u8], contents: &[u8], env: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> PatternFile {
     let file: Arc<[u8]> = name.into();
     let mut out = PatternFile::default();
     for (line, text) in lines(&decode(contents)) {
@@ -39,13 +35,7 @@ pub fn read_pattern_file(
             }
             value.unwrap_or_default()
         });
-        out.patterns.push((
-            pattern,
-            Origin::File {
-                file: file.clone(),
-                line,
-            },
-        ));
+        out.patterns.push((pattern, Origin::File { file: file.clone(), line }));
     }
     out
 }
@@ -80,11 +70,7 @@ fn variable(text: &[u8]) -> (Option<&[u8]>, usize) {
             None => (None, 1),
         },
         [special, ..] if is_special(*special) => (Some(&text[..1]), 1),
-        _ => match text
-            .iter()
-            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
-            .count()
-        {
+        _ => match text.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count() {
             0 => (None, 0),
             length => (Some(&text[..length]), length),
         },
@@ -93,10 +79,7 @@ fn variable(text: &[u8]) -> (Option<&[u8]>, usize) {
 
 /// The shell's one-character parameters.
 fn is_special(b: u8) -> bool {
-    matches!(
-        b,
-        b'*' | b'#' | b'$' | b'@' | b'!' | b'?' | b'-' | b'0'..=b'9'
-    )
+    matches!(b, b'*' | b'#' | b'$' | b'@' | b'!' | b'?' | b'-' | b'0'..=b'9')
 }
 
 #[cfg(test)]
@@ -125,11 +108,7 @@ mod tests {
             ("$$HOME", "$HOME"),
             ("$*.c", ".c"),
         ] {
-            assert_eq!(
-                expand(text.as_bytes(), known),
-                expected.as_bytes(),
-                "{text}"
-            );
+            assert_eq!(expand(text.as_bytes(), known), expected.as_bytes(), "{text}");
         }
     }
 
@@ -137,17 +116,7 @@ mod tests {
     fn unset_is_told() {
         let file = read_pattern_file(b"ex", b"# c\n\n  $GONE/**  \r\n*.o", &|_| None);
         assert_eq!(file.unset, [(3, b"GONE".to_vec())]);
-        let patterns: Vec<_> = file
-            .patterns
-            .iter()
-            .map(|(p, o)| (p.as_slice(), o.to_string()))
-            .collect();
-        assert_eq!(
-            patterns,
-            [
-                (&b"/**"[..], "ex:3".to_string()),
-                (b"*.o", "ex:4".to_string())
-            ]
-        );
+        let patterns: Vec<_> = file.patterns.iter().map(|(p, o)| (p.as_slice(), o.to_string())).collect();
+        assert_eq!(patterns, [(&b"/**"[..], "ex:3".to_string()), (b"*.o", "ex:4".to_string())]);
     }
 }

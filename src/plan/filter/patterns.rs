@@ -68,12 +68,7 @@ pub struct Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {:?}",
-            self.origin,
-            String::from_utf8_lossy(&self.pattern)
-        )
+        write!(f, "{} {:?}", self.origin, String::from_utf8_lossy(&self.pattern))
     }
 }
 
@@ -104,11 +99,7 @@ impl fmt::Display for BadPatterns {
 impl std::error::Error for BadPatterns {}
 impl From<BadPatterns> for Error {
     fn from(bad: BadPatterns) -> Self {
-        let what = if bad.0.len() == 1 {
-            "a pattern is malformed"
-        } else {
-            "several patterns are malformed"
-        };
+        let what = if bad.0.len() == 1 { "a pattern is malformed" } else { "several patterns are malformed" };
         Self::new(ErrorKind::Invalid, what)
             .because(bad)
             .hint("put a backslash before [, ], *, ? or \\ to mean just that")
@@ -154,25 +145,14 @@ enum Part {
 
 impl Default for Patterns {
     fn default() -> Self {
-        Self {
-            case: Case::Sensitive,
-            patterns: Vec::new(),
-            filed: HashMap::new(),
-            unfiled: Vec::new(),
-        }
+        Self { case: Case::Sensitive, patterns: Vec::new(), filed: HashMap::new(), unfiled: Vec::new() }
     }
 }
 
 impl Patterns {
     /// Compile patterns in their order of precedence, last strongest; empty ones are skipped.
-    pub fn compile(
-        given: impl IntoIterator<Item = (Vec<u8>, Origin)>,
-        case: Case,
-    ) -> Result<Self, BadPatterns> {
-        let mut out = Self {
-            case,
-            ..Self::default()
-        };
+    pub fn compile(given: impl IntoIterator<Item = (Vec<u8>, Origin)>, case: Case) -> Result<Self, BadPatterns> {
+        let mut out = Self { case, ..Self::default() };
         let mut bad = Vec::new();
         for (pattern, origin) in given.into_iter().filter(|(pattern, _)| !pattern.is_empty()) {
             // What was typed is what is judged and reported; only then is case folded.
@@ -180,27 +160,11 @@ impl Patterns {
                 Case::Sensitive => Ok(as_given),
                 Case::Insensitive => Pattern::compile(&lower(&pattern)),
             }) {
-                Ok((rooted, parts)) => out.push(
-                    Rule {
-                        negated: pattern[0] == b'!',
-                        pattern,
-                        origin,
-                    },
-                    rooted,
-                    parts,
-                ),
-                Err(fault) => bad.push(BadPattern {
-                    pattern,
-                    origin,
-                    fault,
-                }),
+                Ok((rooted, parts)) => out.push(Rule { negated: pattern[0] == b'!', pattern, origin }, rooted, parts),
+                Err(fault) => bad.push(BadPattern { pattern, origin, fault }),
             }
         }
-        if bad.is_empty() {
-            Ok(out)
-        } else {
-            Err(BadPatterns(bad))
-        }
+        if bad.is_empty() { Ok(out) } else { Err(BadPatterns(bad)) }
     }
 
     fn push(&mut self, rule: Rule, rooted: bool, parts: Vec<Part>) {
@@ -213,16 +177,8 @@ impl Patterns {
             Some(name) => self.filed.entry(name.to_vec()).or_default().push(index),
             None => self.unfiled.push(index),
         }
-        let deeps = parts
-            .iter()
-            .filter(|part| matches!(part, Part::Deep))
-            .count();
-        self.patterns.push(Pattern {
-            rule,
-            rooted,
-            parts,
-            deeps,
-        });
+        let deeps = parts.iter().filter(|part| matches!(part, Part::Deep)).count();
+        self.patterns.push(Pattern { rule, rooted, parts, deeps });
     }
 
     /// Whether there are none.
@@ -267,14 +223,8 @@ impl Patterns {
     fn last_match_of(&self, path: &Cut<'_>) -> Option<&Rule> {
         let mut best: Option<usize> = None;
         let newer = |list: &[usize], best: Option<usize>| {
-            let fresh = list
-                .iter()
-                .rev()
-                .take_while(|index| best.is_none_or(|best| **index > best));
-            fresh
-                .copied()
-                .find(|index| self.patterns[*index].matches(path))
-                .or(best)
+            let fresh = list.iter().rev().take_while(|index| best.is_none_or(|best| **index > best));
+            fresh.copied().find(|index| self.patterns[*index].matches(path)).or(best)
         };
         if !self.filed.is_empty() {
             for name in path.components {
@@ -308,22 +258,13 @@ fn cut<T>(path: &[u8], then: impl FnOnce(&Cut<'_>) -> T) -> T {
     let mut count = 0;
     for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
         if count == FEW {
-            let all: Vec<&[u8]> = path
-                .split(|b| *b == b'/')
-                .filter(|part| !part.is_empty())
-                .collect();
-            return then(&Cut {
-                absolute,
-                components: &all,
-            });
+            let all: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+            return then(&Cut { absolute, components: &all });
         }
         few[count] = part;
         count += 1;
     }
-    then(&Cut {
-        absolute,
-        components: &few[..count],
-    })
+    then(&Cut { absolute, components: &few[..count] })
 }
 
 impl Pattern {
@@ -354,16 +295,12 @@ impl Pattern {
         match (self.rooted, self.deeps) {
             (true, _) if !path.absolute => false,
             (true, 0) => is_run(&self.parts, path.components),
-            (false, 0) => count.checked_sub(self.parts.len()).is_some_and(|last| {
-                (0..=last)
-                    .rev()
-                    .any(|at| is_run(&self.parts, &path.components[at..]))
-            }),
+            (false, 0) => count
+                .checked_sub(self.parts.len())
+                .is_some_and(|last| (0..=last).rev().any(|at| is_run(&self.parts, &path.components[at..]))),
             (true, _) => self.matches_deep(path, 0),
             // Nothing but `**` matches whatever there is, if there is room to stand.
-            (false, deeps) if deeps == self.parts.len() => {
-                count > 0 && count + usize::from(path.absolute) + 1 >= deeps
-            }
+            (false, deeps) if deeps == self.parts.len() => count > 0 && count + usize::from(path.absolute) + 1 >= deeps,
             (false, _) => (0..count).any(|at| self.matches_deep(path, at)),
         }
     }
@@ -400,14 +337,8 @@ impl Pattern {
         if !self.rooted {
             return true;
         }
-        let fixed = self
-            .parts
-            .iter()
-            .take_while(|part| matches!(part, Part::One(_)));
-        path.absolute
-            && fixed
-                .zip(path.components)
-                .all(|(part, name)| part.matches(name))
+        let fixed = self.parts.iter().take_while(|part| matches!(part, Part::One(_)));
+        path.absolute && fixed.zip(path.components).all(|(part, name)| part.matches(name))
     }
 }
 
@@ -422,12 +353,7 @@ impl Part {
 
 /// Whether the components begin with that run.
 fn is_run(parts: &[Part], components: &[&[u8]]) -> bool {
-    parts.len() <= components.len()
-        && parts
-            .iter()
-            .zip(components)
-            .rev()
-            .all(|(part, name)| part.matches(name))
+    parts.len() <= components.len() && parts.iter().zip(components).rev().all(|(part, name)| part.matches(name))
 }
 
 /// The pieces between slashes with their offsets; `.` and empty ones are gone, `..` has taken

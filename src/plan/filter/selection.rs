@@ -35,23 +35,15 @@ impl Tag {
             None => (spec, &spec[..0]),
         };
         if name.is_empty() {
-            return Err(
-                Error::new(ErrorKind::Invalid, "--exclude-if-present has no file name")
-                    .hint("write NAME or NAME:HEADER, as in CACHEDIR.TAG:Signature"),
-            );
+            return Err(Error::new(ErrorKind::Invalid, "--exclude-if-present has no file name")
+                .hint("write NAME or NAME:HEADER, as in CACHEDIR.TAG:Signature"));
         }
-        Ok(Self {
-            name: name.to_vec(),
-            header: header.to_vec(),
-        })
+        Ok(Self { name: name.to_vec(), header: header.to_vec() })
     }
 
     /// `--exclude-caches`: the Cache Directory Tagging Specification.
     pub fn caches() -> Self {
-        Self {
-            name: b"CACHEDIR.TAG".to_vec(),
-            header: b"Signature: 8a477f597d28d172789f06886806bc55".to_vec(),
-        }
+        Self { name: b"CACHEDIR.TAG".to_vec(), header: b"Signature: 8a477f597d28d172789f06886806bc55".to_vec() }
     }
 }
 
@@ -162,10 +154,7 @@ impl Selection {
     /// Where a walk starts. Enter the directories above a source by [`Self::enter_named`], from
     /// its work tree's top (or `/`) down, if their ignore files should count.
     pub fn start(&self) -> Level {
-        Level {
-            ignore: IgnoreStack::new(self.ignore.clone()),
-            tags: Vec::new(),
-        }
+        Level { ignore: IgnoreStack::new(self.ignore.clone()), tags: Vec::new() }
     }
 
     /// Whether directories hold anything of interest: if not, the level above serves all below.
@@ -205,71 +194,28 @@ impl Selection {
     ) -> (Level, Vec<Doubt>) {
         let mut doubts = Vec::new();
         if !self.looks_inside() {
-            return (
-                Level {
-                    ignore: above.ignore.clone(),
-                    tags: Vec::new(),
-                },
-                doubts,
-            );
+            return (Level { ignore: above.ignore.clone(), tags: Vec::new() }, doubts);
         }
         let here = |name: &[u8]| names.iter().any(|n| n.as_ref() == name);
-        let mut doubt = |name: &[u8], what| {
-            doubts.push(Doubt {
-                path: join(dir, name),
-                what,
-            })
-        };
+        let mut doubt = |name: &[u8], what| doubts.push(Doubt { path: join(dir, name), what });
         let mut tags = Vec::new();
-        for (index, tag) in self
-            .tags
-            .iter()
-            .enumerate()
-            .filter(|(_, tag)| here(&tag.name))
-        {
+        for (index, tag) in self.tags.iter().enumerate().filter(|(_, tag)| here(&tag.name)) {
             match tag.judge(read) {
                 Ok(()) => tags.push(index),
                 Err(what) => doubt(&tag.name, what),
             }
         }
-        let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
-        for name in above.ignore.wanted() {
-            // Of `.git/info/exclude` only the first step can be seen from here.
-            let seen = name.split(|b| *b == b'/').next().unwrap_or(name);
-            if !here(seen) {
-                continue;
-            }
-            match read(name, IGNORE_FILE_BYTES_MAX) {
-                Some(bytes) => files.push((name, bytes)),
-                None if seen == name => doubt(
-                    name,
-                    "it could not be read as an ignore file, so its rules do not count",
-                ),
-                None => {}
-            }
-        }
-        let mut contents: Vec<(&[u8], &[u8])> = files
-            .iter()
-            .map(|(name, bytes)| (*name, bytes.as_slice()))
-            .collect();
-        if here(b".git") {
-            contents.push((b".git", b""));
-        }
-        let ignore = if named {
-            above.ignore.enter_named(dir, &contents)
-        } else {
-            above.ignore.enter(dir, &contents)
-        };
-        (Level { ignore, tags }, doubts)
+        let files = ignore_files(&above.ignore, &here, read, &mut doubt);
+        let contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let enter = if named { IgnoreStack::enter_named } else { IgnoreStack::enter };
+        (Level { ignore: enter(&above.ignore, dir, &contents), tags }, doubts)
     }
 
     /// What patterns alone say; a `Keep` here is not the last word.
     pub fn decide_by_name(&self, path: &[u8]) -> Decision<'_> {
         for list in [&self.iexclude, &self.exclude] {
             if let Some(rule) = list.last_match(path).filter(|rule| !rule.negated) {
-                return Decision::Drop {
-                    rule: Reason::Pattern(rule),
-                };
+                return Decision::Drop { rule: Reason::Pattern(rule) };
             }
         }
         Decision::Keep
@@ -277,13 +223,7 @@ impl Selection {
 
     /// What happens to the entry `path` of the directory `level` stands for. `size` counts for
     /// what is no directory.
-    pub fn decide<'s>(
-        &'s self,
-        level: &'s Level,
-        path: &[u8],
-        kind: ItemKind,
-        size: u64,
-    ) -> Decision<'s> {
+    pub fn decide<'s>(&'s self, level: &'s Level, path: &[u8], kind: ItemKind, size: u64) -> Decision<'s> {
         match self.decide_by_name(path) {
             Decision::Keep => self.decide_by_stat(level, path, kind, size),
             dropped => dropped,
@@ -291,33 +231,47 @@ impl Selection {
     }
 
     /// The rest of [`Self::decide`], after [`Self::decide_by_name`] said `Keep`.
-    pub fn decide_by_stat<'s>(
-        &'s self,
-        level: &'s Level,
-        path: &[u8],
-        kind: ItemKind,
-        size: u64,
-    ) -> Decision<'s> {
+    pub fn decide_by_stat<'s>(&'s self, level: &'s Level, path: &[u8], kind: ItemKind, size: u64) -> Decision<'s> {
         let is_dir = kind == ItemKind::Dir;
         if let Verdict::Excluded(rule) = level.ignore.verdict(path, is_dir) {
-            return Decision::Drop {
-                rule: Reason::Ignore(rule),
-            };
+            return Decision::Drop { rule: Reason::Ignore(rule) };
         }
         if let Some(bytes_max) = self.bytes_max.filter(|max| !is_dir && size > *max) {
-            return Decision::Drop {
-                rule: Reason::Larger { bytes_max },
-            };
+            return Decision::Drop { rule: Reason::Larger { bytes_max } };
         }
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
         let mut tags = level.tags.iter().filter_map(|index| self.tags.get(*index));
         match tags.find(|tag| tag.name != name) {
-            Some(tag) => Decision::Drop {
-                rule: Reason::Tag(tag),
-            },
+            Some(tag) => Decision::Drop { rule: Reason::Tag(tag) },
             None => Decision::Keep,
         }
     }
+}
+
+/// What an ignore stack wants of a directory: the contents of what is there.
+fn ignore_files<'s>(
+    stack: &'s IgnoreStack,
+    here: &dyn Fn(&[u8]) -> bool,
+    read: &mut ReadHead<'_>,
+    doubt: &mut dyn FnMut(&[u8], &'static str),
+) -> Vec<(&'s [u8], Vec<u8>)> {
+    let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
+    for name in stack.wanted() {
+        // Of `.git/info/exclude` only the first step can be seen from here.
+        let seen = name.split(|b| *b == b'/').next().unwrap_or(name);
+        if !here(seen) {
+            continue;
+        }
+        match read(name, IGNORE_FILE_BYTES_MAX) {
+            Some(bytes) => files.push((name, bytes)),
+            None if seen == name => doubt(name, "it could not be read as an ignore file, so its rules do not count"),
+            None => {}
+        }
+    }
+    if here(b".git") {
+        files.push((b".git", Vec::new()));
+    }
+    files
 }
 
 impl Tag {
@@ -329,9 +283,7 @@ impl Tag {
         match read(&self.name, self.header.len()) {
             None => Err("it could not be read as a tag file, so the directory is backed up"),
             Some(bytes) if bytes.starts_with(&self.header) => Ok(()),
-            Some(_) => {
-                Err("it does not begin as that tag file must, so the directory is backed up")
-            }
+            Some(_) => Err("it does not begin as that tag file must, so the directory is backed up"),
         }
     }
 }
@@ -357,23 +309,14 @@ impl RestoreSelection {
     pub fn reach(&self, path: &[u8], kind: ItemKind) -> Reach {
         let is_dir = kind == ItemKind::Dir;
         match self {
-            Self::All => Reach {
-                selected: true,
-                below: is_dir,
-            },
+            Self::All => Reach { selected: true, below: is_dir },
             Self::Only(exact, folded) => {
                 let (one, two) = (exact.reach(path), folded.reach(path));
-                Reach {
-                    selected: one.selected || two.selected,
-                    below: is_dir && (one.below || two.below),
-                }
+                Reach { selected: one.selected || two.selected, below: is_dir && (one.below || two.below) }
             }
             Self::Except(exact, folded) => {
                 let selected = !exact.matches(path) && !folded.matches(path);
-                Reach {
-                    selected,
-                    below: selected && is_dir,
-                }
+                Reach { selected, below: selected && is_dir }
             }
         }
     }
