@@ -14,6 +14,8 @@ use orlop::plan::size::parse_bytes;
 use crate::cases::{Case, Entry, plant, program, read_table, recording, table_path, tree};
 
 const TABLE: &str = "restic-0.19.1.txt";
+/// Patterns see the whole path, so what is above the tree matters: of this shape, always.
+const ROOT: &[u8] = b"/tmp/.tmpORLOP/src";
 /// What `$SUB` says in pattern files.
 const SUB: &str = "sub";
 
@@ -24,7 +26,7 @@ fn as_restic_answered() {
     let mut wrong = Vec::new();
     for case in &cases {
         let expected: Vec<Vec<u8>> = case.all(answer_word(case)).map(<[u8]>::to_vec).collect();
-        let ours = our_answer(case, &entries, b"/tmp/orlop");
+        let ours = our_answer(case, &entries, ROOT);
         if ours != expected {
             wrong.push(format!(
                 "{}should be\n{}",
@@ -44,7 +46,7 @@ fn as_restic_answers() {
     let mut cases = read_table(TABLE);
     let planted = cases.remove(0);
     let entries = tree(&planted);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::Builder::new().prefix(".tmp").tempdir_in("/tmp").unwrap();
     let root = dir.path().join("src");
     std::fs::create_dir(&root).unwrap();
     plant(&root, &entries);
@@ -54,7 +56,9 @@ fn as_restic_answers() {
 
     let mut table = planted.answered("", &[]);
     let mut wrong = Vec::new();
-    for case in &cases {
+    // Half a second each: all of them only for whoever asked by name.
+    let every = if recording() || std::env::var_os("ORLOP_RESTIC").is_some() { 1 } else { 12 };
+    for case in cases.iter().step_by(every) {
         let theirs = their_answer(case, &entries, &root, &run);
         let text = case.answered(answer_word(case), &theirs);
         let expected: Vec<Vec<u8>> = case.all(answer_word(case)).map(<[u8]>::to_vec).collect();
@@ -112,7 +116,13 @@ fn our_answer(case: &Case, entries: &[Entry], root: &[u8]) -> Vec<Vec<u8>> {
 fn our_backup(case: &Case, entries: &[Entry], root: &[u8]) -> Result<Vec<Vec<u8>>, orlop::error::Error> {
     let mut tags: Vec<Tag> = case.all("exclude-if-present").map(Tag::parse).collect::<Result<_, _>>()?;
     tags.extend(case.all("exclude-caches").map(|_| Tag::caches()));
+<<<<<<< HEAD
     let size = case.all("exclude-larger-than").next().map(|s| parse_bytes(std::str::from_utf8(s).unwrap()));
+=======
+    // Empty is as if not given.
+    let size =
+        case.all("exclude-larger-than").find(|s| !s.is_empty()).map(|s| parse_bytes(std::str::from_utf8(s).unwrap()));
+>>>>>>> filter
     let selection = Selection {
         exclude: patterns(case, "exclude", "exclude-file", Folding::Sensitive, root)?,
         iexclude: patterns(case, "iexclude", "iexclude-file", Folding::Insensitive, root)?,

@@ -1,6 +1,6 @@
 //! Exclude and include patterns as restic has them.
 //!
-//! A pattern is cut at slashes into globs (see [`super::Component`]'s file) and matches when
+//! A pattern is cut at slashes into globs (the language of one is in `component.rs`) and matches when
 //! they match a run of the path's components: any run, or the first ones when the pattern
 //! begins with a slash. So `foo` matches `/a/foo` and all below it, `foo/bar` matches
 //! `/a/foo/bar`, `/a/*.c` matches `/a/x.c` only. `**` stands for any number of components. A

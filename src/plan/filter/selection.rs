@@ -205,6 +205,7 @@ impl Selection {
                 Err(what) => doubt(&tag.name, what),
             }
         }
+<<<<<<< HEAD
         let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
         for name in above.ignore.wanted() {
             // Of `.git/info/exclude` only the first step can be seen from here.
@@ -226,6 +227,12 @@ impl Selection {
         }
         let ignore = if named { above.ignore.enter_named(dir, &contents) } else { above.ignore.enter(dir, &contents) };
         (Level { ignore, tags }, doubts)
+=======
+        let files = ignore_files(&above.ignore, &here, read, &mut doubt);
+        let contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let enter = if named { IgnoreStack::enter_named } else { IgnoreStack::enter };
+        (Level { ignore: enter(&above.ignore, dir, &contents), tags }, doubts)
+>>>>>>> filter
     }
 
     /// What patterns alone say; a `Keep` here is not the last word.
@@ -263,6 +270,32 @@ impl Selection {
             None => Decision::Keep,
         }
     }
+}
+
+/// What an ignore stack wants of a directory: the contents of what is there.
+fn ignore_files<'s>(
+    stack: &'s IgnoreStack,
+    here: &dyn Fn(&[u8]) -> bool,
+    read: &mut ReadHead<'_>,
+    doubt: &mut dyn FnMut(&[u8], &'static str),
+) -> Vec<(&'s [u8], Vec<u8>)> {
+    let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
+    for name in stack.wanted() {
+        // Of `.git/info/exclude` only the first step can be seen from here.
+        let seen = name.split(|b| *b == b'/').next().unwrap_or(name);
+        if !here(seen) {
+            continue;
+        }
+        match read(name, IGNORE_FILE_BYTES_MAX) {
+            Some(bytes) => files.push((name, bytes)),
+            None if seen == name => doubt(name, "it could not be read as an ignore file, so its rules do not count"),
+            None => {}
+        }
+    }
+    if here(b".git") {
+        files.push((b".git", Vec::new()));
+    }
+    files
 }
 
 impl Tag {

@@ -178,22 +178,12 @@ fn class(glob: &[u8], mut at: usize) -> Option<(Set, usize)> {
                 before = None;
                 at += if *end == b'\\' { 3 } else { 2 };
             }
-            [b'[', b':', rest @ ..] => {
-                let close = rest.iter().position(|b| *b == b']')?;
-                match rest[..close].strip_suffix(b":") {
-                    Some(name) => {
-                        let member = named(name)?;
-                        (0..=0x7f).filter(member).for_each(|byte| bytes.add(byte));
-                        before = None;
-                        at += 2 + close + 1;
-                    }
-                    // Not closed like a name: just a bracket.
-                    None => {
-                        bytes.add(b'[');
-                        before = Some(b'[');
-                        at += 1;
-                    }
-                }
+            [b'[', b':', rest @ ..] if closes_name(rest)? => {
+                let length = rest.iter().position(|b| *b == b']')?.checked_sub(1)?;
+                let member = named(&rest[..length])?;
+                (0..=0x7f).filter(member).for_each(|byte| bytes.add(byte));
+                before = None;
+                at += length + 4;
             }
             [byte, ..] => {
                 bytes.add(*byte);
@@ -203,6 +193,13 @@ fn class(glob: &[u8], mut at: usize) -> Option<(Set, usize)> {
         }
         first = false;
     }
+}
+
+/// Whether the first bracket to come has a colon before it: else `[:` is a bracket and a colon.
+/// None at all makes the whole class malformed.
+fn closes_name(rest: &[u8]) -> Option<bool> {
+    let close = rest.iter().position(|b| *b == b']')?;
+    Some(rest[..close].ends_with(b":"))
 }
 
 fn named(name: &[u8]) -> Option<fn(&u8) -> bool> {
@@ -257,6 +254,7 @@ mod tests {
             ("[[:nonsense:]]", "a", false),
             ("[[:", ":", false),
             ("[[:a]", ":", true),
+            ("[[:alpha:x:]]", "a", false),
             ("a\\", "a", false),
             ("a\\*", "a*", true),
             ("?", "/", false),
