@@ -1,6 +1,7 @@
 //! A content-addressed, deduplicating, encrypted backup repository.
 
 #![warn(missing_docs)]
+pub mod cli;
 pub mod error;
 pub mod event;
 pub mod format;
