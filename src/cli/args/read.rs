@@ -101,7 +101,7 @@ pub struct Dump {
     pub snapshot: OsString,
     /// What to write; / for everything
     #[arg(value_name = "PATH")]
-    pub path: OsString,
+    pub file: OsString,
     /// How to write a directory: tar or zip
     #[arg(short, long, value_name = "FORMAT", default_value = "tar", hide_possible_values = true)]
     pub archive: Archive,
