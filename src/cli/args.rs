@@ -14,7 +14,9 @@ mod read;
 mod values;
 
 pub use backup::Backup;
-pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
+pub use keys::{
+    From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret,
+};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
 pub use values::*;
 
@@ -38,7 +40,11 @@ Exit codes: 0 done, 1 failed, 3 done in part (what is missing was named),
 /// twice, and gives them back.
 #[derive(Debug, Parser)]
 #[command(name = "orlop", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(subcommand_required = true, arg_required_else_help = true, disable_version_flag = false)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_version_flag = false
+)]
 #[command(infer_subcommands = false, args_override_self = false)]
 pub struct Cli {
     /// Flags of every command.

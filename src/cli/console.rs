@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
 use crate::report::escape::Names;
 use crate::report::exit::Outcome;
-use crate::report::plain::Plain;
+use crate::report::plain::{Plain, StreamNames};
 use crate::report::terminal::Terminal;
 use crate::report::ticker::Ticker;
 use crate::report::wire::{self, Wire};
@@ -46,11 +46,22 @@ impl Console {
         let ticker = pace.map(|every| Ticker::start(Arc::clone(&renderer), every));
         let names = names_for(&std::io::stdout());
         let (json, loudness) = (settings.json, settings.loudness);
-        Self { renderer, ticker, meter, json, loudness, names }
+        Self {
+            renderer,
+            ticker,
+            meter,
+            json,
+            loudness,
+            names,
+        }
     }
     /// What operations get.
     pub fn context(&self) -> Context<'_> {
-        Context { observer: &*self.renderer, meter: &self.meter, cancel: signals::cancel() }
+        Context {
+            observer: &*self.renderer,
+            meter: &self.meter,
+            cancel: signals::cancel(),
+        }
     }
     /// What is counted.
     pub fn meter(&self) -> &Meter {
@@ -77,8 +88,19 @@ impl Console {
     }
 }
 
-fn listener(s: &Settings, job: Job, aside: bool, meter: &Arc<Meter>) -> (Arc<dyn Renderer>, Option<Duration>) {
-    let sinks = || if aside { Sinks::aside() } else { Sinks::standard() };
+fn listener(
+    s: &Settings,
+    job: Job,
+    aside: bool,
+    meter: &Arc<Meter>,
+) -> (Arc<dyn Renderer>, Option<Duration>) {
+    let sinks = || {
+        if aside {
+            Sinks::aside()
+        } else {
+            Sinks::standard()
+        }
+    };
     let meter = Arc::clone(meter);
     let progress_wanted = s.loudness >= Loudness::Normal;
     if s.json {
@@ -88,23 +110,50 @@ fn listener(s: &Settings, job: Job, aside: bool, meter: &Arc<Meter>) -> (Arc<dyn
     }
     let stdout_is_terminal = std::io::stdout().is_terminal();
     let (is_terminal, size) = match aside {
-        true => (std::io::stderr().is_terminal(), Terminal::size_of(std::io::stderr())),
+        true => (
+            std::io::stderr().is_terminal(),
+            Terminal::size_of(std::io::stderr()),
+        ),
         false => (stdout_is_terminal, Terminal::size_of(std::io::stdout())),
     };
     // Drawing beside data that scrolls through the same terminal would garble both.
     let clash = aside && stdout_is_terminal;
     if is_terminal && s.terminal_able && progress_wanted && !clash && job != Job::Other {
         let pace = s.progress_every.unwrap_or(TERMINAL_EVERY);
-        return (Arc::new(Terminal::new(job, s.loudness, size, meter, sinks())), Some(pace));
+        return (
+            Arc::new(Terminal::new(job, s.loudness, size, meter, sinks())),
+            Some(pace),
+        );
     }
-    let names = if is_terminal { Names::Escaped } else { Names::Raw };
-    let plain = Plain::new(job, s.loudness, names, s.progress_every.is_some(), meter, sinks());
-    let pace = s.progress_every.or_else(|| (s.loudness >= Loudness::Verbose).then_some(WIRE_EVERY));
+    let err = names_for(&std::io::stderr());
+    let names = StreamNames {
+        out: if is_terminal {
+            Names::Escaped
+        } else {
+            Names::Raw
+        },
+        err,
+    };
+    let plain = Plain::new(
+        job,
+        s.loudness,
+        names,
+        s.progress_every.is_some(),
+        meter,
+        sinks(),
+    );
+    let pace = s
+        .progress_every
+        .or_else(|| (s.loudness >= Loudness::Verbose).then_some(WIRE_EVERY));
     (Arc::new(plain), pace.filter(|_| progress_wanted))
 }
 
 fn names_for(stream: &impl IsTerminal) -> Names {
-    if stream.is_terminal() { Names::Escaped } else { Names::Raw }
+    if stream.is_terminal() {
+        Names::Escaped
+    } else {
+        Names::Raw
+    }
 }
 
 /// Write to standard output; quietly end if nobody reads it.
@@ -148,7 +197,10 @@ pub fn cannot_write(cause: std::io::Error) -> Error {
 /// done in part.
 pub fn conclude(result: &Result<Outcome>, json: bool, color: bool, partial: &str) -> u8 {
     let stderr = std::io::stderr();
-    let style = Style { names: names_for(&stderr), color: color && stderr.is_terminal() };
+    let style = Style {
+        names: names_for(&stderr),
+        color: color && stderr.is_terminal(),
+    };
     let text = match result {
         Ok(Outcome::Done) => String::new(),
         Ok(Outcome::Partial) if json => wire::exit_partial(partial),

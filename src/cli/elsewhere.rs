@@ -5,27 +5,87 @@ use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
 const COMMANDS: [(&str, &str, &str); 21] = [
-    ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
+    (
+        "cache",
+        "lists and cleans local caches",
+        "the cache looks after itself; it is safe to delete its directory",
+    ),
     ("copy", "copies snapshots to another repository", NOT_YET),
-    ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
+    (
+        "debug",
+        "dumps internals",
+        "`orlop list` and `orlop cat` show the objects of a repository",
+    ),
     ("diff", "compares two snapshots", NOT_YET),
-    ("features", "lists feature flags", "orlop has no feature flags"),
-    ("find", "looks for files in snapshots", "for now, `orlop ls --recursive SNAPSHOT` and grep"),
+    (
+        "features",
+        "lists feature flags",
+        "orlop has no feature flags",
+    ),
+    (
+        "find",
+        "looks for files in snapshots",
+        "for now, `orlop ls --recursive SNAPSHOT` and grep",
+    ),
     ("forget", "removes snapshots by rules", NOT_YET),
-    ("generate", "writes manual pages and shell completions", NOT_YET),
-    ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
-    ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
-    ("options", "lists extended options", "orlop has no extended options"),
+    (
+        "generate",
+        "writes manual pages and shell completions",
+        NOT_YET,
+    ),
+    (
+        "migrate",
+        "upgrades the repository format",
+        "there is one format, and nothing to migrate",
+    ),
+    (
+        "mount",
+        "shows snapshots as a file system",
+        "for now, `orlop restore --include` and `orlop dump`",
+    ),
+    (
+        "options",
+        "lists extended options",
+        "orlop has no extended options",
+    ),
     ("prune", "frees space that nothing needs", NOT_YET),
-    ("rebuild-index", "writes the index anew", "`orlop check` says whether the index is whole; repair is not here yet"),
-    ("recover", "makes a snapshot of trees that lost theirs", "an interrupted backup leaves an incomplete snapshot by itself"),
-    ("repair", "repairs index, packs and snapshots", "`orlop check` says what is damaged; repair is not here yet"),
+    (
+        "rebuild-index",
+        "writes the index anew",
+        "`orlop check` says whether the index is whole; repair is not here yet",
+    ),
+    (
+        "recover",
+        "makes a snapshot of trees that lost theirs",
+        "an interrupted backup leaves an incomplete snapshot by itself",
+    ),
+    (
+        "repair",
+        "repairs index, packs and snapshots",
+        "`orlop check` says what is damaged; repair is not here yet",
+    ),
     ("rewrite", "changes snapshots after the fact", NOT_YET),
-    ("self-update", "replaces the program", "install a new version the way this one was installed"),
+    (
+        "self-update",
+        "replaces the program",
+        "install a new version the way this one was installed",
+    ),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("stats", "counts files and bytes", "for now, `orlop snapshots --json` has the numbers of each snapshot"),
-    ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
-    ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
+    (
+        "stats",
+        "counts files and bytes",
+        "for now, `orlop snapshots --json` has the numbers of each snapshot",
+    ),
+    (
+        "tag",
+        "changes the tags of snapshots",
+        "tags are given with `orlop backup --tag`; changing them is not here yet",
+    ),
+    (
+        "unlock",
+        "removes locks",
+        "orlop has no locks: nothing ever needs unlocking",
+    ),
 ];
 
 const NOT_YET: &str = "it is not here yet";
@@ -42,9 +102,15 @@ const FLAGS: [(&str, &str); 13] = [
     ("--option", LOCAL),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
-    ("--ncdu", "that listing is not here yet; `ls --json` has its numbers"),
+    (
+        "--ncdu",
+        "that listing is not here yet; `ls --json` has its numbers",
+    ),
     ("--last", "say --latest 1"),
-    ("--from-key-hint", "every key of the other repository is tried"),
+    (
+        "--from-key-hint",
+        "every key of the other repository is tried",
+    ),
 ];
 
 const LOCAL: &str = "repositories are in local directories, there is no network to configure";
@@ -61,7 +127,13 @@ pub fn flag(typed: &str) -> Option<Error> {
     let name = typed.split('=').next().unwrap_or(typed);
     let name = if name == "-o" { "--option" } else { name };
     let (name, here) = FLAGS.iter().find(|(known, _)| *known == name)?;
-    Some(Error::new(ErrorKind::Unsupported, format!("orlop has no flag {name} as restic has")).hint(*here))
+    Some(
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("orlop has no flag {name} as restic has"),
+        )
+        .hint(*here),
+    )
 }
 
 #[cfg(test)]

@@ -46,7 +46,10 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, settings: &Settings, _env: &Environment) -> Result<Outcome> {
     match command {
         Command::Version => version(settings),
-        _ => Err(Error::new(ErrorKind::Unsupported, "this build cannot do that yet")),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            "this build cannot do that yet",
+        )),
     }
 }
 
@@ -89,7 +92,12 @@ fn misunderstood(error: &clap::Error, typed: &[OsString], env: &Environment) -> 
     }
     if json {
         let text = harmless_usage(&error.render().to_string());
-        return console::conclude(&Err(Error::new(ErrorKind::Invalid, text)), json, false, PARTIAL);
+        return console::conclude(
+            &Err(Error::new(ErrorKind::Invalid, text)),
+            json,
+            false,
+            PARTIAL,
+        );
     }
     let _ = error.print();
     1

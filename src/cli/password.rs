@@ -72,16 +72,27 @@ pub enum Credential {
 }
 
 /// Get what unlocks a repository. `Source::Ask` may be tried again after a wrong password.
-pub fn obtain(source: &Source, prompt: &str, cancel: &AtomicBool, notices: &mut Vec<Notice>) -> Result<Credential> {
+pub fn obtain(
+    source: &Source,
+    prompt: &str,
+    cancel: &AtomicBool,
+    notices: &mut Vec<Notice>,
+) -> Result<Credential> {
     if let Source::Ask = source {
-        return ask(prompt, cancel).and_then(not_empty).map(Credential::Password);
+        return ask(prompt, cancel)
+            .and_then(not_empty)
+            .map(Credential::Password);
     }
     kept(source, notices)
 }
 
 /// Get what shall unlock a new repository or slot: a password is asked for twice, a key file is
 /// made if it is not there.
-pub fn obtain_new(source: &Source, cancel: &AtomicBool, notices: &mut Vec<Notice>) -> Result<Credential> {
+pub fn obtain_new(
+    source: &Source,
+    cancel: &AtomicBool,
+    notices: &mut Vec<Notice>,
+) -> Result<Credential> {
     match source {
         Source::Ask => {
             let first = ask("enter new password: ", cancel).and_then(not_empty)?;
@@ -93,8 +104,14 @@ pub fn obtain_new(source: &Source, cancel: &AtomicBool, notices: &mut Vec<Notice
         }
         Source::KeyFile(file) if !file.exists() => {
             let key = make_key_file(file)?;
-            let message = format!("made the key file {}: keep a copy elsewhere", file.display());
-            notices.push(Notice { slug: "key-file-made", message });
+            let message = format!(
+                "made the key file {}: keep a copy elsewhere",
+                file.display()
+            );
+            notices.push(Notice {
+                slug: "key-file-made",
+                message,
+            });
             Ok(Credential::Key(key))
         }
         _ => kept(source, notices),
@@ -116,12 +133,19 @@ fn kept(source: &Source, notices: &mut Vec<Notice>) -> Result<Credential> {
 }
 
 fn empty() -> Error {
-    Error::new(ErrorKind::Invalid, "an empty password is not allowed by default")
-        .hint("pass --insecure-no-password if that is meant")
+    Error::new(
+        ErrorKind::Invalid,
+        "an empty password is not allowed by default",
+    )
+    .hint("pass --insecure-no-password if that is meant")
 }
 
 fn not_empty(secret: Secret) -> Result<Secret> {
-    if secret.bytes().is_empty() { Err(empty()) } else { Ok(secret) }
+    if secret.bytes().is_empty() {
+        Err(empty())
+    } else {
+        Ok(secret)
+    }
 }
 
 // ---------------------------------------------------------------- files
@@ -164,13 +188,24 @@ pub fn read_key_file(file: &Path, notices: &mut Vec<Notice>) -> Result<Zeroizing
     let mut opened = File::open(file).map_err(|e| invalid(e.to_string()))?;
     let metadata = opened.metadata().map_err(|e| invalid(e.to_string()))?;
     if metadata.is_file() && metadata.mode() & 0o044 != 0 {
-        let message = format!("the key file {} can be read by others: chmod 600 it", file.display());
-        notices.push(Notice { slug: "key-file-readable", message });
+        let message = format!(
+            "the key file {} can be read by others: chmod 600 it",
+            file.display()
+        );
+        notices.push(Notice {
+            slug: "key-file-readable",
+            message,
+        });
     }
     let mut text = Zeroizing::new(String::with_capacity(80));
     let no_key = || invalid("that is no key file: 64 hex digits are expected".to_owned());
-    (&mut opened).take(80).read_to_string(&mut text).map_err(|_| no_key())?;
-    unhex(text.trim_end()).map(Zeroizing::new).map_err(|_| no_key())
+    (&mut opened)
+        .take(80)
+        .read_to_string(&mut text)
+        .map_err(|_| no_key())?;
+    unhex(text.trim_end())
+        .map(Zeroizing::new)
+        .map_err(|_| no_key())
 }
 
 /// Make a key file that only its owner can read; an existing file is left alone and an error.
@@ -189,7 +224,11 @@ pub fn make_key_file(file: &Path) -> Result<Zeroizing<[u8; 32]>> {
 /// Write a new file that only its owner can read, durably.
 pub fn write_private(file: &Path, contents: &[u8]) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut made = options.write(true).create_new(true).mode(0o600).open(file)?;
+    let mut made = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     made.write_all(contents)?;
     made.sync_all()?;
     match file.parent() {
@@ -205,13 +244,17 @@ fn from_command(line: &str) -> Result<Secret> {
     let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
     let run = || -> Result<Secret> {
         let words = split_command(line).map_err(|why| invalid(why.to_owned()))?;
-        let (program, arguments) = words.split_first().ok_or_else(|| invalid("it is empty".into()))?;
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| invalid("it is empty".into()))?;
         let mut command = Command::new(program);
         command.args(arguments).stderr(Stdio::inherit());
         for variable in SECRET_VARIABLES {
             command.env_remove(variable);
         }
-        let output = command.output().map_err(|e| invalid(format!("{program}: {e}")))?;
+        let output = command
+            .output()
+            .map_err(|e| invalid(format!("{program}: {e}")))?;
         let stdout = Zeroizing::new(output.stdout);
         if !output.status.success() {
             return Err(invalid(format!("{program} failed with {}", output.status)));
@@ -261,9 +304,12 @@ fn flush(words: &mut Vec<String>, word: &mut String) {
 const PATIENCE: Duration = Duration::from_millis(30);
 
 fn no_terminal() -> Error {
-    Error::new(ErrorKind::Invalid, "a password is needed and there is no terminal to ask on")
-        .hint("set ORLOP_PASSWORD, ORLOP_PASSWORD_FILE, ORLOP_PASSWORD_COMMAND or ORLOP_KEY_FILE")
-        .hint("or pass --password-file, --password-command, --key-file or --insecure-no-password")
+    Error::new(
+        ErrorKind::Invalid,
+        "a password is needed and there is no terminal to ask on",
+    )
+    .hint("set ORLOP_PASSWORD, ORLOP_PASSWORD_FILE, ORLOP_PASSWORD_COMMAND or ORLOP_KEY_FILE")
+    .hint("or pass --password-file, --password-command, --key-file or --insecure-no-password")
 }
 
 /// Ask on the terminal, which shows nothing of what is typed.
@@ -271,9 +317,15 @@ fn ask(prompt: &str, cancel: &AtomicBool) -> Result<Secret> {
     // The terminal is opened anew, so that reading without blocking is nobody else's business.
     let mut options = OpenOptions::new();
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let opened = options.read(true).write(true).custom_flags(nonblocking).open("/dev/tty");
+    let opened = options
+        .read(true)
+        .write(true)
+        .custom_flags(nonblocking)
+        .open("/dev/tty");
     let terminal = opened.map_err(|_| no_terminal())?;
-    let failed = |e: std::io::Error| Error::new(ErrorKind::Invalid, "the terminal cannot be read").because(e);
+    let failed = |e: std::io::Error| {
+        Error::new(ErrorKind::Invalid, "the terminal cannot be read").because(e)
+    };
     let line = {
         let _hidden = Hidden::begin(&terminal).map_err(|e| failed(e.into()))?;
         (&terminal).write_all(prompt.as_bytes()).map_err(failed)?;
@@ -321,8 +373,12 @@ impl<'a> Hidden<'a> {
     fn begin(terminal: &'a File) -> rustix::io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
-        hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
+        hidden
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL);
+        hidden
+            .local_modes
+            .insert(LocalModes::ICANON | LocalModes::ISIG);
         tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
         Ok(Self { terminal, before })
     }
@@ -372,8 +428,14 @@ mod tests {
         }
         assert!(from_file(&dir.path().join("none")).is_err());
         std::fs::write(&file, "\n").expect("writable");
-        assert!(kept(&Source::File(file), &mut Vec::new()).is_err(), "an empty password");
-        assert_eq!(from_command("echo ' a b '").expect("echo is there").bytes(), b"a b");
+        assert!(
+            kept(&Source::File(file), &mut Vec::new()).is_err(),
+            "an empty password"
+        );
+        assert_eq!(
+            from_command("echo ' a b '").expect("echo is there").bytes(),
+            b"a b"
+        );
         assert!(from_command("false").is_err());
         assert!(from_command("/no/such/program").is_err());
     }

@@ -40,7 +40,10 @@ impl Reference {
             Error::new(ErrorKind::Invalid, format!("'{shown}' names no snapshot"))
                 .hint("a snapshot is named by the beginning of its id, latest, or latest~N")
         })?;
-        Ok(Self { which, subdir: subdir.filter(|s| !s.is_empty()) })
+        Ok(Self {
+            which,
+            subdir: subdir.filter(|s| !s.is_empty()),
+        })
     }
 }
 
@@ -64,13 +67,33 @@ mod tests {
     fn every_form() {
         let parse = |text: &str| Reference::parse(OsStr::new(text));
         let latest = |back| Which::Latest { back };
-        assert_eq!(parse("latest").expect("ok"), Reference { which: latest(0), subdir: None });
+        assert_eq!(
+            parse("latest").expect("ok"),
+            Reference {
+                which: latest(0),
+                subdir: None
+            }
+        );
         assert_eq!(parse("latest~12").expect("ok").which, latest(12));
-        assert_eq!(parse("4F3a").expect("ok").which, Which::Prefix("4f3a".into()));
+        assert_eq!(
+            parse("4F3a").expect("ok").which,
+            Which::Prefix("4f3a".into())
+        );
         let with = parse("latest~1:/a:b").expect("ok");
-        assert_eq!((with.which, with.subdir), (latest(1), Some(b"/a:b".to_vec())));
+        assert_eq!(
+            (with.which, with.subdir),
+            (latest(1), Some(b"/a:b".to_vec()))
+        );
         assert_eq!(parse("ab:").expect("ok").subdir, None);
-        for bad in ["", ":x", "latest~", "latest~x", "latest~-1", "xyz", "newest"] {
+        for bad in [
+            "",
+            ":x",
+            "latest~",
+            "latest~x",
+            "latest~-1",
+            "xyz",
+            "newest",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

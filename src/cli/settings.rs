@@ -18,8 +18,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::report::Loudness;
 
 /// Variables that hold secrets themselves; programs that orlop starts do not get them.
-pub const SECRET_VARIABLES: [&str; 4] =
-    ["ORLOP_PASSWORD", "ORLOP_FROM_PASSWORD", "RESTIC_PASSWORD", "RESTIC_FROM_PASSWORD"];
+pub const SECRET_VARIABLES: [&str; 4] = [
+    "ORLOP_PASSWORD",
+    "ORLOP_FROM_PASSWORD",
+    "RESTIC_PASSWORD",
+    "RESTIC_FROM_PASSWORD",
+];
 
 /// A snapshot of the environment.
 #[derive(Clone, Default)]
@@ -32,30 +36,48 @@ impl Environment {
     }
     /// Made up.
     pub fn of<const N: usize>(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.map(|(name, value)| (name.into(), value.into())).into())
+        Self(
+            pairs
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+        )
     }
     /// A variable that is not empty.
     fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|v| !v.is_empty())
+        self.0
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|v| !v.is_empty())
     }
     fn is_empty_but_set(&self, name: &str) -> bool {
         self.0.get(OsStr::new(name)).is_some_and(|v| v.is_empty())
     }
     fn text(&self, name: &str) -> Result<Option<String>> {
-        let text = |v: &OsStr| v.to_str().map(str::to_owned).ok_or_else(|| bad(name, "is not UTF-8"));
+        let text = |v: &OsStr| {
+            v.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| bad(name, "is not UTF-8"))
+        };
         self.get(name).map(text).transpose()
     }
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
     }
     fn parse<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        parse(&text).map(Some).ok_or_else(|| bad(name, &format!("has no use for the value '{text}'")))
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        parse(&text)
+            .map(Some)
+            .ok_or_else(|| bad(name, &format!("has no use for the value '{text}'")))
     }
 }
 
 fn bad(variable: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("the environment variable {variable} {why}"))
+    Error::new(
+        ErrorKind::Invalid,
+        format!("the environment variable {variable} {why}"),
+    )
 }
 
 /// All that is not particular to one command.
@@ -100,7 +122,9 @@ impl Settings {
         let number = |text: &str| text.parse::<f64>().ok().filter(|n| *n > 0.0 && *n <= 60.0);
         let fps = env.parse("ORLOP_PROGRESS_FPS", number)?;
         let mode = |text: &str| Compression::from_str(text, false).ok();
-        let compression = flags.compression.map_or_else(|| env.parse("ORLOP_COMPRESSION", mode), |c| Ok(Some(c)))?;
+        let compression = flags
+            .compression
+            .map_or_else(|| env.parse("ORLOP_COMPRESSION", mode), |c| Ok(Some(c)))?;
         let repository = repository(flags, env)?;
         Ok(Self {
             only_restic_repository: env.get("RESTIC_REPOSITORY").is_some()
@@ -110,9 +134,15 @@ impl Settings {
             key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
             host: env.text("ORLOP_HOST")?,
-            cache_dir: if flags.no_cache { None } else { cache_dir(flags, env) },
+            cache_dir: if flags.no_cache {
+                None
+            } else {
+                cache_dir(flags, env)
+            },
             compression: compression.unwrap_or(Compression::Auto),
-            pack_size_mib: or(flags.pack_size, || env.parse("ORLOP_PACK_SIZE", |t| t.parse().ok()))?,
+            pack_size_mib: or(flags.pack_size, || {
+                env.parse("ORLOP_PACK_SIZE", |t| t.parse().ok())
+            })?,
             read_concurrency: env.parse("ORLOP_READ_CONCURRENCY", |t| t.parse().ok())?,
             extra_verify: !flags.no_extra_verify,
             json: flags.json,
@@ -131,7 +161,8 @@ impl Settings {
         let error = Error::new(ErrorKind::Invalid, "no repository was named")
             .hint("say where it is with -r, --repository-file or ORLOP_REPOSITORY");
         Err(match self.only_restic_repository {
-            true => error.hint("RESTIC_REPOSITORY is not used: what restic wrote is no orlop repository"),
+            true => error
+                .hint("RESTIC_REPOSITORY is not used: what restic wrote is no orlop repository"),
             false => error,
         })
     }
@@ -152,7 +183,9 @@ fn loudness(flags: &Global) -> Loudness {
 
 fn cache_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
     let below = |base: &str, rest: &str| {
-        env.path(base).filter(|p| p.is_absolute()).map(|p| p.join(rest))
+        env.path(base)
+            .filter(|p| p.is_absolute())
+            .map(|p| p.join(rest))
     };
     flags
         .cache_dir
@@ -170,7 +203,10 @@ fn repository(flags: &Global, env: &Environment) -> Result<Option<OsString>> {
     if let Some(file) = &flags.repository_file {
         return location_in(file).map(Some);
     }
-    match (env.get("ORLOP_REPOSITORY"), env.path("ORLOP_REPOSITORY_FILE")) {
+    match (
+        env.get("ORLOP_REPOSITORY"),
+        env.path("ORLOP_REPOSITORY_FILE"),
+    ) {
         (Some(_), Some(_)) => Err(both("ORLOP_REPOSITORY", "ORLOP_REPOSITORY_FILE")),
         (Some(place), None) => Ok(Some(place.to_owned())),
         (None, Some(file)) => location_in(&file).map(Some),
@@ -179,8 +215,11 @@ fn repository(flags: &Global, env: &Environment) -> Result<Option<OsString>> {
 }
 
 fn both(one: &str, other: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("{one} and {other} are both given"))
-        .hint("give one of them")
+    Error::new(
+        ErrorKind::Invalid,
+        format!("{one} and {other} are both given"),
+    )
+    .hint("give one of them")
 }
 
 /// The first line of a file that says where a repository is.
@@ -218,7 +257,10 @@ pub fn other(flags: &From, env: &Environment) -> Result<(Option<OsString>, Sourc
     let place = match (&flags.from_repo, &flags.from_repository_file) {
         (Some(place), _) => Some(place.clone()),
         (None, Some(file)) => Some(location_in(file)?),
-        (None, None) => match (env.get("ORLOP_FROM_REPOSITORY"), env.path("ORLOP_FROM_REPOSITORY_FILE")) {
+        (None, None) => match (
+            env.get("ORLOP_FROM_REPOSITORY"),
+            env.path("ORLOP_FROM_REPOSITORY_FILE"),
+        ) {
             (Some(place), _) => Some(place.to_owned()),
             (None, file) => file.as_deref().map(location_in).transpose()?,
         },
@@ -253,23 +295,38 @@ fn source(typed: &Typed<'_>, env: &Environment, families: &[&str]) -> Result<Sou
                     ErrorKind::Invalid,
                     "--insecure-no-password is given beside a password from the environment",
                 )
-                .hint(format!("unset {family}_PASSWORD and its like, or leave the flag out")));
+                .hint(format!(
+                    "unset {family}_PASSWORD and its like, or leave the flag out"
+                )));
             }
             Some(_) if typed.insecure => {}
             Some(source) => return Ok(source),
             None => {}
         }
     }
-    Ok(if typed.insecure { Source::Nothing } else { Source::Ask })
+    Ok(if typed.insecure {
+        Source::Nothing
+    } else {
+        Source::Ask
+    })
 }
 
 /// A file or command beats the password itself, as in restic.
 fn source_in(env: &Environment, family: &str) -> Result<Option<Source>> {
     let name = |rest: &str| format!("{family}_{rest}");
-    let (file, command) = (env.path(&name("PASSWORD_FILE")), env.text(&name("PASSWORD_COMMAND"))?);
-    let key_file = if family.starts_with("ORLOP") { env.path(&name("KEY_FILE")) } else { None };
+    let (file, command) = (
+        env.path(&name("PASSWORD_FILE")),
+        env.text(&name("PASSWORD_COMMAND"))?,
+    );
+    let key_file = if family.starts_with("ORLOP") {
+        env.path(&name("KEY_FILE"))
+    } else {
+        None
+    };
     Ok(match (file, command, key_file) {
-        (Some(_), Some(_), _) => return Err(both(&name("PASSWORD_FILE"), &name("PASSWORD_COMMAND"))),
+        (Some(_), Some(_), _) => {
+            return Err(both(&name("PASSWORD_FILE"), &name("PASSWORD_COMMAND")));
+        }
         (Some(_), _, Some(_)) => return Err(both(&name("PASSWORD_FILE"), &name("KEY_FILE"))),
         (_, Some(_), Some(_)) => return Err(both(&name("PASSWORD_COMMAND"), &name("KEY_FILE"))),
         (Some(file), ..) => Some(Source::File(file)),
@@ -301,32 +358,67 @@ mod tests {
 
     #[test]
     fn flags_beat_the_environment() {
-        let s = resolve("-r /flag -p /file", [("ORLOP_REPOSITORY", "/env"), ("ORLOP_PASSWORD_COMMAND", "x")])
-            .expect("both are fine");
+        let s = resolve(
+            "-r /flag -p /file",
+            [
+                ("ORLOP_REPOSITORY", "/env"),
+                ("ORLOP_PASSWORD_COMMAND", "x"),
+            ],
+        )
+        .expect("both are fine");
         assert_eq!(s.repository().expect("a flag"), "/flag");
         assert!(matches!(s.unlock, Source::File(f) if f == Path::new("/file")));
-        let s = resolve("--compression max", [("ORLOP_COMPRESSION", "off"), ("ORLOP_PACK_SIZE", "32")])
-            .expect("both are fine");
-        assert_eq!((s.compression, s.pack_size_mib), (Compression::Max, Some(32)));
+        let s = resolve(
+            "--compression max",
+            [("ORLOP_COMPRESSION", "off"), ("ORLOP_PACK_SIZE", "32")],
+        )
+        .expect("both are fine");
+        assert_eq!(
+            (s.compression, s.pack_size_mib),
+            (Compression::Max, Some(32))
+        );
     }
 
     #[test]
     fn restic_variables_stand_in_for_passwords_only() {
-        let s = resolve("", [("RESTIC_REPOSITORY", "/r"), ("RESTIC_PASSWORD", "p")]).expect("fine so far");
+        let s = resolve("", [("RESTIC_REPOSITORY", "/r"), ("RESTIC_PASSWORD", "p")])
+            .expect("fine so far");
         assert!(matches!(s.unlock, Source::Given(_)));
         let error = s.repository().expect_err("it is restic's");
         assert_eq!(error.hints().len(), 2, "{error}");
-        let s = resolve("", [("ORLOP_PASSWORD", "p"), ("RESTIC_PASSWORD_FILE", "/f")]).expect("fine");
-        assert!(matches!(s.unlock, Source::Given(_)), "the whole family of ORLOP_ comes first");
+        let s = resolve(
+            "",
+            [("ORLOP_PASSWORD", "p"), ("RESTIC_PASSWORD_FILE", "/f")],
+        )
+        .expect("fine");
+        assert!(
+            matches!(s.unlock, Source::Given(_)),
+            "the whole family of ORLOP_ comes first"
+        );
     }
 
     #[test]
     fn passwords_that_contradict_each_other() {
-        assert!(resolve("", [("ORLOP_PASSWORD_FILE", "/f"), ("ORLOP_PASSWORD_COMMAND", "c")]).is_err());
+        assert!(
+            resolve(
+                "",
+                [
+                    ("ORLOP_PASSWORD_FILE", "/f"),
+                    ("ORLOP_PASSWORD_COMMAND", "c")
+                ]
+            )
+            .is_err()
+        );
         assert!(resolve("--insecure-no-password", [("ORLOP_PASSWORD", "p")]).is_err());
-        let insecure = resolve("--insecure-no-password", [("ORLOP_PASSWORD", ""), ("RESTIC_PASSWORD", "p")]);
+        let insecure = resolve(
+            "--insecure-no-password",
+            [("ORLOP_PASSWORD", ""), ("RESTIC_PASSWORD", "p")],
+        );
         assert!(matches!(insecure.expect("fine").unlock, Source::Nothing));
-        assert!(matches!(resolve("", [("ORLOP_PASSWORD", "")]).expect("fine").unlock, Source::Empty(_)));
+        assert!(matches!(
+            resolve("", [("ORLOP_PASSWORD", "")]).expect("fine").unlock,
+            Source::Empty(_)
+        ));
         assert!(matches!(resolve("", []).expect("fine").unlock, Source::Ask));
     }
 
@@ -336,8 +428,15 @@ mod tests {
         let home = [("HOME", "/h"), ("A", ""), ("B", "")];
         assert_eq!(dir("", home), Some("/h/.cache/orlop".into()));
         assert_eq!(dir("--no-cache", home), None);
-        assert_eq!(dir("", [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("B", "")]), Some("/x/orlop".into()));
-        let all = [("HOME", "/h"), ("ORLOP_CACHE_DIR", "/o"), ("RESTIC_CACHE_DIR", "/r")];
+        assert_eq!(
+            dir("", [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("B", "")]),
+            Some("/x/orlop".into())
+        );
+        let all = [
+            ("HOME", "/h"),
+            ("ORLOP_CACHE_DIR", "/o"),
+            ("RESTIC_CACHE_DIR", "/r"),
+        ];
         assert_eq!(dir("", all), Some("/o".into()));
         assert_eq!(dir("--cache-dir /f", all), Some("/f".into()));
     }

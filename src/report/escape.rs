@@ -22,7 +22,14 @@ impl Names {
             Self::Escaped => harmless(name).into_bytes(),
         }
     }
-    /// Text ready for output, invalid UTF-8 replaced where it is not escaped.
+    /// Bytes as text, for tables: what is no UTF-8 and not escaped is replaced.
+    pub fn shown(self, name: &[u8]) -> String {
+        match self {
+            Self::Raw => lossy(name),
+            Self::Escaped => harmless(name),
+        }
+    }
+    /// Text ready for output.
     pub fn text(self, text: &str) -> String {
         match self {
             Self::Raw => text.to_owned(),
@@ -72,6 +79,25 @@ fn escape_into(out: &mut String, c: char) {
             write!(out, "\\u{{{:x}}}", u32::from(c)).expect("writing to a string cannot fail");
         }
     }
+}
+
+/// JSON with characters that are harmful on terminals written as `\u` escapes, which mean the same.
+pub fn json_escapes(json: String) -> String {
+    let harmful = |c: char| !c.is_ascii() && is_harmful(c) || c == '\u{7f}';
+    if !json.chars().any(harmful) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if harmful(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}").expect("writing to a string cannot fail");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Whether a character may change more of a terminal than the cells it fills.
@@ -142,7 +168,9 @@ pub fn cut(text: &str, cells_max: usize) -> &str {
 
 fn cells(c: char) -> usize {
     match u32::from(c) {
-        0x0300..=0x036f | 0x1ab0..=0x1aff | 0x20d0..=0x20ff | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f => 0,
+        0x0300..=0x036f | 0x1ab0..=0x1aff | 0x20d0..=0x20ff | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f => {
+            0
+        }
         0x200c | 0x200d => 0,
         0x1100..=0x115f
         | 0x2e80..=0x303e
@@ -170,7 +198,10 @@ mod tests {
     fn names_on_terminals() {
         for (name, text) in [
             (&b"plain"[..], "plain"),
-            ("grüße 文書 👩\u{200d}💻".as_bytes(), "grüße 文書 👩\u{200d}💻"),
+            (
+                "grüße 文書 👩\u{200d}💻".as_bytes(),
+                "grüße 文書 👩\u{200d}💻",
+            ),
             (b"back\\slash", "back\\slash"),
             (b"back\\slash\x07", "back\\\\slash\\x07"),
             (b"\x1b[31mred", "\\x1b[31mred"),
@@ -195,6 +226,8 @@ mod tests {
         assert_eq!(base64(b"any carnal pleasu"), "YW55IGNhcm5hbCBwbGVhc3U=");
         assert_eq!(base64(b"any carnal pleasur"), "YW55IGNhcm5hbCBwbGVhc3Vy");
         assert_eq!(raw_forms(&[b"a".to_vec()]), None);
+        let json = "\"a\u{202e}\u{e0041}\u{7f}ü\"".to_owned();
+        assert_eq!(json_escapes(json), r#""a\u202e\udb40\udc41\u007fü""#);
     }
 
     #[test]

@@ -25,7 +25,11 @@ pub enum Outcome {
 impl Outcome {
     /// Partial if there was any problem.
     pub fn of(problems: u64) -> Self {
-        if problems == 0 { Self::Done } else { Self::Partial }
+        if problems == 0 {
+            Self::Done
+        } else {
+            Self::Partial
+        }
     }
 }
 

@@ -85,7 +85,10 @@ fn mode_number(node: &Node) -> u32 {
         NodeKind::Socket => 1 << 24,
     };
     let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
-    let special = special.iter().filter(|(bit, _)| node.mode & bit != 0).map(|(_, to)| to);
+    let special = special
+        .iter()
+        .filter(|(bit, _)| node.mode & bit != 0)
+        .map(|(_, to)| to);
     kind | special.sum::<u32>() | node.mode & 0o777
 }
 
@@ -100,7 +103,11 @@ pub fn permissions(node: &Node) -> String {
         out.push('-');
     }
     for (i, letter) in "rwxrwxrwx".chars().enumerate() {
-        out.push(if mode & 1 << (8 - i) != 0 { letter } else { '-' });
+        out.push(if mode & 1 << (8 - i) != 0 {
+            letter
+        } else {
+            '-'
+        });
     }
     out
 }
@@ -183,5 +190,9 @@ struct JsonHead {
 /// The JSON line that comes before the entries.
 pub fn json_head(row: &Row) -> String {
     let snapshot = Json::of(row);
-    wire::line(&JsonHead { snapshot, message_type: "snapshot", struct_type: "snapshot" })
+    wire::line(&JsonHead {
+        snapshot,
+        message_type: "snapshot",
+        struct_type: "snapshot",
+    })
 }

@@ -66,11 +66,18 @@ pub struct Style {
 
 impl Style {
     /// For pipes and files.
-    pub const RAW: Self = Self { names: Names::Raw, color: false };
+    pub const RAW: Self = Self {
+        names: Names::Raw,
+        color: false,
+    };
 
     /// Emphasise.
     pub fn strong(self, text: &str) -> String {
-        if self.color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -85,11 +92,17 @@ pub struct Sinks {
 impl Sinks {
     /// Standard output and standard error.
     pub fn standard() -> Self {
-        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()) }
+        Self {
+            out: Box::new(std::io::stdout()),
+            err: Box::new(std::io::stderr()),
+        }
     }
     /// Standard error for both, where standard output carries data.
     pub fn aside() -> Self {
-        Self { out: Box::new(std::io::stderr()), err: Box::new(std::io::stderr()) }
+        Self {
+            out: Box::new(std::io::stderr()),
+            err: Box::new(std::io::stderr()),
+        }
     }
     fn say(&mut self, bytes: &[u8]) {
         let _ = self.out.write_all(bytes).and_then(|()| self.out.flush());

@@ -9,21 +9,44 @@ use super::progress::Progress;
 use super::{Job, Loudness, Renderer, Sinks, words};
 use crate::event::{Event, Meter, Observer};
 
+/// How names are written on each of the two streams, one of which may be a terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamNames {
+    /// Where remarks go.
+    pub out: Names,
+    /// Where trouble goes.
+    pub err: Names,
+}
+
 /// Writes lines.
 pub struct Plain {
     job: Job,
     loudness: Loudness,
     progress_wanted: bool,
-    names: Names,
+    names: StreamNames,
     progress: Progress,
     sinks: Mutex<Sinks>,
 }
 
 impl Plain {
     /// `progress_wanted`: whether ticks write a line, for those who asked for an interval.
-    pub fn new(job: Job, loudness: Loudness, names: Names, progress_wanted: bool, meter: Arc<Meter>, sinks: Sinks) -> Self {
+    pub fn new(
+        job: Job,
+        loudness: Loudness,
+        names: StreamNames,
+        progress_wanted: bool,
+        meter: Arc<Meter>,
+        sinks: Sinks,
+    ) -> Self {
         let progress = Progress::new(meter);
-        Self { job, loudness, progress_wanted, names, progress, sinks: Mutex::new(sinks) }
+        Self {
+            job,
+            loudness,
+            progress_wanted,
+            names,
+            progress,
+            sinks: Mutex::new(sinks),
+        }
     }
     fn say(&self, at_least: Loudness, line: &[u8]) {
         if self.loudness >= at_least
@@ -42,20 +65,35 @@ impl Plain {
 impl Observer for Plain {
     fn on(&self, event: &Event<'_>) {
         match *event {
-            Event::Entered { phase, items, bytes } => {
+            Event::Entered {
+                phase,
+                items,
+                bytes,
+            } => {
                 self.progress.enter(phase, items, bytes);
                 let line = words::phase_line(phase, items, bytes) + "\n";
                 self.say(words::phase_loudness(phase), line.as_bytes());
             }
-            Event::Item { path, kind, change, bytes } => {
-                let line = words::item_line(self.job, self.names, path, kind, change, bytes);
+            Event::Item {
+                path,
+                kind,
+                change,
+                bytes,
+            } => {
+                let line = words::item_line(self.job, self.names.out, path, kind, change, bytes);
                 self.say(Loudness::VeryVerbose, &line);
             }
-            Event::Problem(problem) => self.complain(&words::problem_line(self.names, problem)),
+            Event::Problem(problem) => self.complain(&words::problem_line(self.names.err, problem)),
             Event::Notice(notice) => {
-                self.say(Loudness::Normal, words::notice_line(self.names, notice).as_bytes());
+                self.say(
+                    Loudness::Normal,
+                    words::notice_line(self.names.out, notice).as_bytes(),
+                );
             }
-            Event::Saved { snapshot, incomplete: true } => {
+            Event::Saved {
+                snapshot,
+                incomplete: true,
+            } => {
                 self.complain(super::summary::incomplete_saved(&snapshot).as_bytes());
             }
             Event::Saved { .. } => {}
@@ -73,7 +111,7 @@ impl Renderer for Plain {
             self.say(Loudness::Verbose, words::scan_line(&stand).as_bytes());
         }
         if self.progress_wanted {
-            let line = words::progress_line(self.job, &stand) + "\n";
+            let line = words::progress_line(&stand) + "\n";
             self.say(Loudness::Normal, line.as_bytes());
         }
     }

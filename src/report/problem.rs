@@ -21,7 +21,11 @@ pub fn render(error: &Error, style: Style) -> String {
     let mut out = format!("{} {}\n", style.strong(&heading), safe(error.what()));
     for doing in error.context() {
         let doing = safe(doing);
-        let lead = if doing.starts_with("while ") { "" } else { "while " };
+        let lead = if doing.starts_with("while ") {
+            ""
+        } else {
+            "while "
+        };
         out.push_str(&format!("  {lead}{doing}\n"));
     }
     for cause in causes(error) {
@@ -67,7 +71,10 @@ mod tests {
 
     #[test]
     fn every_part_has_its_line() {
-        let style = Style { names: Names::Escaped, color: false };
+        let style = Style {
+            names: Names::Escaped,
+            color: false,
+        };
         assert_eq!(
             render(&sample(), style),
             "error[damaged]: pack \\x1b[31m is bad\n  while reading snapshot 1f\n  while checking\n  \
@@ -77,7 +84,10 @@ mod tests {
 
     #[test]
     fn colour_marks_headings_only() {
-        let style = Style { names: Names::Raw, color: true };
+        let style = Style {
+            names: Names::Raw,
+            color: true,
+        };
         let text = render(&Error::cancelled(), style);
         assert_eq!(text, "\x1b[1merror[cancelled]:\x1b[0m stopped on request\n");
     }

@@ -59,7 +59,10 @@ pub struct Stand {
 impl Progress {
     /// Over these counters.
     pub fn new(meter: Arc<Meter>) -> Self {
-        Self { meter, state: Mutex::default() }
+        Self {
+            meter,
+            state: Mutex::default(),
+        }
     }
 
     /// A phase begins.
@@ -68,15 +71,26 @@ impl Progress {
         let told = items.is_some() || bytes.is_some();
         s.phase = Some(phase);
         (s.items, s.bytes) = (items, bytes);
-        s.base_items = if told { self.meter.files_done.load(Relaxed) } else { 0 };
-        s.base_bytes = if told { self.meter.bytes_done.load(Relaxed) } else { 0 };
+        s.base_items = if told {
+            self.meter.files_done.load(Relaxed)
+        } else {
+            0
+        };
+        s.base_bytes = if told {
+            self.meter.bytes_done.load(Relaxed)
+        } else {
+            0
+        };
         s.began = s.last_look;
         s.eta = Eta::default();
     }
 
     /// Look now.
     pub fn look(&self, elapsed: Duration) -> Stand {
-        let mut guard = self.state.lock().unwrap_or_else(|broken| broken.into_inner());
+        let mut guard = self
+            .state
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
         let s = &mut *guard;
         let m = &*self.meter;
         let told = s.items.is_some() || s.bytes.is_some();
@@ -110,7 +124,12 @@ impl Progress {
     }
 
     fn current(&self) -> Vec<Vec<u8>> {
-        let mut current = self.meter.current.lock().map(|c| c.clone()).unwrap_or_default();
+        let mut current = self
+            .meter
+            .current
+            .lock()
+            .map(|c| c.clone())
+            .unwrap_or_default();
         current.sort();
         current
     }

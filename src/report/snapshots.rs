@@ -110,7 +110,12 @@ pub fn group(mut rows: Vec<Row>, by: GroupBy, latest: Option<usize>) -> Vec<Grou
             Some(n) => newest_of_each(rows, n),
             None => rows,
         };
-        return vec![Group { host: None, paths: None, tags: None, rows }];
+        return vec![Group {
+            host: None,
+            paths: None,
+            tags: None,
+            rows,
+        }];
     }
     let mut groups: Vec<Group> = Vec::new();
     for row in rows {
@@ -120,7 +125,12 @@ pub fn group(mut rows: Vec<Row>, by: GroupBy, latest: Option<usize>) -> Vec<Grou
         let same = |g: &&mut Group| g.host == host && g.paths == paths && g.tags == tags;
         match groups.iter_mut().find(same) {
             Some(group) => group.rows.push(row),
-            None => groups.push(Group { host, paths, tags, rows: vec![row] }),
+            None => groups.push(Group {
+                host,
+                paths,
+                tags,
+                rows: vec![row],
+            }),
         }
     }
     for group in &mut groups {
@@ -131,16 +141,25 @@ pub fn group(mut rows: Vec<Row>, by: GroupBy, latest: Option<usize>) -> Vec<Grou
 }
 
 fn newest_of_each(rows: Vec<Row>, latest: usize) -> Vec<Row> {
-    let by = GroupBy { host: true, paths: true, tags: false };
-    let mut kept: Vec<Row> =
-        group(rows, by, Some(latest)).into_iter().flat_map(|g| g.rows).collect();
+    let by = GroupBy {
+        host: true,
+        paths: true,
+        tags: false,
+    };
+    let mut kept: Vec<Row> = group(rows, by, Some(latest))
+        .into_iter()
+        .flat_map(|g| g.rows)
+        .collect();
     kept.sort_by(|a, b| (a.statement.time, &a.id).cmp(&(b.statement.time, &b.id)));
     kept
 }
 
 /// Tables, one for each group.
 pub fn text(groups: &[Group], style: ListStyle, zone: &TimeZone) -> String {
-    groups.iter().map(|g| heading(g, style.names) + &table(&g.rows, style, zone)).collect()
+    groups
+        .iter()
+        .map(|g| heading(g, style.names) + &table(&g.rows, style, zone))
+        .collect()
 }
 
 fn heading(group: &Group, names: Names) -> String {
@@ -154,7 +173,7 @@ fn heading(group: &Group, names: Names) -> String {
         parts.push(format!("tags {}", list(tags)));
     }
     if let Some(paths) = &group.paths {
-        let paths = paths.iter().map(|p| names.text(&lossy(p))).collect();
+        let paths = paths.iter().map(|p| names.shown(p)).collect();
         parts.push(format!("paths {}", list(paths)));
     }
     match parts.is_empty() {
@@ -188,7 +207,7 @@ fn table(rows: &[Row], style: ListStyle, zone: &TimeZone) -> String {
             tags.join(if compact { "\n" } else { "," }),
         ];
         if !compact {
-            let paths = row.body.paths.iter().map(|p| style.names.text(&lossy(p)));
+            let paths = row.body.paths.iter().map(|p| style.names.shown(p));
             cells.push(paths.collect::<Vec<_>>().join("\n"));
         }
         cells.push(units::bytes(row.body.stats.bytes_processed));
@@ -212,10 +231,15 @@ fn zone_name(zone: &TimeZone) -> &str {
 
 /// `snapshot 1234abcd of [/src] at … by user@host`, as restic introduces one.
 pub fn describe(row: &Row, names: Names) -> String {
-    let paths: Vec<String> = row.body.paths.iter().map(|p| names.text(&lossy(p))).collect();
+    let paths: Vec<String> = row.body.paths.iter().map(|p| names.shown(p)).collect();
     let time = units::rfc3339(row.statement.time, row.statement.utc_offset);
     let who = format!("{}@{}", row.body.username, row.body.hostname);
-    format!("snapshot {} of [{}] at {time} by {}", row.short(), paths.join(" "), names.text(&who))
+    format!(
+        "snapshot {} of [{}] at {time} by {}",
+        row.short(),
+        paths.join(" "),
+        names.text(&who)
+    )
 }
 
 /// A snapshot in JSON.
@@ -325,7 +349,11 @@ impl Json {
             excludes: body.excludes.iter().map(|p| lossy(p)).collect(),
             tags: body.tags.clone(),
             program_version: body.program.clone(),
-            summary: JsonStats::of(&body.stats, stamp(statement.started), stamp(statement.ended)),
+            summary: JsonStats::of(
+                &body.stats,
+                stamp(statement.started),
+                stamp(statement.ended),
+            ),
             label: body.label.clone(),
             description: body.description.clone(),
             expires: body.expires.map(stamp),
@@ -367,7 +395,10 @@ pub fn json(groups: &[Group], by: GroupBy) -> String {
     let group = |g: &Group| JsonGroup {
         group_key: JsonKey {
             hostname: g.host.clone().unwrap_or_default(),
-            paths: g.paths.as_ref().map(|paths| paths.iter().map(|p| lossy(p)).collect()),
+            paths: g
+                .paths
+                .as_ref()
+                .map(|paths| paths.iter().map(|p| lossy(p)).collect()),
             tags: g.tags.clone(),
         },
         snapshots: g.rows.iter().map(Json::of).collect(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Loudness;
-use super::units::{bytes, rfc3339, seconds, seconds_between};
+use super::units::{bytes, count, rfc3339, seconds, seconds_between};
 use super::wire;
 use crate::id::{PackId, RecordId};
 use crate::model::{Stats, Time};
@@ -35,13 +35,20 @@ pub fn backup_text(b: &Backup, loudness: Loudness) -> String {
     out += &line("Files:", s.files_new, s.files_changed, s.files_unmodified);
     out += &line("Dirs:", s.dirs_new, s.dirs_changed, s.dirs_unmodified);
     if loudness >= Loudness::Verbose {
-        out += &format!("Data Blobs:  {:5} new\nTree Blobs:  {:5} new\n", s.data_blobs, s.tree_blobs);
+        out += &format!(
+            "Data Blobs:  {:5} new\nTree Blobs:  {:5} new\n",
+            s.data_blobs, s.tree_blobs
+        );
     }
     let verb = if b.dry_run { "Would add" } else { "Added" };
     let (added, stored) = (bytes(s.data_added), bytes(s.data_added_packed));
     out += &format!("{verb} to the repository: {added:<5} ({stored:<5} stored)\n\n");
     let time = seconds(seconds_between(b.started, b.ended) as u64);
-    out += &format!("processed {} files, {} in {time}\n", s.files_processed, bytes(s.bytes_processed));
+    out += &format!(
+        "processed {} files, {} in {time}\n",
+        s.files_processed,
+        bytes(s.bytes_processed)
+    );
     match b.snapshot {
         _ if b.dry_run => {}
         Some(id) => out += &format!("snapshot {} saved\n", id.short()),
@@ -139,22 +146,33 @@ pub struct Restore {
 
 /// In words.
 pub fn restore_text(r: &Restore) -> String {
-    let verb = if r.dry_run { "Would restore" } else { "Restored" };
+    let verb = if r.dry_run {
+        "Would restore"
+    } else {
+        "Restored"
+    };
     let (time, total) = (seconds(r.seconds), bytes(r.bytes));
     let mut out = if (r.files_restored, r.bytes_restored) == (r.files, r.bytes) {
         format!("Summary: {verb} {} files/dirs ({total}) in {time}", r.files)
     } else {
         let (done, written) = (r.files_restored, bytes(r.bytes_restored));
-        format!("Summary: {verb} {done} / {} files/dirs ({written} / {total}) in {time}", r.files)
+        format!(
+            "Summary: {verb} {done} / {} files/dirs ({written} / {total}) in {time}",
+            r.files
+        )
     };
     if r.files_skipped > 0 {
-        out += &format!(", skipped {} files/dirs {}", r.files_skipped, bytes(r.bytes_skipped));
+        out += &format!(
+            ", skipped {} files/dirs {}",
+            r.files_skipped,
+            bytes(r.bytes_skipped)
+        );
     }
     if r.files_deleted > 0 {
         out += &format!(", deleted {} files/dirs", r.files_deleted);
     }
     if r.problems > 0 {
-        out += &format!(", {} errors", r.problems);
+        out += &format!(", {}", count(r.problems, "error", "errors"));
     }
     out + "\n"
 }
@@ -223,11 +241,7 @@ pub fn check_text(c: &Check) -> String {
     if c.errors == 0 {
         return out + "no errors were found\n";
     }
-    out += match c.errors {
-        1 => "1 error was found\n".to_owned(),
-        n => format!("{n} errors were found\n"),
-    }
-    .as_str();
+    out += &count(c.errors, "error was found\n", "errors were found\n");
     if !c.broken_packs.is_empty() {
         out += "damaged or missing packs:\n";
         for pack in &c.broken_packs {

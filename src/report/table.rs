@@ -15,7 +15,10 @@ impl Table {
     /// Columns by their headings; spaces in a heading keep its column at least that wide.
     pub fn new<const N: usize>(heads: [&str; N]) -> Self {
         let heads = heads.iter().map(|h| (*h).to_owned()).collect();
-        Self { heads, ..Self::default() }
+        Self {
+            heads,
+            ..Self::default()
+        }
     }
     /// One more column.
     pub fn column(&mut self, head: &str) {

@@ -33,7 +33,13 @@ impl Terminal {
     /// Draws through `sinks.out`, which is a terminal of that size.
     pub fn new(job: Job, loudness: Loudness, size: Size, meter: Arc<Meter>, sinks: Sinks) -> Self {
         let screen = Mutex::new(Screen { sinks, drawn: 0 });
-        Self { job, loudness, size, progress: Progress::new(meter), screen }
+        Self {
+            job,
+            loudness,
+            size,
+            progress: Progress::new(meter),
+            screen,
+        }
     }
 
     /// The size of the terminal behind a descriptor, or a small one.
@@ -42,7 +48,9 @@ impl Terminal {
         F: rustix::fd::AsFd + Send + Sync + 'static,
     {
         Box::new(move || match rustix::termios::tcgetwinsize(&fd) {
-            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+                (size.ws_col.into(), size.ws_row.into())
+            }
             _ => (80, 24),
         })
     }
@@ -82,17 +90,25 @@ impl Screen {
 fn erasing(lines: usize) -> String {
     let mut text = String::new();
     for i in 0..lines {
-        text.push_str(if i == 0 { "\r\x1b[2K" } else { "\x1b[1A\x1b[2K" });
+        text.push_str(if i == 0 {
+            "\r\x1b[2K"
+        } else {
+            "\x1b[1A\x1b[2K"
+        });
     }
     text
 }
 
 /// The lines that show where the work stands, fit for a window.
-pub fn frame(job: Job, stand: &Stand, (columns, rows): (usize, usize)) -> Vec<String> {
+pub fn frame(stand: &Stand, (columns, rows): (usize, usize)) -> Vec<String> {
     let fit = |line: &str| cut(line, columns.saturating_sub(1)).to_owned();
-    let mut lines = vec![fit(&words::progress_line(job, stand))];
+    let mut lines = vec![fit(&words::progress_line(stand))];
     let room = CURRENT_MAX.min(rows.saturating_sub(3));
-    let shown = if stand.current.len() > room { room.saturating_sub(1) } else { stand.current.len() };
+    let shown = if stand.current.len() > room {
+        room.saturating_sub(1)
+    } else {
+        stand.current.len()
+    };
     for path in &stand.current[..shown] {
         lines.push(fit(&String::from_utf8_lossy(&Names::Escaped.bytes(path))));
     }
@@ -108,20 +124,35 @@ pub fn frame(job: Job, stand: &Stand, (columns, rows): (usize, usize)) -> Vec<St
 impl Observer for Terminal {
     fn on(&self, event: &Event<'_>) {
         match *event {
-            Event::Entered { phase, items, bytes } => {
+            Event::Entered {
+                phase,
+                items,
+                bytes,
+            } => {
                 self.progress.enter(phase, items, bytes);
                 let line = words::phase_line(phase, items, bytes) + "\n";
                 self.say(Loudness::Verbose, line.as_bytes());
             }
-            Event::Item { path, kind, change, bytes } => {
+            Event::Item {
+                path,
+                kind,
+                change,
+                bytes,
+            } => {
                 let line = words::item_line(self.job, Names::Escaped, path, kind, change, bytes);
                 self.say(Loudness::VeryVerbose, &line);
             }
             Event::Problem(problem) => self.complain(&words::problem_line(Names::Escaped, problem)),
             Event::Notice(notice) => {
-                self.say(Loudness::Normal, words::notice_line(Names::Escaped, notice).as_bytes());
+                self.say(
+                    Loudness::Normal,
+                    words::notice_line(Names::Escaped, notice).as_bytes(),
+                );
             }
-            Event::Saved { snapshot, incomplete: true } => {
+            Event::Saved {
+                snapshot,
+                incomplete: true,
+            } => {
                 self.complain(super::summary::incomplete_saved(&snapshot).as_bytes());
             }
             Event::Saved { .. } => {}
@@ -138,7 +169,7 @@ impl Renderer for Terminal {
         if stand.scan_just_finished {
             self.say(Loudness::Verbose, words::scan_line(&stand).as_bytes());
         }
-        let lines = frame(self.job, &stand, (self.size)());
+        let lines = frame(&stand, (self.size)());
         if let Ok(mut screen) = self.screen.lock() {
             screen.draw(&lines);
         }

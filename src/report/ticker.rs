@@ -25,14 +25,23 @@ impl Ticker {
                 listener.tick(begin.elapsed());
             }
         };
-        let thread = std::thread::Builder::new().name("progress".into()).spawn(run).ok();
-        Self { stop, thread, renderer }
+        let thread = std::thread::Builder::new()
+            .name("progress".into())
+            .spawn(run)
+            .ok();
+        Self {
+            stop,
+            thread,
+            renderer,
+        }
     }
 }
 
 /// Wait for the interval to pass; true if it is time to stop.
 fn wait(stop: &(Mutex<bool>, Condvar), every: Duration) -> bool {
-    let Ok(stopped) = stop.0.lock() else { return true };
+    let Ok(stopped) = stop.0.lock() else {
+        return true;
+    };
     match stop.1.wait_timeout_while(stopped, every, |s| !*s) {
         Ok((stopped, _)) => *stopped,
         Err(_) => true,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::escape::{lossy, raw_form, raw_forms};
+use super::escape::{json_escapes, lossy, raw_form, raw_forms};
 use super::progress::{Progress, Stand};
 use super::{Job, Loudness, Renderer, Sinks, exit, problem, words};
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::event::{Change, Event, ItemKind, Meter, Notice, Observer, Problem};
 pub fn line(message: &impl Serialize) -> String {
     let mut text = serde_json::to_string(message).expect("these types have string keys only");
     text.push('\n');
-    text
+    json_escapes(text)
 }
 
 fn zero(n: &u64) -> bool {
@@ -142,7 +142,13 @@ pub fn item(job: Job, path: &[u8], kind: ItemKind, change: Change, bytes: u64) -
     let (message_type, action) = ("verbose_status", words::action(change));
     if job == Job::Restore {
         let (item, item_b64) = (lossy(path), raw_form(path));
-        return line(&RestoreItem { message_type, action, item, item_b64, size: bytes });
+        return line(&RestoreItem {
+            message_type,
+            action,
+            item,
+            item_b64,
+            size: bytes,
+        });
     }
     let mut path = path.to_vec();
     if kind == ItemKind::Dir && !path.ends_with(b"/") {
@@ -154,7 +160,11 @@ pub fn item(job: Job, path: &[u8], kind: ItemKind, change: Change, bytes: u64) -
         item: lossy(&path),
         item_b64: raw_form(&path),
         duration: 0.0,
-        data_size: if change == Change::Unchanged { 0 } else { bytes },
+        data_size: if change == Change::Unchanged {
+            0
+        } else {
+            bytes
+        },
         data_size_in_repo: 0,
         metadata_size: 0,
         metadata_size_in_repo: 0,
@@ -210,7 +220,9 @@ pub fn trouble(job: Job, p: &Problem) -> String {
     let subject = lossy(&p.subject);
     line(&ErrorMessage {
         message_type: "error",
-        error: ErrorText { message: p.message.clone() },
+        error: ErrorText {
+            message: p.message.clone(),
+        },
         during,
         message: (job == Job::Check).then(|| format!("{subject}: {}", p.message)),
         item: subject,
@@ -229,7 +241,11 @@ pub struct NoticeMessage<'a> {
 }
 
 fn notice(n: &Notice) -> String {
-    line(&NoticeMessage { message_type: "notice", slug: n.slug, message: &n.message })
+    line(&NoticeMessage {
+        message_type: "notice",
+        slug: n.slug,
+        message: &n.message,
+    })
 }
 
 /// `exit_error`: why the exit code is not 0.
@@ -281,7 +297,12 @@ pub struct Initialized<'a> {
 
 /// `initialized`: a repository was created; the recovery key only where it is to be shown.
 pub fn initialized(id: &str, repository: &str, recovery_key: Option<&str>) -> String {
-    line(&Initialized { message_type: "initialized", id, repository, recovery_key })
+    line(&Initialized {
+        message_type: "initialized",
+        id,
+        repository,
+        recovery_key,
+    })
 }
 
 #[derive(Debug, Serialize)]
@@ -321,7 +342,12 @@ pub struct Wire {
 impl Wire {
     /// Messages of this job.
     pub fn new(job: Job, loudness: Loudness, meter: Arc<Meter>, sinks: Sinks) -> Self {
-        Self { job, loudness, progress: Progress::new(meter), sinks: Mutex::new(sinks) }
+        Self {
+            job,
+            loudness,
+            progress: Progress::new(meter),
+            sinks: Mutex::new(sinks),
+        }
     }
     fn say(&self, line: &str) {
         if let Ok(mut sinks) = self.sinks.lock() {
@@ -338,8 +364,17 @@ impl Wire {
 impl Observer for Wire {
     fn on(&self, event: &Event<'_>) {
         match *event {
-            Event::Entered { phase, items, bytes } => self.progress.enter(phase, items, bytes),
-            Event::Item { path, kind, change, bytes } => {
+            Event::Entered {
+                phase,
+                items,
+                bytes,
+            } => self.progress.enter(phase, items, bytes),
+            Event::Item {
+                path,
+                kind,
+                change,
+                bytes,
+            } => {
                 if self.wants_items() {
                     self.say(&item(self.job, path, kind, change, bytes));
                 }
@@ -350,10 +385,16 @@ impl Observer for Wire {
                     self.complain(&notice(remark));
                 }
             }
-            Event::Saved { snapshot, incomplete: true } => {
+            Event::Saved {
+                snapshot,
+                incomplete: true,
+            } => {
                 let message_type = "incomplete_snapshot";
                 let snapshot_id = snapshot.hex();
-                self.say(&line(&IncompleteSnapshot { message_type, snapshot_id }));
+                self.say(&line(&IncompleteSnapshot {
+                    message_type,
+                    snapshot_id,
+                }));
             }
             Event::Saved { .. } => {}
         }

@@ -49,11 +49,22 @@ pub fn phase_line(which: Phase, items: Option<u64>, bytes: Option<u64>) -> Strin
     let items = items.map(|n| format!("{n} {}", things(Some(which))));
     let bytes = bytes.map(units::bytes);
     let ahead: Vec<String> = items.into_iter().chain(bytes).collect();
-    if ahead.is_empty() { name.to_owned() } else { format!("{name}: {}", ahead.join(", ")) }
+    if ahead.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}: {}", ahead.join(", "))
+    }
 }
 
 /// The line of a file or directory under `-vv`.
-pub fn item_line(job: Job, names: Names, path: &[u8], kind: ItemKind, change: Change, bytes: u64) -> Vec<u8> {
+pub fn item_line(
+    job: Job,
+    names: Names,
+    path: &[u8],
+    kind: ItemKind,
+    change: Change,
+    bytes: u64,
+) -> Vec<u8> {
     let mut line = format!("{:<9} ", action(change)).into_bytes();
     line.extend(names.bytes(path));
     let size = units::bytes(bytes);
@@ -111,48 +122,48 @@ pub fn notice_line(names: Names, notice: &Notice) -> String {
 /// The line that says the source was counted.
 pub fn scan_line(stand: &Stand) -> String {
     let (files, bytes) = (stand.items_total, units::bytes(stand.bytes_total));
-    format!("scan finished in {:.3}s: {files} files, {bytes}\n", stand.elapsed.as_secs_f64())
+    format!(
+        "scan finished in {:.3}s: {files} files, {bytes}\n",
+        stand.elapsed.as_secs_f64()
+    )
 }
 
-/// Where the work stands, in one line.
-pub fn progress_line(job: Job, s: &Stand) -> String {
+/// Where the work stands, in one line, the most wanted first: narrow windows cut its end.
+pub fn progress_line(s: &Stand) -> String {
     let clock = units::seconds(s.elapsed.as_secs());
     if s.items_done == 0 && s.bytes_done == 0 && s.items_total == 0 && s.bytes_total == 0 {
         return format!("[{clock}] {}", s.phase.map_or("begin", phase));
     }
-    let (things, percent) = (things(s.phase), percent(s));
-    let done = units::bytes(s.bytes_done);
-    let mut line = match (job, s.items_total) {
-        (Job::Check, total) => {
-            let mut line = format!("[{clock}] {percent}{} / {total} {things}", s.items_done);
-            if s.bytes_total > 0 {
-                line += &format!(", {done} / {}", units::bytes(s.bytes_total));
-            }
-            line
-        }
-        (_, 0) => format!("[{clock}] {} {things}, {done}", s.items_done),
-        (_, total) => {
-            let bytes = units::bytes(s.bytes_total);
-            format!("[{clock}] {percent}{} {things} {done}, total {total} {things} {bytes}", s.items_done)
-        }
-    };
+    let mut line = format!("[{clock}] {}", ahead(s));
+    match s.items_total {
+        0 => line += &format!("{} {}", s.items_done, things(s.phase)),
+        total => line += &format!("{} / {total} {}", s.items_done, things(s.phase)),
+    }
+    match s.bytes_total {
+        0 if s.bytes_done == 0 => {}
+        0 => line += &format!(", {}", units::bytes(s.bytes_done)),
+        total => line += &format!(", {} / {}", units::bytes(s.bytes_done), units::bytes(total)),
+    }
     if let Some(rate) = s.rate {
         line += &format!(", {}/s", units::bytes(rate as u64));
     }
-    line += &format!(", {} errors", s.problems);
-    if let Some(left) = s.seconds_left.filter(|_| s.bytes_done < s.bytes_total) {
-        line += &format!(" ETA {}", units::seconds(left));
+    if s.problems > 0 {
+        line += &format!(", {}", units::count(s.problems, "error", "errors"));
     }
     line
 }
 
-fn percent(s: &Stand) -> String {
+/// The share that is done and the time that is left, once the end is known.
+fn ahead(s: &Stand) -> String {
     if !s.totals_final {
         return String::new();
     }
-    let percent = match s.bytes_total {
+    let mut text = match s.bytes_total {
         0 => units::percent(s.items_done, s.items_total),
         total => units::percent(s.bytes_done, total),
     };
-    if percent.is_empty() { percent } else { percent + "  " }
+    if let Some(left) = s.seconds_left.filter(|_| s.bytes_done < s.bytes_total) {
+        text += &format!(" ETA {}", units::seconds(left));
+    }
+    if text.is_empty() { text } else { text + "  " }
 }

@@ -101,7 +101,12 @@ pub struct Backup {
     #[arg(long, help_heading = SNAPSHOT)]
     pub skip_if_unchanged: bool,
     /// How to cut files the parent does not have: default, volume (images, databases), media
-    #[arg(long, value_name = "PROFILE", default_value = "default", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        default_value = "default",
+        hide_possible_values = true
+    )]
     #[arg(help_heading = SNAPSHOT)]
     pub chunking: Chunking,
     /// Cut all files anew, also those the parent has

@@ -117,8 +117,13 @@ pub struct KeyAdd {
     /// The new secret.
     #[command(flatten)]
     pub new: NewSecret,
-    /// What it may do; a client needs --client NAME
-    #[arg(long, value_name = "ROLE", default_value = "owner", ignore_case = true)]
+    /// What it may do: owner, or client, which needs --client NAME
+    #[arg(
+        long,
+        value_name = "ROLE",
+        default_value = "owner",
+        hide_possible_values = true
+    )]
     pub role: Role,
     /// User name to note beside it
     #[arg(long, value_name = "NAME")]

@@ -78,7 +78,13 @@ pub struct Ls {
     #[arg(long)]
     pub human_readable: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
-    #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "BY",
+        default_value = "name",
+        hide_possible_values = true
+    )]
     pub sort: SortBy,
     /// The other way round
     #[arg(long)]
@@ -103,7 +109,13 @@ pub struct Dump {
     #[arg(value_name = "PATH")]
     pub file: OsString,
     /// How to write a directory: tar or zip
-    #[arg(short, long, value_name = "FORMAT", default_value = "tar", hide_possible_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        default_value = "tar",
+        hide_possible_values = true
+    )]
     pub archive: Archive,
     /// Write to this file
     #[arg(short, long, value_name = "FILE")]
@@ -169,7 +181,12 @@ pub struct Restore {
     pub iexclude_file: Vec<PathBuf>,
 
     /// always, if-changed (believe size and time), if-newer, never
-    #[arg(long, value_name = "WHEN", default_value = "always", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        hide_possible_values = true
+    )]
     #[arg(help_heading = EXISTING)]
     pub overwrite: Overwrite,
     /// Remove from the target what the snapshot does not have; look with --dry-run -vv first

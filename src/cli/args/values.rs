@@ -20,7 +20,10 @@ impl FromStr for Louder {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "+" => Ok(Self::More),
-            _ => text.parse().map(Self::Level).map_err(|_| format!("'{text}' is not a level")),
+            _ => text
+                .parse()
+                .map(Self::Level)
+                .map_err(|_| format!("'{text}' is not a level")),
         }
     }
 }
@@ -211,7 +214,10 @@ impl FromStr for When {
             && let Some(offset) = pieces.to_numeric_offset()
         {
             let time = pieces.time().ok_or_else(bad)?;
-            let zoned = pieces.date().to_datetime(time).to_zoned(offset.to_time_zone());
+            let zoned = pieces
+                .date()
+                .to_datetime(time)
+                .to_zoned(offset.to_time_zone());
             return zoned.map(Self::At).map_err(|_| bad());
         }
         if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
@@ -245,7 +251,9 @@ mod tests {
         assert_eq!("2/5".parse(), Ok(Subset::Part { n: 2, t: 5 }));
         assert_eq!("2.5%".parse(), Ok(Subset::Percent(2.5)));
         assert_eq!("1G".parse(), Ok(Subset::Bytes(1 << 30)));
-        for bad in ["", "0/5", "6/5", "x/5", "0%", "101%", "-1%", "nan%", "0", "1/0"] {
+        for bad in [
+            "", "0/5", "6/5", "x/5", "0%", "101%", "-1%", "nan%", "0", "1/0",
+        ] {
             assert!(bad.parse::<Subset>().is_err(), "{bad}");
         }
     }
