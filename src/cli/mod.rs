@@ -25,8 +25,14 @@ use settings::{Environment, Settings};
 /// The repository format that this program writes.
 const FORMAT_VERSION: u32 = 1;
 
-/// What `backup`, `restore` and their like say when something was left out.
-const PARTIAL: &str = "some of it could not be done; what is missing was named above";
+/// What to say when something was left out; exit code 3.
+fn partial(command: &Command) -> &'static str {
+    match command {
+        Command::Backup(_) => "at least one source file could not be read",
+        Command::Restore(_) => "at least one file could not be restored completely",
+        _ => "some of it could not be done; what is missing was named above",
+    }
+}
 
 /// Do what the command line says and return the exit code.
 pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
@@ -38,9 +44,12 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return misunderstood(&error, &typed, &env),
     };
     let (json, settings) = (parsed.global.json, Settings::resolve(&parsed.global, &env));
-    let color = settings.as_ref().is_ok_and(|s| s.color);
+    let (color, partial) = (
+        settings.as_ref().is_ok_and(|s| s.color),
+        partial(&parsed.command),
+    );
     let result = settings.and_then(|s| dispatch(parsed.command, &s, &env));
-    console::conclude(&result, json, color, PARTIAL)
+    console::conclude(&result, json, color, partial)
 }
 
 fn dispatch(command: Command, settings: &Settings, _env: &Environment) -> Result<Outcome> {
@@ -88,16 +97,11 @@ fn misunderstood(error: &clap::Error, typed: &[OsString], env: &Environment) -> 
     };
     if let Some(answer) = answer {
         let color = Settings::resolve(&args::Global::default(), env).is_ok_and(|s| s.color);
-        return console::conclude(&Err(answer), json, color, PARTIAL);
+        return console::conclude(&Err(answer), json, color, "");
     }
     if json {
         let text = harmless_usage(&error.render().to_string());
-        return console::conclude(
-            &Err(Error::new(ErrorKind::Invalid, text)),
-            json,
-            false,
-            PARTIAL,
-        );
+        return console::conclude(&Err(Error::new(ErrorKind::Invalid, text)), json, false, "");
     }
     let _ = error.print();
     1
