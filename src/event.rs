@@ -3,8 +3,8 @@
 //! Operations tell an [`Observer`]; renderers (terminal, plain lines, JSON) are observers, and so
 //! are tests. A library user may ignore it all with [`Quiet`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::id::RecordId;
 
@@ -195,7 +195,12 @@ impl Context<'_> {
     /// Tell a problem and count it.
     pub fn problem(&self, slug: &'static str, subject: &[u8], during: &'static str, message: impl Into<String>) {
         Meter::add(&self.meter.problems, 1);
-        self.observer.on(&Event::Problem(&Problem { slug, subject: subject.to_vec(), during, message: message.into() }));
+        self.observer.on(&Event::Problem(&Problem {
+            slug,
+            subject: subject.to_vec(),
+            during,
+            message: message.into(),
+        }));
     }
     /// Make a remark.
     pub fn notice(&self, slug: &'static str, message: impl Into<String>) {

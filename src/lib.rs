@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 pub mod chunk;
+pub mod cli;
 pub mod compress;
 pub mod crypto;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod model;
 pub mod ops;
 pub mod plan;
 pub mod repo;
+pub mod report;
 pub mod source;
 pub mod storage;
 pub mod sys;

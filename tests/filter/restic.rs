@@ -116,13 +116,9 @@ fn our_answer(case: &Case, entries: &[Entry], root: &[u8]) -> Vec<Vec<u8>> {
 fn our_backup(case: &Case, entries: &[Entry], root: &[u8]) -> Result<Vec<Vec<u8>>, orlop::error::Error> {
     let mut tags: Vec<Tag> = case.all("exclude-if-present").map(Tag::parse).collect::<Result<_, _>>()?;
     tags.extend(case.all("exclude-caches").map(|_| Tag::caches()));
-<<<<<<< HEAD
-    let size = case.all("exclude-larger-than").next().map(|s| parse_bytes(std::str::from_utf8(s).unwrap()));
-=======
     // Empty is as if not given.
     let size =
         case.all("exclude-larger-than").find(|s| !s.is_empty()).map(|s| parse_bytes(std::str::from_utf8(s).unwrap()));
->>>>>>> filter
     let selection = Selection {
         exclude: patterns(case, "exclude", "exclude-file", Folding::Sensitive, root)?,
         iexclude: patterns(case, "iexclude", "iexclude-file", Folding::Insensitive, root)?,

@@ -200,31 +200,17 @@ impl IgnoreStack {
         let find = |wanted: &[u8]| contents.iter().find(|(name, _)| *name == wanted).map(|(_, bytes)| *bytes);
         let layer = |name: &[u8]| find(name).map(|bytes| Layer::read(dir, &join(dir, name), bytes));
         let named: Vec<_> = self.settings.names.iter().filter_map(|name| layer(name)).collect();
-<<<<<<< HEAD
-=======
         let named =
             if named.is_empty() { self.named.clone() } else { self.named.iter().cloned().chain(named).collect() };
->>>>>>> filter
         let starts = zone == Zone::WorkTree && find(DOT_GIT).is_some();
         let mut git = if starts || zone == Zone::Metadata { Vec::new() } else { self.git.to_vec() };
         if starts {
             git.extend(self.settings.global.iter().map(|(file, bytes)| Layer::read(dir, file, bytes)));
             git.extend(layer(INFO_EXCLUDE));
         }
-<<<<<<< HEAD
-        let counts = match self.settings.git {
-            GitRules::Off => false,
-            GitRules::WorkTrees => zone == Zone::WorkTree,
-            GitRules::Everywhere => zone != Zone::Metadata,
-        };
-        git.extend(counts.then(|| layer(GITIGNORE)).flatten());
-        let named =
-            if named.is_empty() { self.named.clone() } else { self.named.iter().cloned().chain(named).collect() };
-=======
         if self.settings.git.counts_in(zone) {
             git.extend(layer(GITIGNORE));
         }
->>>>>>> filter
         Arc::new(Self { settings: self.settings.clone(), zone, git: git.into(), named, excluded: None })
     }
 

@@ -205,34 +205,10 @@ impl Selection {
                 Err(what) => doubt(&tag.name, what),
             }
         }
-<<<<<<< HEAD
-        let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
-        for name in above.ignore.wanted() {
-            // Of `.git/info/exclude` only the first step can be seen from here.
-            let seen = name.split(|b| *b == b'/').next().unwrap_or(name);
-            if !here(seen) {
-                continue;
-            }
-            match read(name, IGNORE_FILE_BYTES_MAX) {
-                Some(bytes) => files.push((name, bytes)),
-                None if seen == name => {
-                    doubt(name, "it could not be read as an ignore file, so its rules do not count")
-                }
-                None => {}
-            }
-        }
-        let mut contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        if here(b".git") {
-            contents.push((b".git", b""));
-        }
-        let ignore = if named { above.ignore.enter_named(dir, &contents) } else { above.ignore.enter(dir, &contents) };
-        (Level { ignore, tags }, doubts)
-=======
         let files = ignore_files(&above.ignore, &here, read, &mut doubt);
         let contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         let enter = if named { IgnoreStack::enter_named } else { IgnoreStack::enter };
         (Level { ignore: enter(&above.ignore, dir, &contents), tags }, doubts)
->>>>>>> filter
     }
 
     /// What patterns alone say; a `Keep` here is not the last word.
