@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as Usage};
 use clap::{CommandFactory, Parser};
 
 pub mod args;
+pub mod commands;
 pub mod console;
 pub mod elsewhere;
 pub mod password;
@@ -52,6 +53,8 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, settings: &Settings, _env: &Environment) -> Result<Outcome> {
     match command {
         Command::Version => version(settings),
+        Command::Init(args) => commands::init::run(&args, settings),
+        Command::Backup(args) => commands::backup::run(&args, settings),
         _ => Err(Error::new(ErrorKind::Unsupported, "this build cannot do that yet")),
     }
 }
