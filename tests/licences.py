@@ -26,8 +26,6 @@ BANNED = {
     "openssl-sys": "needs a library of the system; ciphers come from ring and chacha20poly1305",
     "native-tls": "brings openssl",
     "async-std": "given up by its makers; async code may only come with a storage that needs it",
-    "lazy_static": "std::sync::LazyLock is in the language",
-    "once_cell": "std::sync::OnceLock is in the language",
     "chrono": "jiff is our one library for time",
     "time": "jiff is our one library for time",
     "failure": "given up by its makers",
