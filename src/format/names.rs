@@ -1,6 +1,6 @@
 //! What every object is called. The whole grammar is in `format-spec/10-repository.md`.
 
-use crate::id::{ClientId, PackId, SegmentId, SessionId, SlotId, hex};
+use crate::id::{ClientId, PackId, SegmentId, SessionId, SlotId, hex, unhex};
 
 /// Prefixes of listings.
 pub mod prefix {
@@ -75,13 +75,30 @@ pub fn copy_of(name: &str) -> String {
 /// The client and place in the chain that a snapshot's name says.
 pub fn parse_snapshot(name: &str) -> Option<(ClientId, u64)> {
     let (client, seq) = name.strip_prefix(prefix::SNAPSHOTS)?.split_once('/')?;
-    let seq = (seq.len() == 16).then(|| u64::from_str_radix(seq, 16).ok())??;
-    Some((ClientId::parse(client).ok()?, seq))
+    let seq: [u8; 8] = unhex(seq).ok()?;
+    Some((ClientId::parse(client).ok()?, u64::from_be_bytes(seq)))
 }
 /// The pack and uploading session that a pack's name says.
 pub fn parse_pack(name: &str) -> Option<(PackId, [u8; 4])> {
     let (shard, file) = name.strip_prefix(prefix::PACKS)?.split_once('/')?;
     let (id, session) = file.split_once('.')?;
     let ok = id.starts_with(shard) && shard.len() == 2;
-    Some((PackId::parse(id).ok().filter(|_| ok)?, crate::id::unhex(session).ok()?))
+    Some((PackId::parse(id).ok().filter(|_| ok)?, unhex(session).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_for_one_place() {
+        let client = ClientId([7; 16]);
+        assert_eq!(parse_snapshot(&snapshot(client, 0xab)), Some((client, 0xab)));
+        for seq in ["+0000000000000ab", "00000000000000AB", "ab", "", "0000000000000000ab"] {
+            assert_eq!(parse_snapshot(&format!("snapshots/{client}/{seq}")), None, "{seq}");
+        }
+        let pack_id = PackId([0xab; 32]);
+        assert_eq!(parse_pack(&pack(pack_id, [1; 4])), Some((pack_id, [1; 4])));
+        assert_eq!(parse_pack(&pack(pack_id, [1; 4]).replace("packs/ab", "packs/ac")), None);
+    }
 }
