@@ -37,6 +37,7 @@ pub enum RecordType {
     State = 16,
     Keyring = 17,
     SlotEscrow = 18,
+    Times = 19,
 }
 
 impl RecordType {
@@ -61,6 +62,7 @@ impl RecordType {
             Self::State => "gc state",
             Self::Keyring => "keyring",
             Self::SlotEscrow => "escrow of a key slot",
+            Self::Times => "receive times",
         }
     }
 }
