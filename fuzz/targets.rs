@@ -20,8 +20,11 @@ fn secret() -> Secret {
     Secret::new([0x11; 32])
 }
 
+/// A parser under a name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// All of them, by the name of the fuzz target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("armour", armour_),
     ("record", record_),
     ("payload", payload),

@@ -1302,7 +1302,7 @@ fn pages() -> Vec<Vector> {
     bad("order", "invalid", "names descend", vec![long.clone(), a.clone()]);
     bad("size", "invalid", "content and size differ", vec![file("a", Content::Inline(b"hello".to_vec()), 6)]);
     bad("inline-long", "limit", "513 bytes in a node", vec![file("a", Content::Inline(vec![1; 513]), 513)]);
-    let many = vec![chunk, hole].repeat(9);
+    let many = [chunk, hole].repeat(9);
     bad(
         "extents-many",
         "limit",
