@@ -58,7 +58,11 @@ fn spoken(ty: &str) -> String {
 
 /// Documentation without the links that only rustdoc can follow.
 fn said(doc: &str) -> String {
-    doc.replace("[`crate::format::limits::", "`").replace("[`", "`").replace("`]", "`").replace("Self::", "").replace(" | ", " \\| ")
+    doc.replace("[`crate::format::limits::", "`")
+        .replace("[`", "`")
+        .replace("`]", "`")
+        .replace("Self::", "")
+        .replace(" | ", " \\| ")
 }
 
 /// Every encoded structure and choice of the source: its table.
