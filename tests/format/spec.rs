@@ -263,3 +263,59 @@ fn links_lead_somewhere() {
         }
     }
 }
+
+/// Every parser is fuzzed: targets, packages and files agree.
+#[test]
+fn every_target_is_a_fuzz_target() {
+    let manifest = read(&root().join("fuzz/Cargo.toml"));
+    let names: BTreeSet<&str> = crate::targets::TARGETS.iter().map(|(name, _)| *name).collect();
+    let built: BTreeSet<&str> =
+        manifest.lines().filter_map(|l| l.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\"")).collect();
+    assert_eq!(names, built);
+    for name in names {
+        assert!(root().join(format!("fuzz/fuzz_targets/{name}.rs")).exists(), "{name}");
+    }
+}
+
+/// The independent reader's structures are the specification's: fields, order and types.
+#[test]
+fn the_reader_reads_the_same_structures() {
+    let script = read(&root().join("format-spec/reader/orlop_reader.py"));
+    let part = |name: &str| {
+        let from = script.split_once(&format!("{name} = \"\"\"\n")).unwrap().1;
+        from.split_once("\"\"\"").unwrap().0.to_string()
+    };
+    let plain = |ty: &str| {
+        let mut ty = ty.to_string();
+        for (length, names) in [
+            ("32", ["BlobId", "PackId", "SegmentId", "RecordId", "Secret", "PublicKey"].as_slice()),
+            ("16", ["ClientId", "SessionId", "DomainId", "InstanceId", "SlotId"].as_slice()),
+        ] {
+            names.iter().for_each(|n| ty = ty.replace(n, length));
+        }
+        // `16 bytes` is written 16 there.
+        for n in [4, 8, 16, 32] {
+            ty = ty.replace(&format!("{n} bytes"), &n.to_string());
+        }
+        ty
+    };
+    let tables = tables();
+    for line in part("STRUCTURES").lines() {
+        let (name, fields) = line.split_once(": ").unwrap();
+        let rows = tables[&format!("fields: {name}")].lines().skip(2);
+        let want: Vec<String> = rows
+            .map(|r| {
+                let cells: Vec<&str> = r.split(" | ").collect();
+                format!("{} {}", cells[0].trim_start_matches("| "), plain(cells[1]))
+            })
+            .collect();
+        assert_eq!(fields, want.join("; "), "{name}");
+    }
+    for line in part("CHOICES").lines() {
+        let (name, choices) = line.split_once(" = ").unwrap();
+        let rows = tables[&format!("choices: {name}")].lines().skip(2);
+        let want: Vec<&str> = rows.map(|r| r.split(" | ").nth(1).unwrap()).collect();
+        let have: Vec<&str> = choices.split(" | ").map(|c| c.split(['{', '(']).next().unwrap()).collect();
+        assert_eq!(have, want, "{name}");
+    }
+}
