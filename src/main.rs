@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `orlop`: everything is in the library's `cli` room.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(orlop::cli::run(std::env::args_os()))
+}

@@ -1,6 +1,7 @@
 //! The nouns: nodes, pages, snapshots, configuration. Plain values; how they look as bytes is
 //! `format`'s business, what may be done with them `ops`'.
 
+pub mod ext;
 mod snapshot;
 mod time;
 mod tree;

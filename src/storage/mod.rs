@@ -3,9 +3,17 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+mod local;
+mod memory;
 mod name;
+pub mod testing;
+
+pub use local::LocalStorage;
+pub use memory::MemoryStorage;
 pub use name::{Name, NameError};
 
+use crate::error::{Error, ErrorKind};
+use std::io;
 use std::time::Duration;
 
 /// What `put_new` found.
@@ -13,7 +21,8 @@ use std::time::Duration;
 pub enum Put {
     /// The object is durable under this name.
     Created,
-    /// The name was taken; nothing was changed.
+    /// The name was taken; nothing was changed. What is there is durable, too, so that the caller
+    /// may rely on it as if it were its own.
     Exists,
 }
 
@@ -37,6 +46,9 @@ pub trait Draft: Send {
 }
 
 /// Named immutable objects, somewhere.
+///
+/// No object's name may be the leading components of another's (`a` beside `a/b`): a disk cannot
+/// hold both. Storages may refuse the second or keep it; nobody may count on either.
 pub trait Storage: Send + Sync {
     /// Make an object, atomically and durably, or find that the name is taken. Never overwrites,
     /// never leaves a part. When this returns `Created`, the object survives a power cut.
@@ -45,13 +57,17 @@ pub trait Storage: Send + Sync {
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError>;
     /// A whole object; fails if it is longer than `max` bytes.
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError>;
-    /// Fill `into` with the bytes from `offset`. Shorter objects are an error.
+    /// Fill `into` with the bytes from `offset`. Shorter objects are an error of kind
+    /// [`StorageErrorKind::Length`], even where `into` is empty; `into` then holds anything.
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError>;
     /// The length, or `None` if there is no such object.
     fn head(&self, name: &Name) -> Result<Option<u64>, StorageError>;
-    /// Every object whose name starts with `prefix` (whole components, ends in `/`), sorted by name.
+    /// Every object whose name starts with `prefix` (whole components, ends in `/`; empty for all),
+    /// sorted by name. Nothing under it is an empty list. What is no object (unfinished, foreign)
+    /// is left out in silence.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError>;
-    /// Remove an object; a missing one is fine.
+    /// Remove an object; a missing one is fine. Readers miss it at once, but a power cut may bring
+    /// it back: whoever deletes must be content with that.
     fn delete(&self, name: &Name) -> Result<(), StorageError>;
     /// Put self-proving bytes back in the place of damaged ones, atomically.
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError>;
@@ -81,7 +97,37 @@ pub struct StorageError {
     pub kind: StorageErrorKind,
     /// Why.
     #[source]
-    pub source: std::io::Error,
+    pub source: io::Error,
+}
+
+impl StorageError {
+    /// Say what failed on what and where; the kind follows from `source`.
+    pub fn new(verb: &'static str, name: impl Into<String>, place: impl Into<String>, source: io::Error) -> Self {
+        let kind = StorageErrorKind::of(&source);
+        Self { verb, name: name.into(), place: place.into(), kind, source }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(e: StorageError) -> Self {
+        let what = format!("could not {e}");
+        let (kind, hint) = match e.kind {
+            StorageErrorKind::NotFound => (ErrorKind::Missing, None),
+            StorageErrorKind::Denied => {
+                (ErrorKind::Storage, Some("check who may write there, and whether it is mounted read-only"))
+            }
+            StorageErrorKind::Full => {
+                (ErrorKind::Storage, Some("free some space there, then run the same command again"))
+            }
+            StorageErrorKind::Length => (ErrorKind::Damaged, None),
+            StorageErrorKind::Other => (ErrorKind::Storage, None),
+        };
+        let error = Error::new(kind, what).because(e.source);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
 }
 
 /// What kind of storage failure.
@@ -97,4 +143,81 @@ pub enum StorageErrorKind {
     Length,
     /// Anything else.
     Other,
+}
+
+impl StorageErrorKind {
+    /// What an error of the operating system means here.
+    pub fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Io;
+        match error.kind() {
+            Io::NotFound => Self::NotFound,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::Denied,
+            Io::StorageFull | Io::QuotaExceeded => Self::Full,
+            Io::UnexpectedEof | Io::FileTooLarge => Self::Length,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An object shorter than was asked for, as every storage words it.
+pub(crate) fn too_short(len: u64, offset: u64, wanted: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("it has {len} bytes, {wanted} from {offset} on were wanted"))
+}
+
+/// An object longer than the caller allows, as every storage words it.
+pub(crate) fn too_long(len: u64, max: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {len} bytes, at most {max} were expected"))
+}
+
+/// A listing prefix that is none, as every storage words it.
+pub(crate) fn no_prefix(prefix: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("not a listing prefix: {prefix:?}"))
+}
+
+/// All verbs handed on to `$field`, which is some other storage.
+macro_rules! hand_on {
+    ($($field:tt)+) => {
+        fn put_new(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<$crate::storage::Put, $crate::storage::StorageError> {
+            self.$($field)+.put_new(name, bytes)
+        }
+        fn draft(&self) -> Result<Box<dyn $crate::storage::Draft>, $crate::storage::StorageError> {
+            self.$($field)+.draft()
+        }
+        fn get(&self, name: &$crate::storage::Name, max: u64) -> Result<Vec<u8>, $crate::storage::StorageError> {
+            self.$($field)+.get(name, max)
+        }
+        fn get_range(&self, name: &$crate::storage::Name, offset: u64, into: &mut [u8]) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.get_range(name, offset, into)
+        }
+        fn head(&self, name: &$crate::storage::Name) -> Result<Option<u64>, $crate::storage::StorageError> {
+            self.$($field)+.head(name)
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<$crate::storage::Listed>, $crate::storage::StorageError> {
+            self.$($field)+.list(prefix)
+        }
+        fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.delete(name)
+        }
+        fn heal(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.heal(name, bytes)
+        }
+        fn staleness(&self) -> std::time::Duration {
+            self.$($field)+.staleness()
+        }
+        fn exclusive(&self) -> bool {
+            self.$($field)+.exclusive()
+        }
+        fn place(&self) -> String {
+            self.$($field)+.place()
+        }
+    };
+}
+pub(crate) use hand_on;
+
+impl<S: Storage + ?Sized> Storage for Box<S> {
+    hand_on!(as_ref());
+}
+
+impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
+    hand_on!(as_ref());
 }

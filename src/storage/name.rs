@@ -18,6 +18,10 @@ impl Name {
         let text = text.into();
         if is_name(&text) { Ok(Self(text)) } else { Err(NameError(text.chars().take(128).collect())) }
     }
+    /// Whether `text` may be asked for in a listing: nothing, or whole components and a `/`.
+    pub fn is_prefix(text: &str) -> bool {
+        text.is_empty() || text.strip_suffix('/').is_some_and(is_name)
+    }
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,6 +46,16 @@ impl fmt::Display for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes() {
+        for good in ["", "packs/", "packs/ab/", "copy/snapshots/x/"] {
+            assert!(Name::is_prefix(good), "{good}");
+        }
+        for bad in ["packs", "/", "../", "packs//", "packs/../", ".tmp/", "/packs/"] {
+            assert!(!Name::is_prefix(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn grammar() {

@@ -1,0 +1,155 @@
+//! `backup`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Chunking, TagList, When};
+use crate::report::snapshots::GroupBy;
+use crate::report::units::parse_bytes;
+
+const SOURCE: &str = "What to back up";
+const LEAVE_OUT: &str = "What to leave out";
+const SNAPSHOT: &str = "The snapshot";
+const CHANGES: &str = "Finding what changed";
+
+/// `orlop backup`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop backup ~/ --exclude-caches --exclude '*.iso'
+  orlop backup / -x --exclude-file /etc/orlop.exclude --tag nightly
+  orlop backup --stdin-from-command --stdin-filename db.sql -- pg_dump mydb
+  orlop backup --chunking volume /var/lib/libvirt/images
+  orlop backup --init -r /mnt/backup/orlop --key-file ~/.orlop.key ~/Documents
+
+Exit code 3: the snapshot was saved, but something named above could not be read.")]
+pub struct Backup {
+    /// Files and directories
+    #[arg(value_name = "PATH", help_heading = SOURCE)]
+    pub paths: Vec<OsString>,
+    /// Take paths and patterns from a file, one a line, # for comments
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
+    pub files_from: Vec<PathBuf>,
+    /// Take paths from a file, one a line, exactly as they are there
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
+    pub files_from_verbatim: Vec<PathBuf>,
+    /// Take paths from a file, each ended by a zero byte
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
+    pub files_from_raw: Vec<PathBuf>,
+    /// Keep what comes in on standard input as one file
+    #[arg(long, help_heading = SOURCE, conflicts_with = "stdin_from_command")]
+    pub stdin: bool,
+    /// Run the command given after -- and keep its output as one file; no snapshot if it fails
+    #[arg(long, help_heading = SOURCE)]
+    pub stdin_from_command: bool,
+    /// Name of that file
+    #[arg(long, value_name = "NAME", default_value = "stdin", help_heading = SOURCE)]
+    pub stdin_filename: OsString,
+    /// Record the one given path under this one
+    #[arg(long, value_name = "PATH", help_heading = SOURCE)]
+    pub as_path: Option<OsString>,
+
+    /// Leave out what matches a pattern
+    #[arg(short, long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
+    pub exclude: Vec<OsString>,
+    /// The same without regard to case
+    #[arg(long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
+    pub iexclude: Vec<OsString>,
+    /// Read patterns from a file
+    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
+    pub exclude_file: Vec<PathBuf>,
+    /// The same without regard to case
+    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
+    pub iexclude_file: Vec<PathBuf>,
+    /// Leave out what git ignores, by .gitignore files as git reads them
+    #[arg(long, help_heading = LEAVE_OUT)]
+    pub git_ignore: bool,
+    /// Obey files of this name, written like .gitignore
+    #[arg(long, value_name = "NAME", help_heading = LEAVE_OUT)]
+    pub ignore_file: Vec<OsString>,
+    /// Leave out the contents of directories that hold this file, or one that begins with HEADER
+    #[arg(long, value_name = "NAME[:HEADER]", help_heading = LEAVE_OUT)]
+    pub exclude_if_present: Vec<OsString>,
+    /// Leave out the contents of directories marked by a CACHEDIR.TAG file
+    #[arg(long, help_heading = LEAVE_OUT)]
+    pub exclude_caches: bool,
+    /// Leave out larger files (k, M, G, T for powers of 1024)
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = LEAVE_OUT)]
+    pub exclude_larger_than: Option<u64>,
+    /// Stay on the file systems of the given paths
+    #[arg(short = 'x', long, help_heading = LEAVE_OUT)]
+    pub one_file_system: bool,
+
+    /// Tags for the snapshot, separated by commas
+    #[arg(long, value_name = "TAG[,TAG…]", help_heading = SNAPSHOT)]
+    pub tag: Vec<TagList>,
+    /// A label to find it by
+    #[arg(long, value_name = "TEXT", help_heading = SNAPSHOT)]
+    pub label: Option<String>,
+    /// What it is, in a sentence
+    #[arg(long, value_name = "TEXT", help_heading = SNAPSHOT)]
+    pub description: Option<String>,
+    /// Host name to record [env: ORLOP_HOST]
+    #[arg(short = 'H', long, value_name = "NAME", help_heading = SNAPSHOT)]
+    pub host: Option<String>,
+    /// Time to record, like '2012-11-01 22:08:41'
+    #[arg(long, value_name = "TIME", default_value = "now", help_heading = SNAPSHOT)]
+    pub time: When,
+    /// Make no snapshot if nothing changed
+    #[arg(long, help_heading = SNAPSHOT)]
+    pub skip_if_unchanged: bool,
+    /// How to cut files the parent does not have: default, volume (images, databases), media
+    #[arg(long, value_name = "PROFILE", default_value = "default", hide_possible_values = true)]
+    #[arg(help_heading = SNAPSHOT)]
+    pub chunking: Chunking,
+    /// Cut all files anew, also those the parent has
+    #[arg(long, help_heading = SNAPSHOT)]
+    pub rechunk: bool,
+    /// Write nothing, say what would be
+    #[arg(short = 'n', long, help_heading = SNAPSHOT)]
+    pub dry_run: bool,
+    /// Create the repository if there is none
+    #[arg(long, help_heading = SNAPSHOT)]
+    pub init: bool,
+
+    /// Compare with this snapshot [default: the newest of the group]
+    #[arg(long, value_name = "SNAPSHOT", help_heading = CHANGES)]
+    pub parent: Option<String>,
+    /// Read all files
+    #[arg(short, long, help_heading = CHANGES)]
+    pub force: bool,
+    /// Choose the parent among snapshots of the same host, paths, tags
+    #[arg(short, long, value_name = "GROUP", default_value = "host,paths", help_heading = CHANGES)]
+    #[arg(value_parser = GroupBy::parse)]
+    pub group_by: GroupBy,
+    /// Do not look at ctime
+    #[arg(long, help_heading = CHANGES)]
+    pub ignore_ctime: bool,
+    /// Do not look at inode numbers and ctime
+    #[arg(long, help_heading = CHANGES)]
+    pub ignore_inode: bool,
+    /// Record when files were read last
+    #[arg(long, help_heading = CHANGES)]
+    pub with_atime: bool,
+    /// Do not count the source first; progress then knows no end
+    #[arg(long, help_heading = CHANGES)]
+    pub no_scan: bool,
+    /// Read so many files at once [env: ORLOP_READ_CONCURRENCY]
+    #[arg(long, value_name = "N", help_heading = CHANGES)]
+    pub read_concurrency: Option<usize>,
+}
+
+impl Backup {
+    /// All tags, each once, in the order given.
+    pub fn tags(&self) -> Vec<String> {
+        let mut tags: Vec<String> = Vec::new();
+        for tag in self.tag.iter().flat_map(|list| &list.0) {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
+    }
+}

@@ -1,0 +1,357 @@
+//! What is meant: flag over environment over default. The environment is read here and nowhere
+//! else, once, into a value that tests can make up.
+//!
+//! `RESTIC_PASSWORD`, `RESTIC_PASSWORD_FILE`, `RESTIC_PASSWORD_COMMAND` and `RESTIC_CACHE_DIR` stand
+//! in where their `ORLOP_` namesakes are missing, for people who try orlop beside restic.
+//! `RESTIC_REPOSITORY` never does: a repository of one is none of the other.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::args::{Compression, From, Global};
+use super::password::{Secret, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::report::Loudness;
+
+/// Variables that hold secrets themselves; programs that orlop starts do not get them.
+pub const SECRET_VARIABLES: [&str; 4] =
+    ["ORLOP_PASSWORD", "ORLOP_FROM_PASSWORD", "RESTIC_PASSWORD", "RESTIC_FROM_PASSWORD"];
+
+/// A snapshot of the environment.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// Of this process.
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+    /// Made up.
+    pub fn of<const N: usize>(pairs: [(&str, &str); N]) -> Self {
+        Self(pairs.map(|(name, value)| (name.into(), value.into())).into())
+    }
+    /// A variable that is not empty.
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|v| !v.is_empty())
+    }
+    fn is_empty_but_set(&self, name: &str) -> bool {
+        self.0.get(OsStr::new(name)).is_some_and(|v| v.is_empty())
+    }
+    fn text(&self, name: &str) -> Result<Option<String>> {
+        let text = |v: &OsStr| v.to_str().map(str::to_owned).ok_or_else(|| bad(name, "is not UTF-8"));
+        self.get(name).map(text).transpose()
+    }
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+    fn parse<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        parse(&text).map(Some).ok_or_else(|| bad(name, &format!("has no use for the value '{text}'")))
+    }
+}
+
+fn bad(variable: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the environment variable {variable} {why}"))
+}
+
+/// All that is not particular to one command.
+#[derive(Debug)]
+pub struct Settings {
+    repository: Option<OsString>,
+    only_restic_repository: bool,
+    /// Where the password or key comes from.
+    pub unlock: Source,
+    /// The key to try first.
+    pub key_hint: Option<String>,
+    /// The client name, if one was chosen.
+    pub client: Option<String>,
+    /// The host name, if one was chosen by the environment.
+    pub host: Option<String>,
+    /// Where the cache is; `None` for no cache.
+    pub cache_dir: Option<PathBuf>,
+    /// How hard to compress.
+    pub compression: Compression,
+    /// How large packs should become, in MiB.
+    pub pack_size_mib: Option<u32>,
+    /// How many files to read at once.
+    pub read_concurrency: Option<usize>,
+    /// Whether sealed frames are opened again before they are stored.
+    pub extra_verify: bool,
+    /// JSON for programs.
+    pub json: bool,
+    /// How much is said.
+    pub loudness: Loudness,
+    /// Whether emphasis is welcome on terminals.
+    pub color: bool,
+    /// Whether terminals can move their cursor.
+    pub terminal_able: bool,
+    /// The pace of progress, where one was asked for.
+    pub progress_every: Option<Duration>,
+}
+
+impl Settings {
+    /// Put flags and environment together.
+    pub fn resolve(flags: &Global, env: &Environment) -> Result<Self> {
+        let dumb = env.get("TERM").is_some_and(|t| t == "dumb");
+        let number = |text: &str| text.parse::<f64>().ok().filter(|n| *n > 0.0 && *n <= 60.0);
+        let fps = env.parse("ORLOP_PROGRESS_FPS", number)?;
+        let mode = |text: &str| Compression::from_str(text, false).ok();
+        let compression = flags.compression.map_or_else(|| env.parse("ORLOP_COMPRESSION", mode), |c| Ok(Some(c)))?;
+        let repository = repository(flags, env)?;
+        Ok(Self {
+            only_restic_repository: env.get("RESTIC_REPOSITORY").is_some()
+                || env.get("RESTIC_REPOSITORY_FILE").is_some(),
+            repository,
+            unlock: unlock(flags, env)?,
+            key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
+            client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
+            host: env.text("ORLOP_HOST")?,
+            cache_dir: if flags.no_cache { None } else { cache_dir(flags, env) },
+            compression: compression.unwrap_or(Compression::Auto),
+            pack_size_mib: or(flags.pack_size, || env.parse("ORLOP_PACK_SIZE", |t| t.parse().ok()))?,
+            read_concurrency: env.parse("ORLOP_READ_CONCURRENCY", |t| t.parse().ok())?,
+            extra_verify: !flags.no_extra_verify,
+            json: flags.json,
+            loudness: loudness(flags),
+            color: env.get("NO_COLOR").is_none() && !dumb,
+            terminal_able: !dumb,
+            progress_every: fps.map(|f| Duration::from_secs_f64(1.0 / f)),
+        })
+    }
+
+    /// Where the repository is, or how to say so.
+    pub fn repository(&self) -> Result<&OsStr> {
+        if let Some(repository) = &self.repository {
+            return Ok(repository);
+        }
+        let error = Error::new(ErrorKind::Invalid, "no repository was named")
+            .hint("say where it is with -r, --repository-file or ORLOP_REPOSITORY");
+        Err(match self.only_restic_repository {
+            true => error.hint("RESTIC_REPOSITORY is not used: what restic wrote is no orlop repository"),
+            false => error,
+        })
+    }
+}
+
+fn or<T>(flag: Option<T>, variable: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {
+    flag.map_or_else(variable, |value| Ok(Some(value)))
+}
+
+fn loudness(flags: &Global) -> Loudness {
+    match (flags.quiet, flags.verbosity()) {
+        (true, _) => Loudness::Quiet,
+        (_, 0) => Loudness::Normal,
+        (_, 1) => Loudness::Verbose,
+        _ => Loudness::VeryVerbose,
+    }
+}
+
+fn cache_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
+    let below = |base: &str, rest: &str| env.path(base).filter(|p| p.is_absolute()).map(|p| p.join(rest));
+    flags
+        .cache_dir
+        .clone()
+        .or_else(|| env.path("ORLOP_CACHE_DIR"))
+        .or_else(|| env.path("RESTIC_CACHE_DIR").map(|p| p.join("orlop")))
+        .or_else(|| below("XDG_CACHE_HOME", "orlop"))
+        .or_else(|| below("HOME", ".cache/orlop"))
+}
+
+fn repository(flags: &Global, env: &Environment) -> Result<Option<OsString>> {
+    if flags.repo.is_some() {
+        return Ok(flags.repo.clone());
+    }
+    if let Some(file) = &flags.repository_file {
+        return location_in(file).map(Some);
+    }
+    match (env.get("ORLOP_REPOSITORY"), env.path("ORLOP_REPOSITORY_FILE")) {
+        (Some(_), Some(_)) => Err(both("ORLOP_REPOSITORY", "ORLOP_REPOSITORY_FILE")),
+        (Some(place), None) => Ok(Some(place.to_owned())),
+        (None, Some(file)) => location_in(&file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn both(one: &str, other: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{one} and {other} are both given")).hint("give one of them")
+}
+
+/// The first line of a file that says where a repository is.
+fn location_in(file: &Path) -> Result<OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    let doing = || format!("reading the repository's location from {}", file.display());
+    let bytes = std::fs::read(file).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()).doing(doing()))?;
+    let line = bytes.trim_ascii();
+    if line.is_empty() || line.contains(&b'\n') {
+        return Err(Error::new(ErrorKind::Invalid, "there is not exactly one line").doing(doing()));
+    }
+    Ok(OsString::from_vec(line.to_vec()))
+}
+
+fn unlock(flags: &Global, env: &Environment) -> Result<Source> {
+    let typed = Typed {
+        file: flags.password_file.as_deref(),
+        command: flags.password_command.as_deref(),
+        key_file: flags.key_file.as_deref(),
+        insecure: flags.insecure_no_password,
+    };
+    source(&typed, env, &["ORLOP", "RESTIC"])
+}
+
+/// What unlocks the other repository of `init --mirror-of` and `--copy-chunker-params`, and where
+/// that is.
+pub fn other(flags: &From, env: &Environment) -> Result<(Option<OsString>, Source)> {
+    let typed = Typed {
+        file: flags.from_password_file.as_deref(),
+        command: flags.from_password_command.as_deref(),
+        key_file: flags.from_key_file.as_deref(),
+        insecure: flags.from_insecure_no_password,
+    };
+    let place = match (&flags.from_repo, &flags.from_repository_file) {
+        (Some(place), _) => Some(place.clone()),
+        (None, Some(file)) => Some(location_in(file)?),
+        (None, None) => match (env.get("ORLOP_FROM_REPOSITORY"), env.path("ORLOP_FROM_REPOSITORY_FILE")) {
+            (Some(place), _) => Some(place.to_owned()),
+            (None, file) => file.as_deref().map(location_in).transpose()?,
+        },
+    };
+    Ok((place, source(&typed, env, &["ORLOP_FROM", "RESTIC_FROM"])?))
+}
+
+struct Typed<'a> {
+    file: Option<&'a Path>,
+    command: Option<&'a str>,
+    key_file: Option<&'a Path>,
+    insecure: bool,
+}
+
+/// A flag decides; else the first family of variables that says anything.
+fn source(typed: &Typed<'_>, env: &Environment, families: &[&str]) -> Result<Source> {
+    if let Some(file) = typed.file {
+        return Ok(Source::File(file.to_owned()));
+    }
+    if let Some(command) = typed.command {
+        return Ok(Source::Command(command.to_owned()));
+    }
+    if let Some(file) = typed.key_file {
+        return Ok(Source::KeyFile(file.to_owned()));
+    }
+    for (i, family) in families.iter().enumerate() {
+        let found = source_in(env, family)?;
+        match found {
+            Some(Source::Empty(_)) if typed.insecure => {}
+            Some(_) if typed.insecure && i == 0 => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "--insecure-no-password is given beside a password from the environment",
+                )
+                .hint(format!("unset {family}_PASSWORD and its like, or leave the flag out")));
+            }
+            Some(_) if typed.insecure => {}
+            Some(source) => return Ok(source),
+            None => {}
+        }
+    }
+    Ok(if typed.insecure { Source::Nothing } else { Source::Ask })
+}
+
+/// A file or command beats the password itself, as in restic.
+fn source_in(env: &Environment, family: &str) -> Result<Option<Source>> {
+    let name = |rest: &str| format!("{family}_{rest}");
+    let (file, command) = (env.path(&name("PASSWORD_FILE")), env.text(&name("PASSWORD_COMMAND"))?);
+    let key_file = if family.starts_with("ORLOP") { env.path(&name("KEY_FILE")) } else { None };
+    Ok(match (file, command, key_file) {
+        (Some(_), Some(_), _) => {
+            return Err(both(&name("PASSWORD_FILE"), &name("PASSWORD_COMMAND")));
+        }
+        (Some(_), _, Some(_)) => return Err(both(&name("PASSWORD_FILE"), &name("KEY_FILE"))),
+        (_, Some(_), Some(_)) => return Err(both(&name("PASSWORD_COMMAND"), &name("KEY_FILE"))),
+        (Some(file), ..) => Some(Source::File(file)),
+        (_, Some(command), _) => Some(Source::Command(command)),
+        (.., Some(file)) => Some(Source::KeyFile(file)),
+        (None, None, None) => {
+            use std::os::unix::ffi::OsStrExt;
+            let variable = name("PASSWORD");
+            match env.get(&variable) {
+                Some(password) => Some(Source::Given(Secret::new(password.as_bytes().to_vec()))),
+                None if env.is_empty_but_set(&variable) => Some(Source::Empty(variable)),
+                None => None,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Cli;
+    use clap::Parser;
+
+    fn resolve<const N: usize>(line: &str, env: [(&str, &str); N]) -> Result<Settings> {
+        let line = format!("orlop {line} version");
+        let cli = Cli::try_parse_from(line.split_whitespace()).expect("the line is well-formed");
+        Settings::resolve(&cli.global, &Environment::of(env))
+    }
+
+    #[test]
+    fn flags_beat_the_environment() {
+        let s = resolve("-r /flag -p /file", [("ORLOP_REPOSITORY", "/env"), ("ORLOP_PASSWORD_COMMAND", "x")])
+            .expect("both are fine");
+        assert_eq!(s.repository().expect("a flag"), "/flag");
+        assert!(matches!(s.unlock, Source::File(f) if f == Path::new("/file")));
+        let s = resolve("--compression max", [("ORLOP_COMPRESSION", "off"), ("ORLOP_PACK_SIZE", "32")])
+            .expect("both are fine");
+        assert_eq!((s.compression, s.pack_size_mib), (Compression::Max, Some(32)));
+    }
+
+    #[test]
+    fn restic_variables_stand_in_for_passwords_only() {
+        let s = resolve("", [("RESTIC_REPOSITORY", "/r"), ("RESTIC_PASSWORD", "p")]).expect("fine so far");
+        assert!(matches!(s.unlock, Source::Given(_)));
+        let error = s.repository().expect_err("it is restic's");
+        assert_eq!(error.hints().len(), 2, "{error}");
+        let s = resolve("", [("ORLOP_PASSWORD", "p"), ("RESTIC_PASSWORD_FILE", "/f")]).expect("fine");
+        assert!(matches!(s.unlock, Source::Given(_)), "the whole family of ORLOP_ comes first");
+    }
+
+    #[test]
+    fn passwords_that_contradict_each_other() {
+        assert!(resolve("", [("ORLOP_PASSWORD_FILE", "/f"), ("ORLOP_PASSWORD_COMMAND", "c")]).is_err());
+        assert!(resolve("--insecure-no-password", [("ORLOP_PASSWORD", "p")]).is_err());
+        let insecure = resolve("--insecure-no-password", [("ORLOP_PASSWORD", ""), ("RESTIC_PASSWORD", "p")]);
+        assert!(matches!(insecure.expect("fine").unlock, Source::Nothing));
+        assert!(matches!(resolve("", [("ORLOP_PASSWORD", "")]).expect("fine").unlock, Source::Empty(_)));
+        assert!(matches!(resolve("", []).expect("fine").unlock, Source::Ask));
+    }
+
+    #[test]
+    fn caches() {
+        let dir = |line: &str, env: [(&str, &str); 3]| resolve(line, env).expect("fine").cache_dir;
+        let home = [("HOME", "/h"), ("A", ""), ("B", "")];
+        assert_eq!(dir("", home), Some("/h/.cache/orlop".into()));
+        assert_eq!(dir("--no-cache", home), None);
+        assert_eq!(dir("", [("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("B", "")]), Some("/x/orlop".into()));
+        let all = [("HOME", "/h"), ("ORLOP_CACHE_DIR", "/o"), ("RESTIC_CACHE_DIR", "/r")];
+        assert_eq!(dir("", all), Some("/o".into()));
+        assert_eq!(dir("--cache-dir /f", all), Some("/f".into()));
+    }
+
+    #[test]
+    fn values_that_make_no_sense() {
+        for (name, value) in [
+            ("ORLOP_COMPRESSION", "much"),
+            ("ORLOP_PACK_SIZE", "big"),
+            ("ORLOP_PROGRESS_FPS", "0"),
+            ("ORLOP_READ_CONCURRENCY", "-1"),
+        ] {
+            let error = resolve("", [(name, value)]).expect_err(name);
+            assert!(error.what().contains(name));
+        }
+    }
+}

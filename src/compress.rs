@@ -1,0 +1,118 @@
+//! One frame in, one frame out, bounded: zstd with contexts that live as long as their thread.
+
+use std::cell::RefCell;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::limits::FRAME_PLAIN_MAX;
+use crate::format::pack::Codec;
+
+/// Decompression needs at most this window, as a power of two.
+const WINDOW_LOG_MAX: u32 = 24;
+/// How much of a frame is looked at to tell whether it compresses.
+const SAMPLE: usize = 4 << 10;
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn bug(e: std::io::Error) -> Error {
+    Error::new(ErrorKind::Bug, "zstd refuses its parameters").because(e)
+}
+
+/// Compress `plain` into `out`; what does not shrink is copied.
+pub fn compress(plain: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<Codec> {
+    out.clear();
+    if let Some(level) = level.filter(|_| promising(plain)) {
+        out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        let n = with_compressor(level, |c| c.compress_to_buffer(plain, out).map_err(bug))?;
+        if n < plain.len() - plain.len() / 64 {
+            return Ok(Codec::Zstd);
+        }
+        out.clear();
+    }
+    out.extend_from_slice(plain);
+    Ok(Codec::Raw)
+}
+
+fn with_compressor<T>(level: i32, run: impl FnOnce(&mut zstd::bulk::Compressor<'static>) -> Result<T>) -> Result<T> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(l, _)| *l != level) {
+            *slot = Some((level, zstd::bulk::Compressor::new(level).map_err(bug)?));
+        }
+        let (_, c) = slot.as_mut().expect("filled above");
+        run(c)
+    })
+}
+
+/// Whether a few samples look as if compressing could pay. Random bytes have nearly 8 bits of
+/// entropy each; text, code and tables have far less.
+fn promising(plain: &[u8]) -> bool {
+    if plain.len() < 16 * SAMPLE {
+        return true;
+    }
+    let mut counts = [0u32; 256];
+    let step = plain.len() / 4;
+    for part in plain.chunks(step).filter(|p| p.len() >= SAMPLE) {
+        for b in &part[part.len() - SAMPLE..] {
+            counts[usize::from(*b)] += 1;
+        }
+    }
+    let total = f64::from(counts.iter().sum::<u32>());
+    let entropy: f64 = counts.iter().filter(|n| **n > 0).map(|n| f64::from(*n) / total).map(|p| -p * p.log2()).sum();
+    // 16 KiB of random bytes show 7.988 bits a byte.
+    entropy < 7.95
+}
+
+/// Decompress into `out`, which becomes exactly `plain_len` long.
+pub fn decompress(codec: Codec, packed: &[u8], plain_len: usize, out: &mut Vec<u8>) -> Result<()> {
+    let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("a frame does not decompress: {why}"));
+    out.clear();
+    if plain_len > FRAME_PLAIN_MAX {
+        return Err(damaged("it claims to be longer than any frame"));
+    }
+    match codec {
+        Codec::Raw => out.extend_from_slice(packed),
+        Codec::Zstd => {
+            out.reserve(plain_len);
+            DECOMPRESSOR.with_borrow_mut(|slot| {
+                if slot.is_none() {
+                    let mut d = zstd::bulk::Decompressor::new().map_err(bug)?;
+                    d.window_log_max(WINDOW_LOG_MAX).map_err(bug)?;
+                    *slot = Some(d);
+                }
+                let d = slot.as_mut().expect("filled above");
+                // The buffer's capacity may exceed `plain_len`; the slice bounds what is written.
+                out.resize(plain_len, 0);
+                d.decompress_to_buffer(packed, &mut out[..])
+                    .map_err(|e| damaged(&e.to_string()))
+                    .map(|n| out.truncate(n))
+            })?;
+        }
+    }
+    if out.len() == plain_len { Ok(()) } else { Err(damaged("it has another length than it claims")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_bounds() {
+        let mut packed = Vec::new();
+        let mut plain = Vec::new();
+        let text = b"all work and no play ".repeat(20_000);
+        assert_eq!(compress(&text, Some(3), &mut packed).unwrap(), Codec::Zstd);
+        assert!(packed.len() < text.len() / 50);
+        decompress(Codec::Zstd, &packed, text.len(), &mut plain).unwrap();
+        assert_eq!(plain, text);
+        assert!(decompress(Codec::Zstd, &packed, text.len() - 1, &mut plain).is_err(), "longer than claimed");
+        assert!(decompress(Codec::Zstd, &packed, text.len() + 1, &mut plain).is_err(), "shorter than claimed");
+        assert!(decompress(Codec::Zstd, &packed[..9], text.len(), &mut plain).is_err());
+        assert!(decompress(Codec::Zstd, &packed, usize::MAX, &mut plain).is_err());
+        let mut noise = vec![0; 500_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        assert_eq!(compress(&noise, Some(3), &mut packed).unwrap(), Codec::Raw);
+        assert_eq!(packed, noise);
+    }
+}

@@ -1,0 +1,182 @@
+//! Where every blob is: sorted tables in front of the packs and frames they point into.
+//!
+//! Built from index segments; look-ups do not care which segment a row came from. How tables are
+//! kept small in memory is `table`'s business.
+
+mod table;
+
+use std::collections::HashMap;
+
+pub use table::{Row, Table};
+
+use crate::error::Result;
+
+use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
+use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
+use crate::id::{BlobId, PackId};
+
+/// A pack as the index knows it.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// Its name.
+    pub id: PackId,
+    /// The session that uploaded it.
+    pub uploader: [u8; 4],
+    /// Its length.
+    pub len: u64,
+    /// What is in it.
+    pub kind: Kind,
+    /// Its header.
+    pub header: Header,
+    /// Number of its first frame.
+    pub first_frame: u32,
+    /// How many frames it has.
+    pub frames: u32,
+}
+
+/// A frame as the index knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Which pack, by its place in the index.
+    pub pack: u32,
+    /// Offset in the pack.
+    pub offset: u32,
+    /// Lengths, compression, blobs.
+    pub entry: FrameEntry,
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    /// Which frame, by its place in the index.
+    pub frame: u32,
+    /// Which blob of the frame.
+    pub ordinal: u16,
+}
+
+/// The part of a blob's id that the index keeps.
+pub fn short(id: &BlobId) -> [u8; SHORT_ID_LEN] {
+    let mut out = [0; SHORT_ID_LEN];
+    out.copy_from_slice(&id.0[..SHORT_ID_LEN]);
+    out
+}
+
+/// The whole index.
+#[derive(Default)]
+pub struct Index {
+    packs: Vec<Pack>,
+    frames: Vec<Frame>,
+    tables: Vec<Table>,
+    by_pack: HashMap<PackId, u32>,
+}
+
+impl Index {
+    /// Add a segment's packs and rows.
+    pub fn add(&mut self, segment: &Segment) -> Result<()> {
+        let mut number = Vec::new();
+        for pack in &segment.head.packs {
+            let first = self.add_pack(pack);
+            number.extend(first..first + pack.frames.len() as u32);
+        }
+        let place = |r: &segment::Row| Location { frame: number[r.frame as usize], ordinal: r.ordinal };
+        let rows = segment.rows.iter().map(|r| Row { id: r.id, at: place(r) }).collect();
+        self.tables.push(Table::from_rows(rows)?);
+        self.merge_small()
+    }
+
+    /// Gives the number of the pack's first frame.
+    fn add_pack(&mut self, pack: &PackEntry) -> u32 {
+        if let Some(at) = self.by_pack.get(&pack.id) {
+            return self.packs[*at as usize].first_frame;
+        }
+        let (at, first_frame) = (self.packs.len() as u32, self.frames.len() as u32);
+        let mut offset = HEADER_LEN as u32;
+        for entry in &pack.frames {
+            self.frames.push(Frame { pack: at, offset, entry: *entry });
+            offset = offset.saturating_add(entry.stored);
+        }
+        self.by_pack.insert(pack.id, at);
+        self.packs.push(Pack {
+            id: pack.id,
+            uploader: pack.uploader,
+            len: pack.len,
+            kind: pack.kind,
+            header: pack.header.clone(),
+            first_frame,
+            frames: pack.frames.len() as u32,
+        });
+        first_frame
+    }
+
+    /// Few large tables are faster to ask than many small ones: merge while the newest two are of
+    /// like size, so that there are at most a logarithm of them.
+    fn merge_small(&mut self) -> Result<()> {
+        while let [.., a, b] = &self.tables[..] {
+            if a.len() > 2 * b.len() {
+                break;
+            }
+            let at = self.tables.len() - 2;
+            let merged = Table::merge(&self.tables[at..])?;
+            self.tables.truncate(at);
+            self.tables.push(merged);
+        }
+        Ok(())
+    }
+
+    /// Where a blob is, if anywhere.
+    pub fn find(&self, id: &BlobId) -> Result<Option<Location>> {
+        let (id, mut found) = (short(id), None);
+        for t in &self.tables {
+            t.find(&id, &mut |at| {
+                found = Some(at);
+                false
+            })?;
+            if found.is_some() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every place a blob is at.
+    pub fn find_all(&self, id: &BlobId) -> Result<Vec<Location>> {
+        let (id, mut found) = (short(id), Vec::new());
+        for t in &self.tables {
+            t.find(&id, &mut |at| {
+                found.push(at);
+                true
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Whether a blob is anywhere.
+    pub fn contains(&self, id: &BlobId) -> Result<bool> {
+        self.find(id).map(|f| f.is_some())
+    }
+
+    /// A frame by its number.
+    pub fn frame(&self, n: u32) -> &Frame {
+        &self.frames[n as usize]
+    }
+
+    /// A pack by its number.
+    pub fn pack(&self, n: u32) -> &Pack {
+        &self.packs[n as usize]
+    }
+
+    /// All packs.
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// How many frames there are.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// How many rows there are, duplicates counted.
+    pub fn rows(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+}

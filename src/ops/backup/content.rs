@@ -1,0 +1,429 @@
+//! One file's bytes to a content list: read ▸ cut ▸ name ▸ store.
+//!
+//! While one buffer is cut up and stored by several threads, the next one is read. Two such
+//! buffers exist at most twice at a time; further large files make do with one thread each, so
+//! that memory stays bounded whatever runs beside.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use rayon::prelude::*;
+
+use crate::chunk::{Chunker, Gear};
+use crate::crypto::BlobKeys;
+use crate::error::Result;
+use crate::event::{Context, Meter};
+use crate::format::limits::{EXTENTS_INLINE_MAX, INLINE_MAX};
+use crate::format::page::Builder;
+use crate::format::records::Profile;
+use crate::id::BlobId;
+use crate::model::{Content, Extent};
+use crate::repo::{FrameScope, Writer};
+use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
+
+/// Buffers of one large file that is read ahead.
+const LARGE_BUFFER: usize = 8 << 20;
+/// Large files that are read ahead at the same time.
+const LARGE_FILES: usize = 2;
+/// Buffer of any other file; also the longest file that is read in one go.
+const SMALL_BUFFER: usize = 1 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Option<ReadBuffer>> = const { RefCell::new(None) };
+}
+
+/// Turns files into content lists.
+pub struct Contents<'a> {
+    /// Where chunks and pages go.
+    pub writer: &'a Writer<'a>,
+    /// Names and cuts pages.
+    pub keys: &'a BlobKeys,
+    /// Cuts chunks.
+    pub gear: &'a Gear,
+    /// Progress, and whether to stop.
+    pub cx: &'a Context<'a>,
+    /// How many large files are being read ahead.
+    pub large: AtomicUsize,
+}
+
+/// Reading a file did not work out.
+pub enum Trouble {
+    /// The source: this file is lost, the rest goes on.
+    Source(SourceError),
+    /// It is time to stop.
+    Cancelled,
+    /// The repository: nothing goes on.
+    Fatal(crate::error::Error),
+}
+impl From<crate::error::Error> for Trouble {
+    fn from(e: crate::error::Error) -> Self {
+        Self::Fatal(e)
+    }
+}
+impl From<SourceError> for Trouble {
+    fn from(e: SourceError) -> Self {
+        Self::Source(e)
+    }
+}
+
+/// Gathers extents: few stay with the node, many become pages.
+struct Sink<'a> {
+    writer: &'a Writer<'a>,
+    keys: &'a BlobKeys,
+    few: Vec<Extent>,
+    many: Option<Builder<'a>>,
+    last: Option<Extent>,
+    bytes: u64,
+}
+
+impl<'a> Sink<'a> {
+    fn new(writer: &'a Writer<'a>, keys: &'a BlobKeys) -> Self {
+        Self { writer, keys, few: Vec::new(), many: None, last: None, bytes: 0 }
+    }
+
+    /// Add an extent, joined with the one before where they are one.
+    fn push(&mut self, extent: Extent) -> Result<()> {
+        self.bytes += extent.bytes();
+        match (&mut self.last, extent) {
+            (Some(Extent::Hole { len }), Extent::Hole { len: more }) => *len += more,
+            (Some(Extent::Data { id, repeat, .. }), Extent::Data { id: same, .. })
+                if *id == same && *repeat < u32::MAX =>
+            {
+                *repeat += 1;
+            }
+            (last, next) => {
+                if let Some(done) = last.replace(next) {
+                    self.settle(done)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, extent: Extent) -> Result<()> {
+        if self.many.is_none() && self.few.len() < EXTENTS_INLINE_MAX {
+            self.few.push(extent);
+            return Ok(());
+        }
+        let writer = self.writer;
+        let mut emit = |bytes: Vec<u8>| writer.page(&bytes);
+        let builder = self.many.get_or_insert_with(|| Builder::list(self.keys));
+        for e in self.few.drain(..).chain([extent]) {
+            builder.extent(&e, &mut emit)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, profile: u8) -> Result<(u64, Content)> {
+        if let Some(last) = self.last.take() {
+            self.settle(last)?;
+        }
+        let bytes = self.bytes;
+        let Some(builder) = self.many else { return Ok((bytes, Content::Extents { profile, extents: self.few })) };
+        let writer = self.writer;
+        let root = builder.finish(&mut |bytes: Vec<u8>| writer.page(&bytes))?;
+        let root = root.expect("a builder that was given extents has a root");
+        Ok((bytes, Content::Pages { profile, root }))
+    }
+}
+
+/// Where the data in a buffer ends for now: a hole of this length follows.
+struct Mark {
+    at: usize,
+    hole: u64,
+}
+
+/// A file's data, buffer by buffer, with marks where holes are.
+struct Stream<'f> {
+    file: &'f OpenFile,
+    segments: Segments<'f>,
+    /// What is left of the current segment.
+    current: Option<(u64, u64)>,
+    done: bool,
+}
+
+impl<'f> Stream<'f> {
+    fn new(file: &'f OpenFile) -> Self {
+        Self { file, segments: file.segments(), current: None, done: false }
+    }
+
+    /// Fill `into`; gives how much there was and where holes follow. Shorter than `into` only at
+    /// the end.
+    fn fill(&mut self, into: &mut [u8], cx: &Context<'_>) -> Result<(usize, Vec<Mark>), Trouble> {
+        let (mut n, mut marks) = (0, Vec::new());
+        while n < into.len() && !self.done {
+            if cx.cancelled() {
+                return Err(Trouble::Cancelled);
+            }
+            let Some((offset, len)) = self.current.take() else {
+                match self.segments.next() {
+                    Some(s) if s.hole => marks.push(Mark { at: n, hole: s.len }),
+                    Some(s) => self.current = Some((s.offset, s.len)),
+                    None => self.done = true,
+                }
+                continue;
+            };
+            let want = (into.len() - n).min(usize::try_from(len).unwrap_or(usize::MAX));
+            let got = self.file.read_at(offset, &mut into[n..n + want])?;
+            n += got;
+            Meter::add(&cx.meter.bytes_read, got as u64);
+            Meter::add(&cx.meter.bytes_done, got as u64);
+            if got < want {
+                // The file became shorter meanwhile.
+                self.done = true;
+            } else if len > want as u64 {
+                self.current = Some((offset + want as u64, len - want as u64));
+            }
+        }
+        // To know whether this was the end, look one segment ahead.
+        if self.current.is_none() && !self.done {
+            match self.segments.next() {
+                Some(s) if s.hole => {
+                    marks.push(Mark { at: n, hole: s.len });
+                    self.current = self.segments.next().map(|s| (s.offset, s.len));
+                    self.done = self.current.is_none();
+                }
+                Some(s) => self.current = Some((s.offset, s.len)),
+                None => self.done = true,
+            }
+        }
+        Ok((n, marks))
+    }
+}
+
+/// A buffer that was read and cut.
+struct Ready {
+    /// Bytes in the buffer.
+    len: usize,
+    /// What to do with them.
+    steps: Vec<Step>,
+    /// Where the bytes begin that are not decided yet.
+    rest: usize,
+    /// The file ends here, and nothing is left undecided.
+    done: bool,
+}
+
+impl Stream<'_> {
+    /// Read behind what was kept from the buffer before, and cut.
+    fn prepare(
+        &mut self,
+        chunker: &Chunker<'_>,
+        buffer: &mut [u8],
+        kept: usize,
+        cx: &Context<'_>,
+    ) -> Result<Ready, Trouble> {
+        let (n, mut marks) = self.fill(&mut buffer[kept..], cx)?;
+        marks.iter_mut().for_each(|m| m.at += kept);
+        let len = kept + n;
+        let (steps, rest) = cut(chunker, &buffer[..len], &marks, self.done);
+        Ok(Ready { len, steps, rest, done: self.done })
+    }
+}
+
+/// A step of a buffer: chunks to store, or a hole.
+enum Step {
+    Chunk(Range<usize>),
+    Hole(u64),
+}
+
+/// Cut what is known of a buffer; gives the steps and where the undecided rest begins.
+fn cut(chunker: &Chunker<'_>, bytes: &[u8], marks: &[Mark], last: bool) -> (Vec<Step>, usize) {
+    let (mut steps, mut at) = (Vec::new(), 0);
+    let run = |from: &mut usize, to: usize, last: bool, steps: &mut Vec<Step>| {
+        while let Some(len) = chunker.cut(&bytes[*from..to], last) {
+            steps.push(Step::Chunk(*from..*from + len));
+            *from += len;
+        }
+    };
+    for mark in marks {
+        run(&mut at, mark.at, true, &mut steps);
+        steps.push(Step::Hole(mark.hole));
+    }
+    run(&mut at, bytes.len(), last, &mut steps);
+    (steps, at)
+}
+
+impl Contents<'_> {
+    /// Read a whole file; gives its length as read and its content.
+    pub fn read(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
+        let size = file.stat().size;
+        if size < SMALL_BUFFER as u64 {
+            return self.read_small(file, profile, scope);
+        }
+        let slot = self.large.fetch_add(1, SeqCst);
+        let out = if slot < LARGE_FILES {
+            let mut buffers = [ReadBuffer::new(LARGE_BUFFER), ReadBuffer::new(LARGE_BUFFER)];
+            self.read_ahead(file, profile, scope, &mut buffers)
+        } else {
+            let mut buffers = [ReadBuffer::new(SMALL_BUFFER * 4), ReadBuffer::new(0)];
+            self.read_along(file, profile, scope, &mut buffers[0])
+        };
+        self.large.fetch_sub(1, SeqCst);
+        out
+    }
+
+    fn read_small(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
+        // Taken out, not borrowed: storing may run other work of this thread in between.
+        let mut buffer = BUFFER.take().unwrap_or_else(|| ReadBuffer::new(SMALL_BUFFER));
+        let size = file.stat().size as usize;
+        // One byte more tells whether it has grown.
+        let n = file.read_at(0, &mut buffer[..size + 1])?;
+        Meter::add(&self.cx.meter.bytes_read, n as u64);
+        Meter::add(&self.cx.meter.bytes_done, n as u64);
+        let n = n.min(size);
+        let out = if n <= INLINE_MAX {
+            Ok((n as u64, Content::Inline(buffer[..n].to_vec())))
+        } else if file.stat().blocks * 512 < file.stat().size {
+            self.read_along(file, profile, scope, &mut buffer)
+        } else {
+            self.store_small(&buffer[..n], profile, scope)
+        };
+        BUFFER.set(Some(buffer));
+        out
+    }
+
+    fn store_small(&self, bytes: &[u8], profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
+        let chunker = Chunker::new(self.gear, profile);
+        let mut sink = Sink::new(self.writer, self.keys);
+        let (steps, _) = cut(&chunker, bytes, &[], true);
+        self.store(bytes, &steps, scope, &mut sink)?;
+        Ok(sink.finish(profile.id)?)
+    }
+
+    /// One buffer, one thread.
+    fn read_along(
+        &self,
+        file: &OpenFile,
+        profile: &Profile,
+        scope: FrameScope,
+        buffer: &mut ReadBuffer,
+    ) -> Result<(u64, Content), Trouble> {
+        let chunker = Chunker::new(self.gear, profile);
+        let mut sink = Sink::new(self.writer, self.keys);
+        let mut stream = Stream::new(file);
+        let mut kept = 0;
+        loop {
+            let ready = stream.prepare(&chunker, buffer, kept, self.cx)?;
+            self.store(&buffer[..ready.len], &ready.steps, scope, &mut sink)?;
+            if ready.done {
+                return Ok(sink.finish(profile.id)?);
+            }
+            buffer.copy_within(ready.rest..ready.len, 0);
+            kept = ready.len - ready.rest;
+        }
+    }
+
+    /// Two buffers: one is read and cut while the other is stored by as many threads as are free.
+    fn read_ahead(
+        &self,
+        file: &OpenFile,
+        profile: &Profile,
+        scope: FrameScope,
+        buffers: &mut [ReadBuffer; 2],
+    ) -> Result<(u64, Content), Trouble> {
+        let chunker = Chunker::new(self.gear, profile);
+        let mut sink = Sink::new(self.writer, self.keys);
+        let mut stream = Stream::new(file);
+        let [mut now, mut next] = buffers.each_mut();
+        let mut ready = stream.prepare(&chunker, now, 0, self.cx)?;
+        while !ready.done {
+            let kept = ready.len - ready.rest;
+            next[..kept].copy_from_slice(&now[ready.rest..ready.len]);
+            let (stored, following) = rayon::join(
+                || self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink),
+                || stream.prepare(&chunker, next, kept, self.cx),
+            );
+            stored?;
+            ready = following?;
+            std::mem::swap(&mut now, &mut next);
+        }
+        self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink)?;
+        Ok(sink.finish(profile.id)?)
+    }
+
+    /// Read a stream to its end.
+    pub fn read_stream(
+        &self,
+        from: &mut (dyn std::io::Read + Send),
+        profile: &Profile,
+        scope: FrameScope,
+    ) -> Result<(u64, Content)> {
+        let chunker = Chunker::new(self.gear, profile);
+        let mut sink = Sink::new(self.writer, self.keys);
+        let mut buffer = vec![0; LARGE_BUFFER];
+        let mut kept = 0;
+        loop {
+            let n = fill_from(from, &mut buffer[kept..], self.cx)?;
+            Meter::add(&self.cx.meter.bytes_read, n as u64);
+            Meter::add(&self.cx.meter.bytes_done, n as u64);
+            let (end, done) = (kept + n, kept + n < buffer.len());
+            let (steps, rest) = cut(&chunker, &buffer[..end], &[], done);
+            self.store_together(&buffer[..end], &steps, scope, &mut sink)?;
+            if done {
+                return sink.finish(profile.id);
+            }
+            buffer.copy_within(rest..end, 0);
+            kept = end - rest;
+        }
+    }
+
+    fn store(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
+        for step in steps {
+            sink.push(self.step(bytes, step, scope)?)?;
+        }
+        Ok(())
+    }
+
+    fn step(&self, bytes: &[u8], step: &Step, scope: FrameScope) -> Result<Extent> {
+        Ok(match step {
+            Step::Hole(len) => Extent::Hole { len: *len },
+            Step::Chunk(range) => {
+                let bytes = &bytes[range.clone()];
+                let (id, _) = self.writer.chunk(scope, bytes)?;
+                Extent::Data { id, len: bytes.len() as u32, repeat: 1 }
+            }
+        })
+    }
+
+    /// Each thread takes about a frame's worth of neighbours, so that they end up together.
+    fn store_together(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
+        let chunks = steps.len().max(1);
+        let group = (scope.target as usize * chunks / bytes.len().max(1)).clamp(1, chunks);
+        let done: Vec<Result<Vec<Extent>>> =
+            steps.par_chunks(group).map(|steps| steps.iter().map(|s| self.step(bytes, s, scope)).collect()).collect();
+        for group in done {
+            for extent in group? {
+                sink.push(extent)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id of a file's chunks; for careful runs, which look every one of them up.
+pub fn ids(extent: &Extent) -> Option<BlobId> {
+    match extent {
+        Extent::Data { id, .. } => Some(*id),
+        Extent::Hole { .. } => None,
+    }
+}
+
+/// Read until `into` is full or the stream ends.
+fn fill_from(from: &mut (dyn std::io::Read + Send), into: &mut [u8], cx: &Context<'_>) -> Result<usize> {
+    let mut n = 0;
+    while n < into.len() {
+        cx.check()?;
+        match from.read(&mut into[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                return Err(
+                    crate::error::Error::new(crate::error::ErrorKind::Source, "the stream cannot be read").because(e)
+                );
+            }
+        }
+    }
+    Ok(n)
+}

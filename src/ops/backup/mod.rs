@@ -1,0 +1,402 @@
+//! Backup: source ▸ changed? ▸ chunk ▸ name ▸ known? ▸ compress ▸ seal ▸ pack ▸ put ▸ index ▸ snapshot.
+
+mod content;
+mod sources;
+mod stream;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub use sources::{Place, Sources};
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::event::{Context, Event, Phase};
+use crate::format::records::{CloseKind, Purpose};
+use crate::id::RecordId;
+use crate::model::{Body, PageRef, Scope, Statement, Stats, Time, Trigger};
+use crate::plan::filter::Selection;
+use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer, WriterOptions};
+use crate::source::Identities;
+use crate::sys;
+
+/// A directory that is never backed up: the repository itself, the cache.
+#[derive(Debug, Clone)]
+pub struct Avoid {
+    /// Device of it.
+    pub dev: u64,
+    /// Inode of it.
+    pub ino: u64,
+    /// Name of the notice.
+    pub slug: &'static str,
+    /// What it is: "the repository".
+    pub what: &'static str,
+}
+
+/// What to compare with.
+#[derive(Debug, Clone, Default)]
+pub enum Parent {
+    /// The newest of the same host and paths.
+    #[default]
+    Latest,
+    /// Nothing.
+    None,
+    /// This one.
+    Snapshot(RecordId),
+}
+
+/// How to back up.
+pub struct BackupOptions {
+    /// What to compare with.
+    pub parent: Parent,
+    /// Read every file, changed or not.
+    pub force: bool,
+    /// A changed ctime alone does not make a file changed.
+    pub ignore_ctime: bool,
+    /// A changed inode number alone does not make a file changed.
+    pub ignore_inode: bool,
+    /// Keep times of last access.
+    pub with_atime: bool,
+    /// Do not go into other file systems.
+    pub one_file_system: bool,
+    /// What to leave out.
+    pub selection: Selection,
+    /// Directories that are never backed up.
+    pub avoid: Vec<Avoid>,
+    /// Chunking profile for files that have none.
+    pub chunking: u8,
+    /// Cut known files by the profile above, too.
+    pub rechunk: bool,
+    /// Look and count, but store nothing.
+    pub dry_run: bool,
+    /// Make no snapshot if nothing changed.
+    pub skip_if_unchanged: bool,
+    /// zstd level; `None` stores as it is.
+    pub compression: Option<i32>,
+    /// Length of packs; `None` follows the size of the repository.
+    pub pack_target: Option<u64>,
+    /// Check every frame before it counts as stored.
+    pub verify: bool,
+    /// What the snapshot says.
+    pub about: About,
+}
+
+/// What a snapshot says about itself.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Name of the client; the host's if `None`.
+    pub client: Option<String>,
+    /// Host name to record; this machine's if `None`.
+    pub host: Option<String>,
+    /// The paths that were asked for, absolute.
+    pub paths: Vec<Vec<u8>>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Label.
+    pub label: String,
+    /// Description.
+    pub description: String,
+    /// What started the run.
+    pub trigger: Trigger,
+    /// Whether all of the source was asked for.
+    pub scope: Scope,
+    /// When it may go.
+    pub expires: Option<Time>,
+    /// The time it stands for; now if `None`.
+    pub time: Option<Time>,
+    /// Offset of the zone, in seconds.
+    pub utc_offset: i32,
+    /// Which program runs.
+    pub program: String,
+    /// Patterns that kept things out, for the record.
+    pub excludes: Vec<Vec<u8>>,
+}
+
+/// What to back up.
+pub enum Input<'a> {
+    /// Files and directories.
+    Paths(Sources),
+    /// One stream, as a file of this path.
+    Stream {
+        /// Path of the file.
+        path: PathBuf,
+        /// Its bytes.
+        from: &'a mut (dyn Read + Send),
+        /// Asked at the end of the stream: whether it may be kept. A command that failed says no.
+        accept: &'a mut (dyn FnMut() -> Result<()> + Send),
+    },
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct BackupSummary {
+    /// The new snapshot; `None` for a dry run or an unchanged one that was skipped.
+    pub snapshot: Option<RecordId>,
+    /// What it was compared with.
+    pub parent: Option<RecordId>,
+    /// Counts.
+    pub stats: Stats,
+    /// When it began.
+    pub started: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// It was interrupted.
+    pub incomplete: bool,
+}
+
+/// The parents of a run: what it is compared with, and relies on.
+struct Base {
+    snapshots: Vec<Snapshot>,
+}
+
+impl Base {
+    fn choose(repo: &Repository, who: &Identity, options: &BackupOptions, cx: &Context<'_>) -> Result<Self> {
+        let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+        let mut all = match options.parent {
+            Parent::None => return Ok(Self { snapshots: vec![] }),
+            _ => repo.snapshots(&trouble)?,
+        };
+        all.retain(|s| s.validity != Validity::Late);
+        if let Parent::Snapshot(id) = options.parent {
+            all.retain(|s| s.id == id);
+            return Ok(Self { snapshots: all });
+        }
+        let host = options.about.host.as_ref().unwrap_or(&repo.host().hostname);
+        let paths: BTreeSet<&Vec<u8>> = options.about.paths.iter().collect();
+        all.retain(|s| s.body.hostname == *host && s.body.paths.iter().collect::<BTreeSet<_>>() == paths);
+        all.retain(|s| s.statement.client == who.client || s.by_owner);
+        all.sort_by_key(|s| (s.statement.time, s.statement.seq));
+        // The newest of all, and behind an incomplete one the newest complete one.
+        let newest = all.pop();
+        let complete = match &newest {
+            Some(s) if s.incomplete() => all.into_iter().rev().find(|s| !s.incomplete()),
+            _ => None,
+        };
+        Ok(Self { snapshots: newest.into_iter().chain(complete).collect() })
+    }
+
+    fn ids(&self) -> Vec<RecordId> {
+        self.snapshots.iter().map(|s| s.id).collect()
+    }
+
+    fn roots(&self) -> Vec<Option<PageRef>> {
+        self.snapshots.iter().map(|s| s.statement.root).collect()
+    }
+}
+
+/// Take a snapshot.
+pub fn backup(
+    repo: &mut Repository,
+    input: Input<'_>,
+    options: &BackupOptions,
+    cx: &Context<'_>,
+) -> Result<BackupSummary> {
+    let started = sys::now();
+    cx.enter(Phase::Opening, None, None);
+    let who = repo.identity(options.about.client.as_deref())?;
+    let repo = &*repo;
+    let profile = *repo.profile(options.chunking).ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
+    })?;
+    // The order matters: parents are chosen, then said to be relied on, then the index is read.
+    let base = Base::choose(repo, &who, options, cx)?;
+    let session = repo.begin(&who, Purpose::Backup, base.ids())?;
+    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+    let mut index = repo.load_index(&trouble)?;
+    if !options.dry_run {
+        repo.adopt_leftovers(&who, &session, &mut index, cx)?;
+    }
+    let reader = Reader::new(repo, &index);
+    let writer_options = WriterOptions {
+        compression: options.compression,
+        pack_target: options.pack_target.unwrap_or_else(|| pack_target(&index)),
+        verify: options.verify,
+        dry_run: options.dry_run,
+    };
+    let writer = Writer::new(repo, &who, &session, &index, cx, writer_options);
+    let contents =
+        content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
+    let walk = walk::Walk {
+        repo,
+        cx,
+        writer: &writer,
+        reader: &reader,
+        contents,
+        selection: &options.selection,
+        options,
+        avoid: &options.avoid,
+        client: who.client,
+        profile,
+        careful: repo.has_suspects()?,
+        links: Mutex::default(),
+        owners: Mutex::default(),
+        counts: walk::Counts::default(),
+    };
+    cx.enter(Phase::BackingUp, None, None);
+    let stored = match input {
+        Input::Paths(sources) => walk.top(&sources.into_places(), &base.roots()),
+        Input::Stream { path, from, accept } => walk.stream(&path, from, accept),
+    };
+    let run = Run { repo, who: &who, session: &session, options, base: &base, started, cx };
+    match stored {
+        Ok(root) => run.finish(root, &walk),
+        Err(e) => {
+            // Nothing is committed. What became durable is found again by the next run.
+            writer.finish().and_then(|()| repo.close(&session, CloseKind::Abort, vec![])).ok();
+            Err(e)
+        }
+    }
+}
+
+/// Packs grow with the repository, so that their number grows by its square root only.
+fn pack_target(index: &crate::index::Index) -> u64 {
+    let stored: u64 = index.packs().iter().map(|p| p.len).sum();
+    match stored >> 30 {
+        0..=63 => 16 << 20,
+        64..=255 => 32 << 20,
+        256..=1023 => 64 << 20,
+        _ => 128 << 20,
+    }
+}
+
+struct Run<'a> {
+    repo: &'a Repository,
+    who: &'a Identity,
+    session: &'a Session,
+    options: &'a BackupOptions,
+    base: &'a Base,
+    started: Time,
+    cx: &'a Context<'a>,
+}
+
+impl Run<'_> {
+    fn finish(&self, root: Option<PageRef>, walk: &walk::Walk<'_>) -> Result<BackupSummary> {
+        self.cx.enter(Phase::Committing, None, None);
+        let incomplete = self.cx.cancelled();
+        walk.writer.finish()?;
+        let ended = sys::now();
+        let stats = self.stats(walk);
+        let parent = self.base.snapshots.first();
+        let mut summary = BackupSummary {
+            snapshot: None,
+            parent: parent.map(|p| p.id),
+            stats,
+            started: self.started,
+            ended,
+            incomplete,
+        };
+        let unchanged = parent.is_some_and(|p| !p.incomplete() && p.statement.root == root);
+        if self.options.dry_run || (self.options.skip_if_unchanged && unchanged && !incomplete) {
+            self.repo.close(self.session, CloseKind::End, vec![])?;
+            return Ok(summary);
+        }
+        let new = self.describe(root, &summary, walk);
+        let id = self.repo.commit(self.who, self.session, new).doing(|| "while committing the snapshot".to_owned())?;
+        self.repo.close(self.session, CloseKind::End, vec![id])?;
+        self.cx.observer.on(&Event::Saved { snapshot: id, incomplete });
+        summary.snapshot = Some(id);
+        Ok(summary)
+    }
+
+    fn stats(&self, walk: &walk::Walk<'_>) -> Stats {
+        let (c, w) = (&walk.counts, walk.writer);
+        Stats {
+            files_new: c.files_new.load(Relaxed),
+            files_changed: c.files_changed.load(Relaxed),
+            files_unmodified: c.files_unmodified.load(Relaxed),
+            dirs_new: c.dirs_new.load(Relaxed),
+            dirs_changed: c.dirs_changed.load(Relaxed),
+            dirs_unmodified: c.dirs_unmodified.load(Relaxed),
+            data_blobs: w.data_blobs.load(Relaxed),
+            tree_blobs: w.tree_blobs.load(Relaxed),
+            data_added: w.plain_bytes.load(Relaxed),
+            data_added_packed: w.stored_bytes.load(Relaxed),
+            files_processed: c.files.load(Relaxed),
+            bytes_processed: c.bytes.load(Relaxed),
+            problems: self.cx.meter.problems.load(Relaxed),
+        }
+    }
+
+    fn describe(&self, root: Option<PageRef>, summary: &BackupSummary, walk: &walk::Walk<'_>) -> NewSnapshot {
+        let about = &self.options.about;
+        let owners = walk.owners.lock().unwrap_or_else(|p| p.into_inner());
+        let names = Identities::load();
+        let (mut users, mut groups) = self
+            .base
+            .snapshots
+            .first()
+            .map_or_else(Default::default, |p| (p.body.users.clone(), p.body.groups.clone()));
+        users.retain(|(n, _)| !owners.0.contains(n));
+        groups.retain(|(n, _)| !owners.1.contains(n));
+        users.extend(owners.0.iter().filter_map(|n| Some((*n, names.user(*n)?.to_vec()))));
+        groups.extend(owners.1.iter().filter_map(|n| Some((*n, names.group(*n)?.to_vec()))));
+        users.sort();
+        groups.sort();
+        let body = Body {
+            hostname: about.host.clone().unwrap_or_else(|| self.repo.host().hostname.clone()),
+            username: sys::username(),
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            paths: about.paths.clone(),
+            tags: about.tags.clone(),
+            label: about.label.clone(),
+            description: about.description.clone(),
+            trigger: about.trigger.clone(),
+            scope: about.scope.clone(),
+            expires: about.expires,
+            chunking: self.options.chunking,
+            excludes: about.excludes.clone(),
+            program: about.program.clone(),
+            name_encoding: 1,
+            root_style: 1,
+            users,
+            groups,
+            stats: summary.stats,
+            ext: vec![],
+        };
+        let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+        let statement = Statement {
+            domain: self.repo.domain(),
+            client: self.who.client,
+            seq: 0,
+            prev: RecordId::ZERO,
+            client_epoch: self.who.epoch,
+            root,
+            time: about.time.unwrap_or(summary.started),
+            utc_offset: about.utc_offset,
+            started: summary.started,
+            ended: summary.ended,
+            machine: self.repo.machine(),
+            config: self.repo.config_id(),
+            flags: flag(summary.incomplete, Statement::INCOMPLETE)
+                | flag(summary.stats.problems > 0, Statement::HAS_PROBLEMS),
+            parent: summary.parent,
+            replaces: None,
+            origin: None,
+            heads: vec![],
+            body: vec![],
+            ext: vec![],
+        };
+        NewSnapshot { statement, body }
+    }
+}
+
+/// A path as the snapshot lists it: absolute, without `.` and `..`.
+pub fn absolute(path: &Path) -> Vec<u8> {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut out = PathBuf::new();
+    for c in full.components() {
+        match c {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            c => out.push(c),
+        }
+    }
+    out.as_os_str().as_bytes().to_vec()
+}

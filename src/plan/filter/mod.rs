@@ -1,0 +1,22 @@
+//! Which files are in: exclude and include patterns, ignore files, tag files, sizes.
+//!
+//! Three languages meet here, and each is somebody's habit, so each is kept exactly:
+//! [`Patterns`] are restic's (`--exclude`, `--include` and their files), [`IgnoreStack`] is
+//! git's (`.gitignore` and any file of that syntax), and [`Selection`] puts them together with
+//! tag files and sizes for one backup. Every answer can name the rule it follows from, the file
+//! that rule stands in and its line, so that "why is this not in my backup?" has an answer.
+
+mod component;
+mod ignore;
+mod pattern_file;
+mod patterns;
+mod selection;
+mod wildmatch;
+
+pub(super) use component::Component;
+
+pub use component::Fault;
+pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict};
+pub use pattern_file::{PatternFile, read_pattern_file};
+pub use patterns::{BadPattern, BadPatterns, Case, Origin, Patterns, Reach, Rule};
+pub use selection::{Decision, Doubt, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};

@@ -1,0 +1,131 @@
+//! Who writes: clients, their keys and their records.
+
+use super::{Repository, objects};
+use crate::crypto::{PublicKey, Secret, SigningKey, derive_client_seed};
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::codec::{check_ext, decode, encode};
+use crate::format::keys::Role;
+use crate::format::names;
+use crate::format::record::{self, Place, RecordType, Sealing};
+use crate::format::records::Client;
+use crate::id::{ClientId, DomainId};
+use crate::sys;
+
+/// An identity that signs.
+pub struct Identity {
+    /// Its id.
+    pub client: ClientId,
+    /// Its name.
+    pub name: String,
+    /// Epoch of its key.
+    pub epoch: u32,
+    /// Its key.
+    pub signer: SigningKey,
+}
+
+/// A client's id follows from its name, so that any machine with the right to use the name finds it.
+pub fn client_id(domain: DomainId, name: &str) -> ClientId {
+    let mut h = blake3::Hasher::new();
+    h.update(b"client").update(domain.as_bytes()).update(name.as_bytes());
+    let mut id = ClientId::ZERO;
+    h.finalize_xof().fill(&mut id.0);
+    id
+}
+
+impl Repository {
+    /// The identity to write under, enrolling it where the owner may.
+    pub fn identity(&mut self, name: Option<&str>) -> Result<Identity> {
+        if let Some(own) = self.keyring.client.clone() {
+            if name.is_some_and(|n| n != own.name) {
+                let what = format!(
+                    "this key belongs to the client {:?} and cannot write as {:?}",
+                    own.name,
+                    name.unwrap_or("")
+                );
+                return Err(Error::new(ErrorKind::Forbidden, what));
+            }
+            let signer = SigningKey::from_seed(&own.seed);
+            return Ok(Identity { client: own.id, name: own.name, epoch: own.epoch, signer });
+        }
+        let owner = self.keyring.owner.clone();
+        let owner = self.need(owner, "write snapshots")?;
+        let name = name.map_or_else(|| self.host.hostname.clone(), str::to_owned);
+        let (epoch, root) =
+            owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
+        let client = client_id(self.domain(), &name);
+        let signer = SigningKey::from_seed(&derive_client_seed(root, self.domain(), client));
+        if self.client_key(client, *epoch).is_none() {
+            self.enroll(client, &name, *epoch, signer.public(), Role::Owner, &owner.admin_seed)?;
+        }
+        Ok(Identity { client, name, epoch: *epoch, signer })
+    }
+
+    /// Write a client's record.
+    pub(super) fn enroll(
+        &mut self,
+        id: ClientId,
+        name: &str,
+        epoch: u32,
+        key: PublicKey,
+        role: Role,
+        admin_seed: &Secret,
+    ) -> Result<()> {
+        let record = Client { id, name: name.to_owned(), epoch, key, role, created: sys::now(), ext: vec![] };
+        let object = names::client(id, epoch);
+        let secret = self.need(self.index_secret(self.epoch()), "enrol clients")?;
+        let (bytes, _) = Sealing {
+            kind: RecordType::Client,
+            place: Place { domain: self.domain(), instance: self.instance(), name: &object },
+            epoch: self.epoch(),
+            secret: &secret,
+            salt: sys::salt()?,
+            signer: Some(&SigningKey::from_seed(admin_seed)),
+            clear: &[],
+        }
+        .seal(&encode(&record));
+        // Another machine of the owner may have been quicker: its record says the same.
+        self.put_small(&object, &bytes)?;
+        let stored = self.load_client(&object)?;
+        self.clients.push(stored);
+        Ok(())
+    }
+
+    /// All clients' records; those that are damaged are left out and named.
+    pub(super) fn load_clients(&mut self) -> Result<()> {
+        let mut clients = Vec::new();
+        for listed in self.storage.list(names::prefix::CLIENTS)? {
+            clients.push(self.load_client(listed.name.as_str())?);
+        }
+        self.clients = clients;
+        Ok(())
+    }
+
+    fn load_client(&self, object: &str) -> Result<Client> {
+        let load = || -> Result<Client> {
+            let bytes = objects::get(self.storage.as_ref(), object)?;
+            let what = RecordType::Client.what();
+            let envelope = record::parse(RecordType::Client, &bytes)?;
+            let secret = self.need(self.index_secret(envelope.epoch), "read clients")?;
+            let place = Place { domain: self.domain(), instance: self.instance(), name: object };
+            let opened = envelope.open(&secret, &place)?;
+            opened.verify(&self.keyring.admin)?;
+            let client: Client = decode(what, &opened.payload)?;
+            check_ext(what, &client.ext, &[])?;
+            if names::client(client.id, client.epoch) != object {
+                return Err(Error::new(ErrorKind::Damaged, "a client record is not what its name says"));
+            }
+            Ok(client)
+        };
+        load().doing(|| format!("while reading {object}"))
+    }
+
+    /// A client's record for an epoch of its key.
+    pub fn client_key(&self, id: ClientId, epoch: u32) -> Option<&Client> {
+        self.clients.iter().find(|c| c.id == id && c.epoch == epoch)
+    }
+
+    /// All clients that are enrolled.
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+}

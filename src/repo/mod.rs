@@ -1,0 +1,122 @@
+//! An opened repository: what it keeps, and how to fetch and store it. What is done with it is
+//! `ops`' business.
+
+mod adopt;
+mod client;
+mod objects;
+mod open;
+mod reader;
+mod session;
+mod snapshots;
+mod tree;
+mod writer;
+
+use std::sync::Arc;
+
+pub use client::Identity;
+pub use open::{InitOptions, Initialized, SlotInfo, init, open};
+pub use reader::{Blob, Reader};
+pub use session::{Leftover, Session};
+pub use snapshots::{NewSnapshot, Snapshot, Validity};
+pub use tree::{Entries, Extents};
+pub use writer::{Added, FrameScope, Writer, WriterOptions};
+
+use crate::chunk::Gear;
+use crate::crypto::{BlobKeys, Secret, Suite};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::keys::{Keyring, Role};
+use crate::format::records::{Client, Config, Profile};
+use crate::id::{DomainId, InstanceId, RecordId, SlotId};
+use crate::storage::Storage;
+use crate::sys::Host;
+
+/// An opened repository.
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    keyring: Keyring,
+    slot: SlotId,
+    keys: BlobKeys,
+    gear: Gear,
+    config: Config,
+    config_id: RecordId,
+    clients: Vec<Client>,
+    host: Host,
+}
+
+impl Repository {
+    /// Where its objects are.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+    /// What mirrors share.
+    pub fn domain(&self) -> DomainId {
+        self.config.domain
+    }
+    /// This repository.
+    pub fn instance(&self) -> InstanceId {
+        self.config.instance
+    }
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+    /// The id of the configuration in force.
+    pub fn config_id(&self) -> RecordId {
+        self.config_id
+    }
+    /// What the slot it was opened with may do.
+    pub fn role(&self) -> Role {
+        self.keyring.role
+    }
+    /// The slot it was opened with.
+    pub fn slot(&self) -> SlotId {
+        self.slot
+    }
+    /// The keys that name blobs.
+    pub fn keys(&self) -> &BlobKeys {
+        &self.keys
+    }
+    /// The chunker's table.
+    pub fn gear(&self) -> &Gear {
+        &self.gear
+    }
+    /// This machine.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+    /// A chunking profile by its number.
+    pub fn profile(&self, id: u8) -> Option<&Profile> {
+        self.config.profiles.iter().find(|p| p.id == id)
+    }
+    /// The cipher that new packs use.
+    pub fn suite(&self) -> Suite {
+        Suite::from_u8(self.config.suite).unwrap_or(Suite::ChaCha20Poly1305)
+    }
+
+    /// The epoch in use.
+    fn epoch(&self) -> u32 {
+        self.keyring.epochs.last().map_or(0, |e| e.n)
+    }
+    fn index_secret(&self, epoch: u32) -> Option<Secret> {
+        self.keyring.epochs.iter().find(|e| e.n == epoch)?.index.clone()
+    }
+    fn record_secret(&self, epoch: u32) -> Option<Secret> {
+        self.keyring.epochs.iter().find(|e| e.n == epoch)?.record.clone()
+    }
+    fn pack_secret(&self, kind: crate::format::pack::Kind, epoch: u32) -> Option<Secret> {
+        let e = self.keyring.epochs.iter().find(|e| e.n == epoch)?;
+        match kind {
+            crate::format::pack::Kind::Data => e.data.clone(),
+            crate::format::pack::Kind::Tree => e.tree.clone(),
+        }
+    }
+    /// A secret of the epoch in use, or an error that says which right is missing.
+    fn need<T>(&self, secret: Option<T>, right: &str) -> Result<T> {
+        secret.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Forbidden,
+                format!("this key has the role {} and may not {right}", self.role().as_str()),
+            )
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! Small objects: armoured, read with their second home as a fallback.
+
+use super::Repository;
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::{armour, limits, names};
+use crate::storage::{Name, Put, Storage};
+
+/// Longest armoured object.
+const STORED_MAX: u64 = 2 * limits::RECORD_MAX as u64 + (1 << 16);
+
+/// A name made by `names`, which makes nothing else.
+pub fn name(text: &str) -> Result<Name> {
+    Name::new(text).map_err(|e| Error::new(ErrorKind::Bug, e.to_string()))
+}
+
+/// Put a small object in armour.
+pub fn put(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<Put> {
+    Ok(storage.put_new(&name(object)?, &armour::wrap(content))?)
+}
+
+/// Put a small object and, beside it, its second home. Only the first decides.
+pub fn put_twice(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<Put> {
+    let put = self::put(storage, object, content)?;
+    self::put(storage, &names::copy_of(object), content)?;
+    Ok(put)
+}
+
+/// Get a small object out of its armour.
+pub fn get(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
+    let stored = storage.get(&name(object)?, STORED_MAX)?;
+    armour::unwrap(&stored).map(|u| u.content).doing(|| format!("while reading {object}"))
+}
+
+/// Get a small object from its first home, else from its second.
+pub fn get_either(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
+    get(storage, object).or_else(|first| get(storage, &names::copy_of(object)).map_err(|_| first))
+}
+
+impl Repository {
+    pub(super) fn put_small(&self, object: &str, content: &[u8]) -> Result<Put> {
+        put(self.storage.as_ref(), object, content)
+    }
+    pub(super) fn get_small(&self, object: &str) -> Result<Vec<u8>> {
+        get(self.storage.as_ref(), object)
+    }
+}

@@ -1,0 +1,470 @@
+//! Making a repository, and unlocking one.
+
+use std::sync::Arc;
+
+use super::{Repository, objects};
+use crate::chunk::Gear;
+use crate::crypto::{Aead, Argon2Params, BlobKeys, PublicKey, Secret, SigningKey, Suite};
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::codec::{check_ext, decode, encode};
+use crate::format::keys::{Credential, Epoch, Kdf, Keyring, Owner, Role, Slot, SlotHeader, SlotSecret};
+use crate::format::names::{self, prefix};
+use crate::format::record::{self, Place, RecordType, Sealing};
+use crate::format::records::{Config, Profile};
+use crate::format::{bytes, limits};
+use crate::id::{DomainId, InstanceId, RecordId, SlotId};
+use crate::storage::{Put, Storage};
+use crate::sys::{self, Host};
+
+/// The chunking profiles of a new repository: default, volume, media.
+const PROFILES: [Profile; 3] = [
+    Profile { id: 1, chunker: 1, min: 16 << 10, avg: 64 << 10, max: 256 << 10, frame: 1 << 20 },
+    Profile { id: 2, chunker: 1, min: 4 << 10, avg: 16 << 10, max: 64 << 10, frame: 128 << 10 },
+    Profile { id: 3, chunker: 1, min: 128 << 10, avg: 512 << 10, max: 2 << 20, frame: 512 << 10 },
+];
+/// Features that this build knows.
+const KNOWN_FEATURES: &[u16] = &[];
+
+/// How to make a repository.
+pub struct InitOptions<'a> {
+    /// What opens it.
+    pub credential: Credential,
+    /// Whether to make a slot that recovery words open.
+    pub recovery: bool,
+    /// zstd level.
+    pub compression: i32,
+    /// Use this cipher instead of the one that is faster here.
+    pub suite: Option<Suite>,
+    /// Share domain (ids, cut points, pack keys) with this one: a mirror.
+    pub mirror_of: Option<&'a Repository>,
+    /// Share only how files are cut with this one.
+    pub cut_like: Option<&'a Repository>,
+}
+
+/// A repository that was made.
+pub struct Initialized {
+    /// Its instance id.
+    pub instance: InstanceId,
+    /// What the recovery words stand for.
+    pub recovery: Option<Secret>,
+}
+
+/// A slot, for people.
+#[derive(Debug, Clone)]
+pub struct SlotInfo {
+    /// Its id.
+    pub id: SlotId,
+    /// What it is for.
+    pub role: Role,
+    /// How it is opened.
+    pub kdf: Kdf,
+    /// What its owner wrote in it; `None` if this key may not know.
+    pub secret: Option<SlotSecret>,
+    /// Whether the repository was opened with it.
+    pub current: bool,
+}
+
+/// The faster cipher on this machine, measured for a few milliseconds.
+fn faster_suite() -> Suite {
+    let time = |suite| {
+        let aead = Aead::new(suite, &Secret::new([0; 32]));
+        let begin = std::time::Instant::now();
+        let mut buffer = vec![0; 1 << 20];
+        for n in 0..4 {
+            buffer.truncate(1 << 20);
+            aead.seal(0, n, b"", &mut buffer, 0);
+        }
+        begin.elapsed()
+    };
+    if time(Suite::Aes256Gcm) <= time(Suite::ChaCha20Poly1305) { Suite::Aes256Gcm } else { Suite::ChaCha20Poly1305 }
+}
+
+fn new_secret() -> Result<Secret> {
+    Ok(Secret::new(sys::random()?))
+}
+
+fn new_keyring(options: &InitOptions<'_>) -> Result<Keyring> {
+    let admin_seed = new_secret()?;
+    let ring = |domain, id_secret, chunk_secret, epochs| -> Result<Keyring> {
+        Ok(Keyring {
+            role: Role::Owner,
+            domain,
+            instance: InstanceId(sys::random()?),
+            id_secret,
+            chunk_secret,
+            epochs,
+            admin: SigningKey::from_seed(&admin_seed).public(),
+            client: None,
+            owner: Some(Owner {
+                admin_seed: admin_seed.clone(),
+                client_roots: vec![(1, new_secret()?)],
+                escrow: new_secret()?,
+            }),
+            ext: vec![],
+        })
+    };
+    if let Some(like) = options.mirror_of {
+        let like = &like.keyring;
+        let owner = like
+            .owner
+            .clone()
+            .ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make a mirror"))?;
+        let mut mirror = ring(like.domain, like.id_secret.clone(), like.chunk_secret.clone(), like.epochs.clone())?;
+        mirror.admin = like.admin;
+        mirror.owner = Some(Owner { escrow: new_secret()?, ..owner });
+        return Ok(mirror);
+    }
+    let some = || new_secret().map(Some);
+    let epoch = Epoch { n: 1, data: some()?, tree: some()?, index: some()?, record: some()? };
+    let chunk_secret = options.cut_like.map_or_else(new_secret, |like| Ok(like.keyring.chunk_secret.clone()))?;
+    ring(DomainId(sys::random()?), new_secret()?, chunk_secret, vec![epoch])
+}
+
+/// Make a repository in an empty storage.
+pub fn init(storage: &Arc<dyn Storage>, options: &InitOptions<'_>) -> Result<Initialized> {
+    if !storage.list(prefix::CONFIG)?.is_empty() || !storage.list(prefix::KEYS)?.is_empty() {
+        let what = format!("there is a repository in {} already", storage.place());
+        return Err(Error::new(ErrorKind::Exists, what).hint("choose another place, or back up into this one"));
+    }
+    let ring = new_keyring(options)?;
+    write_slot(storage.as_ref(), &ring, &ring, &options.credential, "")?;
+    let recovery = if options.recovery { Some(new_secret()?) } else { None };
+    if let Some(words) = &recovery {
+        write_slot(storage.as_ref(), &ring, &ring, &Credential::Raw(words.clone()), "recovery")?;
+    }
+    let like = options.mirror_of.or(options.cut_like);
+    let config = Config {
+        n: 1,
+        prev: RecordId::ZERO,
+        domain: ring.domain,
+        instance: ring.instance,
+        created: sys::now(),
+        read_features: vec![],
+        write_features: vec![],
+        suite: options.suite.unwrap_or_else(faster_suite) as u8,
+        suites: vec![Suite::ChaCha20Poly1305 as u8, Suite::Aes256Gcm as u8],
+        profiles: like.map_or_else(|| PROFILES.to_vec(), |l| l.config.profiles.clone()),
+        compression: options.compression,
+        parity: 0,
+        undelete_window: 7 * 24 * 3600,
+        admin: ring.admin,
+        ext: vec![],
+    };
+    write_config(storage.as_ref(), &ring, &config)?;
+    Ok(Initialized { instance: ring.instance, recovery })
+}
+
+/// Write a slot for `ring`; `owner` is the keyring of whoever makes it.
+pub(super) fn write_slot(
+    storage: &dyn Storage,
+    owner: &Keyring,
+    ring: &Keyring,
+    credential: &Credential,
+    label: &str,
+) -> Result<SlotId> {
+    let rights =
+        owner.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"))?;
+    let id = SlotId(sys::random()?);
+    let seed = new_secret()?;
+    let content = seal_slot(ring, id, credential, &seed, label, &rights.escrow)?;
+    let admin = SigningKey::from_seed(&rights.admin_seed);
+    let keyring = ring.seal(id, 1, &seed, sys::salt()?, &admin);
+    objects::put_twice(storage, &names::keyring(id, 1), &keyring)?;
+    objects::put_twice(storage, &names::slot(id), &content)?;
+    Ok(id)
+}
+
+fn seal_slot(
+    ring: &Keyring,
+    id: SlotId,
+    credential: &Credential,
+    seed: &Secret,
+    label: &str,
+    escrow: &Secret,
+) -> Result<Vec<u8>> {
+    let kdf = match credential {
+        Credential::Password(_) => Kdf::Argon2id(Argon2Params::DEFAULT),
+        Credential::Raw(_) => Kdf::Raw,
+        Credential::Nothing => Kdf::Nothing,
+    };
+    let header =
+        SlotHeader { kdf, role: ring.role, id, domain: ring.domain, instance: ring.instance, salt: sys::salt()? };
+    let secret = SlotSecret {
+        seed: seed.clone(),
+        label: label.to_owned(),
+        username: sys::username(),
+        hostname: Host::current().hostname,
+        created: sys::now(),
+        ext: vec![],
+    };
+    Ok(header.seal(credential, &secret, escrow, sys::salt()?)?)
+}
+
+fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Result<()> {
+    let object = names::config(config.n);
+    let epoch = ring.epochs.last().ok_or_else(|| Error::new(ErrorKind::Bug, "a keyring without epochs"))?;
+    let secret = epoch
+        .index
+        .clone()
+        .ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key may not change the configuration"))?;
+    let owner = ring
+        .owner
+        .as_ref()
+        .ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can change the configuration"))?;
+    let mut clear = config.domain.0.to_vec();
+    clear.extend_from_slice(config.instance.as_bytes());
+    let (bytes, _) = Sealing {
+        kind: RecordType::Config,
+        place: Place { domain: config.domain, instance: config.instance, name: &object },
+        epoch: epoch.n,
+        secret: &secret,
+        salt: sys::salt()?,
+        signer: Some(&SigningKey::from_seed(&owner.admin_seed)),
+        clear: &clear,
+    }
+    .seal(&encode(config));
+    match objects::put_twice(storage, &object, &bytes)? {
+        Put::Created => Ok(()),
+        Put::Exists => Err(Error::new(ErrorKind::Exists, format!("somebody else wrote {object} at the same time"))
+            .hint("run the command again")),
+    }
+}
+
+/// Unlock a repository. `hint` is the slot to try first.
+pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<SlotId>) -> Result<Repository> {
+    let slots = list_slots(storage.as_ref())?;
+    if slots.is_empty() {
+        return Err(no_repository(storage.as_ref()));
+    }
+    let (slot, secret) = unlock(storage.as_ref(), slots, credential, hint)?;
+    let keyring = load_keyring(storage.as_ref(), &slot.header, &secret.seed)?;
+    let (config, config_id) = load_config(storage.as_ref(), &keyring)?;
+    let keys = BlobKeys::new(&keyring.id_secret, &keyring.chunk_secret);
+    let gear = Gear::new(&keys);
+    let slot = slot.header.id;
+    let mut repo =
+        Repository { storage, keyring, slot, keys, gear, config, config_id, clients: vec![], host: Host::current() };
+    repo.load_clients()?;
+    Ok(repo)
+}
+
+fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
+    let id = |name: &str| SlotId::parse(name.strip_prefix(prefix::KEYS)?).ok();
+    Ok(storage.list(prefix::KEYS)?.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+}
+
+fn no_repository(storage: &dyn Storage) -> Error {
+    let place = storage.place();
+    // A restic repository has `config` as a file and 64-digit names below `keys/`.
+    let foreign = storage.list(prefix::KEYS).unwrap_or_default().iter().any(|l| l.name.as_str().len() == 5 + 64);
+    if foreign {
+        return Error::new(
+            ErrorKind::Unsupported,
+            format!("{place} holds a restic repository, which orlop cannot open"),
+        )
+        .hint("use restic for it, and `orlop init` with another place for a repository of orlop's");
+    }
+    Error::new(ErrorKind::NoRepository, format!("there is no repository in {place}"))
+        .hint("check the path given with -r or ORLOP_REPOSITORY")
+        .hint("`orlop init` makes one")
+}
+
+fn unlock(
+    storage: &dyn Storage,
+    mut slots: Vec<SlotId>,
+    credential: &Credential,
+    hint: Option<SlotId>,
+) -> Result<(Slot, SlotSecret)> {
+    slots.sort_by_key(|id| Some(*id) != hint);
+    let mut damaged = None;
+    for id in slots {
+        let slot = objects::get_either(storage, &names::slot(id)).and_then(|b| Ok(Slot::parse(&b)?));
+        match slot.and_then(|slot| Ok(slot.open(credential)?.map(|secret| (slot, secret)))) {
+            Ok(Some(found)) if found.0.header.id == id => return Ok(found),
+            Ok(_) => {}
+            Err(e) => damaged = Some(e),
+        }
+    }
+    let error = Error::new(ErrorKind::WrongPassword, format!("no key slot of {} opens with that", storage.place()))
+        .hint("check the password, or the file or command it comes from");
+    Err(match damaged {
+        Some(e) => error.because(e),
+        None => error,
+    })
+}
+
+fn load_keyring(storage: &dyn Storage, header: &SlotHeader, seed: &Secret) -> Result<Keyring> {
+    let folder = format!("{}{}/", prefix::KEYRING, header.id);
+    let number = |name: &str| u32::from_str_radix(name.strip_prefix(&folder)?, 16).ok();
+    let mut numbers: Vec<u32> = storage.list(&folder)?.iter().filter_map(|l| number(l.name.as_str())).collect();
+    if numbers.is_empty() {
+        numbers.push(1);
+    }
+    numbers.sort_unstable();
+    let mut failed = None;
+    for n in numbers.into_iter().rev() {
+        let object = names::keyring(header.id, n);
+        match objects::get_either(storage, &object).and_then(|b| Ok(Keyring::open(&b, header, n, seed)?)) {
+            Ok(ring) => return Ok(ring),
+            Err(e) => failed = Some(e.doing(format!("while reading {object}"))),
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::new(ErrorKind::Damaged, "the key slot has no keyring")))
+}
+
+/// The highest version that is the owner's.
+fn load_config(storage: &dyn Storage, ring: &Keyring) -> Result<(Config, RecordId)> {
+    let number = |name: &str| u32::from_str_radix(name.strip_prefix(prefix::CONFIG)?, 16).ok();
+    let mut numbers: Vec<u32> = storage.list(prefix::CONFIG)?.iter().filter_map(|l| number(l.name.as_str())).collect();
+    if numbers.is_empty() {
+        numbers.push(1);
+    }
+    numbers.sort_unstable();
+    let mut failed = None;
+    for n in numbers.into_iter().rev() {
+        match read_config(storage, ring, n) {
+            Ok(found) => return Ok(found),
+            Err(e) if e.kind() == ErrorKind::Unsupported => return Err(e),
+            Err(e) => failed = Some(e),
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::new(ErrorKind::Damaged, "the repository has no configuration")))
+}
+
+fn read_config(storage: &dyn Storage, ring: &Keyring, n: u32) -> Result<(Config, RecordId)> {
+    let object = names::config(n);
+    let read = || -> Result<(Config, RecordId)> {
+        let bytes = objects::get_either(storage, &object)?;
+        let what = RecordType::Config.what();
+        let envelope = record::parse(RecordType::Config, &bytes)?;
+        check_ids(envelope.clear, ring)?;
+        let epoch = ring.epochs.iter().find(|e| e.n == envelope.epoch);
+        let secret = epoch.and_then(|e| e.index.clone());
+        let secret =
+            secret.ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key does not open the configuration"))?;
+        let place = Place { domain: ring.domain, instance: ring.instance, name: &object };
+        let opened = envelope.open(&secret, &place)?;
+        opened.verify(&ring.admin)?;
+        let config: Config = decode(what, &opened.payload)?;
+        check_ext(what, &config.ext, &[])?;
+        check_config(&config, ring, n)?;
+        Ok((config, opened.id))
+    };
+    read().doing(|| format!("while reading {object}"))
+}
+
+fn check_ids(clear: &[u8], ring: &Keyring) -> Result<()> {
+    let mut r = bytes::Reader::new("clear part of the configuration", clear);
+    let ids = (DomainId(r.array()?), InstanceId(r.array()?));
+    if ids == (ring.domain, ring.instance) {
+        return Ok(());
+    }
+    let what = "the configuration belongs to another repository than the key slot";
+    Err(Error::new(ErrorKind::Substituted, what)
+        .hint("files of two repositories were mixed: restore one of them from a copy"))
+}
+
+fn check_config(config: &Config, ring: &Keyring, n: u32) -> Result<()> {
+    let fits = (config.n, config.domain, config.instance) == (n, ring.domain, ring.instance)
+        && config.admin == ring.admin
+        && Suite::from_u8(config.suite).is_some()
+        && !config.profiles.is_empty()
+        && config.profiles.iter().all(sound_profile);
+    if !fits {
+        return Err(Error::new(ErrorKind::Damaged, "the configuration contradicts itself"));
+    }
+    match config.read_features.iter().find(|f| !KNOWN_FEATURES.contains(f)) {
+        Some(f) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the repository needs feature {f}, which a newer orlop has"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn sound_profile(p: &Profile) -> bool {
+    let even = [p.min, p.avg, p.max].iter().all(|n| n % 2 == 0);
+    p.chunker == 1
+        && even
+        && (64..=p.avg).contains(&p.min)
+        && (p.avg..=limits::BLOB_MAX as u32).contains(&p.max)
+        && (256..=4 << 20).contains(&p.avg)
+        && (1..=limits::FRAME_TARGET as u32).contains(&p.frame)
+}
+
+impl Repository {
+    /// All key slots.
+    pub fn slots(&self) -> Result<Vec<SlotInfo>> {
+        let mut out = Vec::new();
+        for id in list_slots(self.storage.as_ref())? {
+            let slot = Slot::parse(&objects::get_either(self.storage.as_ref(), &names::slot(id))?)
+                .doing(|| format!("while reading key slot {}", id.short()))?;
+            let secret = self.keyring.owner.as_ref().and_then(|o| slot.open_escrow(&o.escrow).ok());
+            out.push(SlotInfo { id, role: slot.header.role, kdf: slot.header.kdf, secret, current: id == self.slot });
+        }
+        Ok(out)
+    }
+
+    /// Add an owner's slot.
+    pub fn add_slot(&self, credential: &Credential, label: &str) -> Result<SlotId> {
+        write_slot(self.storage.as_ref(), &self.keyring, &self.keyring, credential, label)
+    }
+
+    /// Enrol a client and add its slot.
+    pub fn add_client_slot(&mut self, name: &str, credential: &Credential) -> Result<SlotId> {
+        let owner = self.need(self.keyring.owner.clone(), "enrol clients")?;
+        let (epoch, root) =
+            owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
+        let id = super::client::client_id(self.domain(), name);
+        let seed = crate::crypto::derive_client_seed(root, self.domain(), id);
+        if let Some(known) = self.client_key(id, *epoch) {
+            if known.role == Role::Owner {
+                let what =
+                    format!("the owner has written snapshots as {name:?}, so that name cannot become a client's");
+                return Err(Error::new(ErrorKind::Invalid, what).hint("choose another name with --client"));
+            }
+        } else {
+            let key: PublicKey = SigningKey::from_seed(&seed).public();
+            self.enroll(id, name, *epoch, key, Role::Client, &owner.admin_seed)?;
+        }
+        let mut ring = self.keyring.clone();
+        ring.role = Role::Client;
+        ring.owner = None;
+        ring.client = Some(crate::format::keys::ClientKey { id, name: name.to_owned(), epoch: *epoch, seed });
+        write_slot(self.storage.as_ref(), &self.keyring, &ring, credential, name)
+    }
+
+    /// Remove a slot; the one in use stays.
+    pub fn remove_slot(&self, id: SlotId) -> Result<()> {
+        if id == self.slot {
+            let what = "that is the key slot this command was opened with";
+            return Err(Error::new(ErrorKind::Invalid, what).hint("open the repository with another key to remove it"));
+        }
+        self.need(self.keyring.owner.as_ref(), "remove key slots")?;
+        let rings = self.storage.list(&format!("{}{id}/", prefix::KEYRING))?;
+        let mut objects = vec![names::slot(id)];
+        objects.extend(rings.iter().map(|l| l.name.as_str().to_owned()));
+        for object in objects {
+            self.storage.delete(&objects::name(&names::copy_of(&object))?)?;
+            self.storage.delete(&objects::name(&object)?)?;
+        }
+        Ok(())
+    }
+
+    /// Open the slot in use with another credential from now on: a new slot, then the old one goes.
+    pub fn change_credential(&self, credential: &Credential) -> Result<SlotId> {
+        let label =
+            self.slots()?.into_iter().find(|s| s.current).and_then(|s| s.secret).map_or_else(String::new, |s| s.label);
+        let id = self.add_slot(credential, &label)?;
+        let old = Repository::old_slot_objects(self.slot);
+        for object in old {
+            self.storage.delete(&objects::name(&object)?)?;
+        }
+        Ok(id)
+    }
+
+    fn old_slot_objects(id: SlotId) -> [String; 4] {
+        let (slot, ring) = (names::slot(id), names::keyring(id, 1));
+        [names::copy_of(&slot), slot, names::copy_of(&ring), ring]
+    }
+}

@@ -1,0 +1,246 @@
+//! Fetching blobs: find, read the frame, open, decompress, check the name.
+//!
+//! Frames that were decoded lately are kept, up to a bound in bytes: neighbours are asked for
+//! together. Every blob is checked against its name each time it is handed out.
+
+use std::collections::HashMap;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex};
+
+use super::Repository;
+use crate::compress::decompress;
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::pack::{Kind, PackKey, blob_ranges};
+use crate::format::page::Page;
+use crate::format::{names, segment};
+use crate::id::{BlobId, SegmentId};
+use crate::index::{Index, Location};
+use crate::model::PageRef;
+
+/// Decoded frames that are kept.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Fetches blobs.
+pub struct Reader<'r> {
+    repo: &'r Repository,
+    index: &'r Index,
+    keys: Vec<Mutex<Option<Arc<PackKey>>>>,
+    cache: Mutex<Cache>,
+}
+
+/// A decoded frame.
+pub struct Decoded {
+    plain: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Decoded {
+    /// One of its blobs.
+    pub fn blob(&self, ordinal: u16) -> Option<&[u8]> {
+        self.plain.get(self.ranges.get(usize::from(ordinal))?.clone())
+    }
+    /// How many it has.
+    pub fn blobs(&self) -> usize {
+        self.ranges.len()
+    }
+}
+
+/// A verified blob.
+pub struct Blob {
+    frame: Arc<Decoded>,
+    range: Range<usize>,
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.frame.plain[self.range.clone()]
+    }
+}
+
+/// Frames by age: the two halves are swapped when the younger one is full.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<u32, Arc<Decoded>>,
+    old: HashMap<u32, Arc<Decoded>>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn get(&mut self, n: u32) -> Option<Arc<Decoded>> {
+        if let Some(f) = self.young.get(&n) {
+            return Some(f.clone());
+        }
+        let f = self.old.remove(&n)?;
+        self.put(n, f.clone());
+        Some(f)
+    }
+    fn put(&mut self, n: u32, f: Arc<Decoded>) {
+        self.bytes += f.plain.len();
+        self.young.insert(n, f);
+        if self.bytes > CACHE_BYTES / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
+    }
+}
+
+impl Repository {
+    /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
+    /// left out.
+    pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
+        let mut index = Index::default();
+        for listed in self.storage.list(names::prefix::INDEX)? {
+            match self.load_segment(listed.name.as_str()) {
+                Ok(segment) => index.add(&segment)?,
+                Err(e) => trouble(listed.name.as_str(), e),
+            }
+        }
+        Ok(index)
+    }
+
+    /// Load one index segment, verified.
+    pub fn load_segment(&self, object: &str) -> Result<segment::Segment> {
+        let load = || -> Result<segment::Segment> {
+            let name = super::objects::name(object)?;
+            let bytes = self.storage.get(&name, crate::format::limits::SEGMENT_MAX as u64)?;
+            let id = object.strip_prefix(names::prefix::INDEX).and_then(|id| SegmentId::parse(id).ok());
+            if id != Some(SegmentId(*blake3::hash(&bytes).as_bytes())) {
+                return Err(Error::new(ErrorKind::Damaged, "it is not what its name says"));
+            }
+            let sealed = segment::parse(&bytes)?;
+            let secret = self.need(self.index_secret(sealed.epoch), "read the index")?;
+            let opened = sealed.open(&secret, self.domain())?;
+            let head = &opened.segment.head;
+            let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
+            let author = self.client_key(head.client, head.client_epoch).ok_or_else(unknown)?;
+            opened.verify(&author.key)?;
+            Ok(opened.segment)
+        };
+        load().doing(|| format!("while reading {object}"))
+    }
+}
+
+impl<'r> Reader<'r> {
+    /// For one index.
+    pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
+        let keys = index.packs().iter().map(|_| Mutex::new(None)).collect();
+        Self { repo, index, keys, cache: Mutex::default() }
+    }
+
+    /// The index it looks things up in.
+    pub fn index(&self) -> &'r Index {
+        self.index
+    }
+
+    /// The repository it reads.
+    pub fn repo(&self) -> &'r Repository {
+        self.repo
+    }
+
+    /// Fetch a blob, trying every place it is at.
+    pub fn fetch(&self, kind: Kind, id: &BlobId) -> Result<Blob> {
+        let mut failed = None;
+        for at in self.index.find_all(id)? {
+            match self.fetch_at(kind, id, at) {
+                Ok(blob) => return Ok(blob),
+                Err(e) => failed = Some(e),
+            }
+        }
+        Err(failed.unwrap_or_else(|| {
+            Error::new(ErrorKind::Missing, format!("blob {} is in no pack that the index knows", id.short()))
+                .hint("`orlop check` tells what is missing, and for which files")
+        }))
+    }
+
+    fn fetch_at(&self, kind: Kind, id: &BlobId, at: Location) -> Result<Blob> {
+        let frame = self.frame(at.frame)?;
+        self.verify(kind, id, &frame, at)?;
+        let range = frame.ranges[usize::from(at.ordinal)].clone();
+        Ok(Blob { frame, range })
+    }
+
+    /// The bytes of a blob in a decoded frame, if they are what the id says.
+    pub fn verify<'f>(&self, kind: Kind, id: &BlobId, frame: &'f Decoded, at: Location) -> Result<&'f [u8]> {
+        let bytes = frame.blob(at.ordinal);
+        let named = bytes.map(|b| match kind {
+            Kind::Data => self.repo.keys().chunk_id(b),
+            Kind::Tree => self.repo.keys().page_id(b),
+        });
+        match bytes {
+            Some(bytes) if named == Some(*id) => Ok(bytes),
+            _ => {
+                let pack = self.index.pack(self.index.frame(at.frame).pack).id;
+                Err(Error::new(
+                    ErrorKind::Damaged,
+                    format!("blob {} in pack {} is not what its name says", id.short(), pack.short()),
+                ))
+            }
+        }
+    }
+
+    /// A frame, decoded; kept for a while.
+    pub fn frame(&self, n: u32) -> Result<Arc<Decoded>> {
+        if let Some(f) = self.cache().get(n) {
+            return Ok(f);
+        }
+        let f = Arc::new(self.decode(n)?);
+        self.cache().put(n, f.clone());
+        Ok(f)
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    /// Read and decode a frame, without keeping it.
+    pub fn decode(&self, n: u32) -> Result<Decoded> {
+        let frame = *self.index.frame(n);
+        let pack = self.index.pack(frame.pack);
+        let object = names::pack(pack.id, pack.uploader);
+        let mut sealed = vec![0; frame.entry.stored as usize];
+        self.repo.storage().get_range(&super::objects::name(&object)?, frame.offset.into(), &mut sealed)?;
+        self.open_frame(n, &mut sealed)
+            .doing(|| format!("while reading frame {} of pack {}", n - pack.first_frame, pack.id.short()))
+    }
+
+    /// Open and decompress a frame's stored bytes.
+    pub fn open_frame(&self, n: u32, sealed: &mut [u8]) -> Result<Decoded> {
+        let frame = *self.index.frame(n);
+        let pack = self.index.pack(frame.pack);
+        let key = self.key(frame.pack)?;
+        let packed = key.open((n - pack.first_frame).into(), pack.kind, &frame.entry, sealed)?;
+        let mut plain = Vec::new();
+        decompress(frame.entry.codec, packed, frame.entry.plain as usize, &mut plain)?;
+        let ranges = blob_ranges(&plain, frame.entry.blobs)?;
+        Ok(Decoded { plain, ranges })
+    }
+
+    fn key(&self, n: u32) -> Result<Arc<PackKey>> {
+        let mut slot = self.keys[n as usize].lock().unwrap_or_else(|p| p.into_inner());
+        if let Some(key) = &*slot {
+            return Ok(key.clone());
+        }
+        let pack = self.index.pack(n);
+        let secret = self.repo.pack_secret(pack.kind, pack.header.epoch);
+        let secret = self.repo.need(secret, "read this pack")?;
+        let key = Arc::new(pack.header.key(self.repo.domain(), &secret)?);
+        *slot = Some(key.clone());
+        Ok(key)
+    }
+
+    /// Fetch and decode a page, which must be what its parent says.
+    pub fn page(&self, at: &PageRef) -> Result<Page> {
+        let page = self.page_unchecked(&at.id)?;
+        if page.level() == at.level { Ok(page) } else { Err(crooked(&at.id)) }
+    }
+
+    fn page_unchecked(&self, id: &BlobId) -> Result<Page> {
+        let blob = self.fetch(Kind::Tree, id)?;
+        Page::decode(&blob).doing(|| format!("while reading page {}", id.short()))
+    }
+}
+
+fn crooked(id: &BlobId) -> Error {
+    Error::new(ErrorKind::Damaged, format!("page {} is not what the page above it says", id.short()))
+}

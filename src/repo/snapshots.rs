@@ -1,0 +1,185 @@
+//! Snapshots: listing a client's chain, checking it, committing the next.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::{Identity, Repository, Session};
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::keys::Role;
+use crate::format::names::{self, prefix};
+use crate::format::records::CloseKind;
+use crate::format::snapshot::{self, Found, Secrets};
+use crate::id::{ClientId, RecordId, SessionId};
+use crate::model::{Body, Commit, Statement};
+use crate::storage::Put;
+use crate::sys;
+
+/// How often a lost race for the next place in the chain is tried again.
+const TRIES: u64 = 16;
+
+/// Whether a snapshot counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Its session ended well and named it.
+    Confirmed,
+    /// Its session is still open.
+    Pending,
+    /// It came after its session had been closed: nobody vouches that its data was kept.
+    Late,
+}
+
+/// A snapshot, verified.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: RecordId,
+    /// What was kept.
+    pub statement: Statement,
+    /// What it says to people.
+    pub body: Body,
+    /// What counts it in.
+    pub commit: Commit,
+    /// Whether it counts.
+    pub validity: Validity,
+    /// Whether the owner's key signed it.
+    pub by_owner: bool,
+}
+
+impl Snapshot {
+    /// Whether the run was interrupted.
+    pub fn incomplete(&self) -> bool {
+        self.statement.flags & Statement::INCOMPLETE != 0
+    }
+}
+
+/// What the next snapshot says; the chain is filled in when it is committed.
+pub struct NewSnapshot {
+    /// Everything but `seq`, `prev` and `body`.
+    pub statement: Statement,
+    /// The body.
+    pub body: Body,
+}
+
+impl Repository {
+    /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
+    /// left out.
+    pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
+        let listed = self.storage.list(prefix::SNAPSHOTS)?;
+        let load = |name: &str| match self.load_snapshot(name) {
+            Ok(s) => Some(s),
+            Err(e) => {
+                trouble(name, e);
+                None
+            }
+        };
+        let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|l| load(l.name.as_str())).collect();
+        self.judge(&mut out, trouble)?;
+        Ok(out)
+    }
+
+    fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
+        let load = || -> Result<Snapshot> {
+            let bytes = self.get_small(name)?;
+            let at = Found { domain: self.domain(), instance: self.instance(), name };
+            let opened = snapshot::open_object(&bytes, at, &|e| self.index_secret(e))?;
+            let (statement, commit) = (&opened.statement, &opened.commit);
+            let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
+            let author = self.client_key(statement.client, statement.client_epoch).ok_or_else(unknown)?;
+            let committer = self.clients.iter().rfind(|c| c.id == commit.committer).ok_or_else(unknown)?;
+            opened.verify(&author.key, &committer.key)?;
+            let body = match self.role() {
+                Role::Put => Body::default(),
+                _ => snapshot::open_body(statement, &|e| self.record_secret(e))?,
+            };
+            let by_owner = author.role == Role::Owner;
+            Ok(Snapshot {
+                id: opened.id,
+                statement: opened.statement,
+                body,
+                commit: opened.commit,
+                validity: Validity::Pending,
+                by_owner,
+            })
+        };
+        load().doing(|| format!("while reading {name}"))
+    }
+
+    /// Settle which snapshots count, by how their sessions were closed.
+    fn judge(&self, snapshots: &mut [Snapshot], trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<()> {
+        let sessions = self.list_sessions()?;
+        let mut closes: HashMap<SessionId, Option<Vec<RecordId>>> = HashMap::new();
+        for s in snapshots {
+            let session = s.commit.session;
+            let named = closes.entry(session).or_insert_with(|| match sessions.get(&session) {
+                Some(false) => None,
+                Some(true) => match self.load_close(session) {
+                    Ok(Some(c)) if c.kind == CloseKind::End => Some(c.snapshots),
+                    Ok(_) => Some(vec![]),
+                    Err(e) => {
+                        trouble(&names::session_close(session), e);
+                        None
+                    }
+                },
+                None => Some(vec![]),
+            });
+            s.validity = match named {
+                None => Validity::Pending,
+                Some(named) if named.contains(&s.id) => Validity::Confirmed,
+                Some(_) => Validity::Late,
+            };
+        }
+        Ok(())
+    }
+
+    /// The highest place in a client's chain that is taken, and the statement there.
+    fn head(&self, client: ClientId) -> Result<(u64, RecordId)> {
+        let listed = self.storage.list(&format!("{}{client}/", prefix::SNAPSHOTS))?;
+        let seqs = listed.iter().filter_map(|l| names::parse_snapshot(l.name.as_str()));
+        let Some((_, seq)) = seqs.max_by_key(|(_, seq)| *seq) else { return Ok((0, RecordId::ZERO)) };
+        let prev = self.load_snapshot(&names::snapshot(client, seq)).map(|s| s.id);
+        // A damaged head must not end the chain: the next one says that it could not see it.
+        Ok((seq, prev.unwrap_or(RecordId::ZERO)))
+    }
+
+    /// Commit a snapshot: everything it needs must be durable. A lost race for a place in the chain
+    /// takes the next one.
+    pub fn commit(&self, who: &Identity, session: &Session, new: NewSnapshot) -> Result<RecordId> {
+        let NewSnapshot { mut statement, body } = new;
+        let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
+        let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
+        let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
+        for _ in 0..TRIES {
+            let (seq, prev) = self.head(who.client)?;
+            statement.seq = seq + 1;
+            statement.prev = prev;
+            statement.body = snapshot::seal_body(&body, self.domain(), who.client, statement.seq, &with, sys::salt()?);
+            let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &who.signer);
+            let commit = Commit {
+                instance: self.instance(),
+                session: session.id,
+                seen_gen: session.seen_gen(),
+                statement: id,
+                committer: who.client,
+                received_from: None,
+                received_at: None,
+                ext: vec![],
+            };
+            let name = names::snapshot(who.client, statement.seq);
+            let object = snapshot::seal_object(&bytes, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
+            match self.put_small(&name, &object)? {
+                Put::Created => {
+                    // The second home is a convenience: its absence costs nothing but a chance of repair.
+                    self.put_small(&names::copy_of(&name), &object).ok();
+                    return Ok(id);
+                }
+                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),
+                Put::Exists => {}
+            }
+        }
+        let what =
+            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", who.name);
+        Err(Error::new(ErrorKind::Storage, what)
+            .hint("give machines that share a host name different names with --client"))
+    }
+}

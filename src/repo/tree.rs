@@ -1,0 +1,130 @@
+//! Walking page trees: the entries of a directory, the extents of a file, in order.
+
+use super::Reader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::page::Page;
+use crate::model::{Content, Extent, Node, PageRef};
+
+/// The entries of a directory, in order, one page in memory at a time.
+pub struct Entries<'r> {
+    reader: &'r Reader<'r>,
+    /// Pages still to visit, the next one last.
+    todo: Vec<PageRef>,
+    nodes: std::vec::IntoIter<Node>,
+}
+
+impl<'r> Entries<'r> {
+    /// Of the directory with this root.
+    pub fn new(reader: &'r Reader<'r>, root: Option<PageRef>) -> Self {
+        Self { reader, todo: root.into_iter().collect(), nodes: Vec::new().into_iter() }
+    }
+
+    /// The next entry.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail at every step")]
+    pub fn next(&mut self) -> Result<Option<Node>> {
+        loop {
+            if let Some(node) = self.nodes.next() {
+                return Ok(Some(node));
+            }
+            let Some(at) = self.todo.pop() else { return Ok(None) };
+            match self.reader.page(&at)? {
+                Page::Dir(nodes) if nodes.len() as u64 == at.entries => self.nodes = nodes.into_iter(),
+                Page::DirInner(level, children) => {
+                    let below = |c: &crate::format::page::DirChild| PageRef {
+                        id: c.id,
+                        level: level - 1,
+                        entries: c.entries,
+                        bytes: c.bytes,
+                    };
+                    check_sums(&at, children.iter().map(below))?;
+                    self.todo.extend(children.iter().rev().map(below));
+                }
+                _ => return Err(crooked(&at)),
+            }
+        }
+    }
+
+    /// The entry with this name; the ones before it are passed over. Ask in ascending order.
+    pub fn seek(&mut self, name: &[u8]) -> Result<Option<Node>> {
+        loop {
+            match self.nodes.as_slice().first() {
+                Some(n) if n.name.as_slice() > name => return Ok(None),
+                Some(_) => {
+                    let node = self.nodes.next();
+                    if node.as_ref().is_some_and(|n| n.name == name) {
+                        return Ok(node);
+                    }
+                }
+                None => match self.next()? {
+                    None => return Ok(None),
+                    Some(node) if node.name.as_slice() < name => {}
+                    Some(node) if node.name == name => return Ok(Some(node)),
+                    Some(node) => {
+                        // It was the first of its page and comes after: keep it for later.
+                        let rest: Vec<Node> = std::iter::once(node).chain(self.nodes.by_ref()).collect();
+                        self.nodes = rest.into_iter();
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// The extents of a file, in order.
+pub struct Extents<'r> {
+    reader: &'r Reader<'r>,
+    todo: Vec<PageRef>,
+    extents: std::vec::IntoIter<Extent>,
+}
+
+impl<'r> Extents<'r> {
+    /// Of this content; inline content has none.
+    pub fn new(reader: &'r Reader<'r>, content: &Content) -> Self {
+        let (todo, extents) = match content {
+            Content::Inline(_) => (vec![], vec![]),
+            Content::Extents { extents, .. } => (vec![], extents.clone()),
+            Content::Pages { root, .. } => (vec![*root], vec![]),
+        };
+        Self { reader, todo, extents: extents.into_iter() }
+    }
+
+    /// The next extent.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail at every step")]
+    pub fn next(&mut self) -> Result<Option<Extent>> {
+        loop {
+            if let Some(e) = self.extents.next() {
+                return Ok(Some(e));
+            }
+            let Some(at) = self.todo.pop() else { return Ok(None) };
+            match self.reader.page(&at)? {
+                Page::List(extents) if extents.iter().map(Extent::bytes).sum::<u64>() == at.bytes => {
+                    self.extents = extents.into_iter();
+                }
+                Page::ListInner(level, children) => {
+                    let below = |c: &crate::format::page::ListChild| PageRef {
+                        id: c.id,
+                        level: level - 1,
+                        entries: c.entries,
+                        bytes: c.bytes,
+                    };
+                    check_sums(&at, children.iter().map(below))?;
+                    self.todo.extend(children.iter().rev().map(below));
+                }
+                _ => return Err(crooked(&at)),
+            }
+        }
+    }
+}
+
+fn check_sums(at: &PageRef, children: impl Iterator<Item = PageRef>) -> Result<()> {
+    let mut sums = (0u64, 0u64);
+    for c in children {
+        sums = (sums.0.saturating_add(c.entries), sums.1.saturating_add(c.bytes));
+    }
+    if sums == (at.entries, at.bytes) { Ok(()) } else { Err(crooked(at)) }
+}
+
+fn crooked(at: &PageRef) -> Error {
+    Error::new(ErrorKind::Damaged, format!("page {} is not what the page above it says", at.id.short()))
+}

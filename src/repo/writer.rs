@@ -1,0 +1,461 @@
+//! Storing blobs: known? ▸ frame ▸ compress ▸ seal ▸ pack ▸ put ▸ index.
+//!
+//! ```text
+//!  worker threads                         one open pack a kind
+//!  chunk ─▶ known? ─▶ frame of this       ┌────────────────────┐
+//!           │yes       thread ──full──▶ compress ─▶│ seal, hash, append │─▶ verify what was sealed
+//!           ▼                                      └─────────┬──────────┘
+//!        nothing                              target reached │
+//!                                                table, footer, publish ─▶ rows ─▶ segment
+//! ```
+//! Compression and verification run in the worker's own time; under the lock of the open pack
+//! there is only sealing, hashing and a write. Nothing is held in memory but one frame a thread.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Identity, Repository, Session, objects};
+use crate::compress::{compress, decompress};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Context, Meter};
+use crate::format::limits::{FRAME_BLOBS_MAX, FRAME_TARGET_SMALL};
+use crate::format::names;
+use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind, PackKey, Table, blob_ranges};
+use crate::format::segment::{self, Head, PackEntry, Row, Segment};
+use crate::id::{BlobId, PackId, SegmentId};
+use crate::index::{Index, short};
+use crate::storage::Draft;
+use crate::sys;
+
+/// Packs that a segment covers at most.
+const SEGMENT_PACKS: usize = 32;
+/// Shards of the set of ids seen in this session.
+const SHARDS: usize = 64;
+
+/// How to write.
+pub struct WriterOptions {
+    /// zstd level; `None` stores as it is.
+    pub compression: Option<i32>,
+    /// Length of packs.
+    pub pack_target: u64,
+    /// Open and check every frame that was sealed, from the bytes that are sent.
+    pub verify: bool,
+    /// Look and count, but store nothing.
+    pub dry_run: bool,
+}
+
+/// What became of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// Stored now.
+    New,
+    /// Stored already.
+    Known,
+}
+
+/// Blobs that may share a frame: those of one owner and one source. A frame is compressed as a
+/// whole, so its length tells a little about all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameScope {
+    /// Which of the sources of the run.
+    pub source: u32,
+    /// Whose file.
+    pub uid: u32,
+    /// Longest plaintext of a frame with several blobs.
+    pub target: u32,
+}
+
+/// Stores blobs.
+pub struct Writer<'r> {
+    repo: &'r Repository,
+    who: &'r Identity,
+    session: &'r Session,
+    index: &'r Index,
+    cx: &'r Context<'r>,
+    options: WriterOptions,
+    seen: Vec<Mutex<HashSet<[u8; segment::SHORT_ID_LEN]>>>,
+    frames: Vec<Mutex<FrameBuilder>>,
+    pages: Mutex<FrameBuilder>,
+    packs: [Mutex<Option<OpenPack>>; 2],
+    done: Mutex<Vec<(PackEntry, Vec<BlobId>)>>,
+    /// New chunks.
+    pub data_blobs: AtomicU64,
+    /// New pages.
+    pub tree_blobs: AtomicU64,
+    /// Plain bytes of new blobs.
+    pub plain_bytes: AtomicU64,
+    /// Stored bytes of new frames.
+    pub stored_bytes: AtomicU64,
+}
+
+/// Room before the blobs of a frame for the prefix of their lengths, which is known last.
+const PREFIX_ROOM: usize = 8 << 10;
+
+/// Gathers blobs for one frame.
+#[derive(Default)]
+struct FrameBuilder {
+    scope: FrameScope,
+    ids: Vec<BlobId>,
+    lens: Vec<u32>,
+    /// [`PREFIX_ROOM`] bytes, then the blobs.
+    bytes: Vec<u8>,
+}
+
+/// Buffers that live as long as their thread: frames are large, and fresh memory is slow.
+#[derive(Default)]
+struct Scratch {
+    packed: Vec<u8>,
+    check: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: std::cell::RefCell<Scratch> = const {
+        std::cell::RefCell::new(Scratch { packed: Vec::new(), check: Vec::new(), spare: Vec::new() })
+    };
+}
+
+impl FrameBuilder {
+    fn plain_len(&self) -> usize {
+        self.bytes.len().saturating_sub(PREFIX_ROOM)
+    }
+    fn has_room(&self, scope: FrameScope, len: usize) -> bool {
+        self.ids.is_empty()
+            || (self.scope == scope
+                && self.plain_len() + len <= scope.target as usize
+                && self.ids.len() < FRAME_BLOBS_MAX)
+    }
+    fn push(&mut self, scope: FrameScope, id: BlobId, bytes: &[u8]) {
+        self.scope = scope;
+        if self.bytes.is_empty() {
+            self.bytes.resize(PREFIX_ROOM, 0);
+        }
+        self.ids.push(id);
+        self.lens.push(bytes.len() as u32);
+        self.bytes.extend_from_slice(bytes);
+    }
+    /// The frame's plaintext: lengths, then blobs.
+    fn plain(&mut self) -> &[u8] {
+        let prefix: Vec<u8> = self.lens.iter().flat_map(|n| n.to_le_bytes()).collect();
+        match PREFIX_ROOM.checked_sub(prefix.len()) {
+            Some(from) => {
+                self.bytes[from..PREFIX_ROOM].copy_from_slice(&prefix);
+                &self.bytes[from..]
+            }
+            None => {
+                self.bytes.splice(..PREFIX_ROOM, prefix);
+                &self.bytes
+            }
+        }
+    }
+}
+
+/// A pack in the making.
+struct OpenPack {
+    draft: Box<dyn Draft>,
+    hash: blake3::Hasher,
+    header: Header,
+    key: std::sync::Arc<PackKey>,
+    frames: Vec<FrameEntry>,
+    ids: Vec<BlobId>,
+    len: u64,
+}
+
+impl OpenPack {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(self.draft.write(bytes)?)
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(|p| p.into_inner())
+}
+
+impl<'r> Writer<'r> {
+    /// Begin to store.
+    pub fn new(
+        repo: &'r Repository,
+        who: &'r Identity,
+        session: &'r Session,
+        index: &'r Index,
+        cx: &'r Context<'r>,
+        options: WriterOptions,
+    ) -> Self {
+        let threads = rayon::current_num_threads() + 1;
+        Self {
+            repo,
+            who,
+            session,
+            index,
+            cx,
+            options,
+            seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            frames: (0..threads).map(|_| Mutex::default()).collect(),
+            pages: Mutex::default(),
+            packs: [Mutex::new(None), Mutex::new(None)],
+            done: Mutex::default(),
+            data_blobs: AtomicU64::new(0),
+            tree_blobs: AtomicU64::new(0),
+            plain_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Store a chunk unless it is known; gives its id.
+    pub fn chunk(&self, scope: FrameScope, bytes: &[u8]) -> Result<(BlobId, Added)> {
+        let id = self.repo.keys().chunk_id(bytes);
+        if self.known(&id)? {
+            return Ok((id, Added::Known));
+        }
+        self.count(&self.data_blobs, bytes);
+        let slot = rayon::current_thread_index().unwrap_or(self.frames.len() - 1);
+        self.push(&self.frames[slot], Kind::Data, scope, id, bytes)?;
+        Ok((id, Added::New))
+    }
+
+    /// Store a page unless it is known; gives its id.
+    pub fn page(&self, bytes: &[u8]) -> Result<BlobId> {
+        let id = self.repo.keys().page_id(bytes);
+        if !self.known(&id)? {
+            self.count(&self.tree_blobs, bytes);
+            let scope = FrameScope { target: FRAME_TARGET_SMALL as u32, ..FrameScope::default() };
+            self.push(&self.pages, Kind::Tree, scope, id, bytes)?;
+        }
+        Ok(id)
+    }
+
+    fn count(&self, blobs: &AtomicU64, bytes: &[u8]) {
+        blobs.fetch_add(1, Relaxed);
+        self.plain_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        Meter::add(&self.cx.meter.bytes_new, bytes.len() as u64);
+    }
+
+    /// Whether a blob is stored or on its way; if not, the caller is the one to store it.
+    fn known(&self, id: &BlobId) -> Result<bool> {
+        let short = short(id);
+        let shard = &self.seen[usize::from(short[0]) % SHARDS];
+        if lock(shard).contains(&short) {
+            return Ok(true);
+        }
+        Ok(self.index.contains(id)? || !lock(shard).insert(short))
+    }
+
+    fn push(
+        &self,
+        builder: &Mutex<FrameBuilder>,
+        kind: Kind,
+        scope: FrameScope,
+        id: BlobId,
+        bytes: &[u8],
+    ) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let full = {
+            let mut b = lock(builder);
+            let full = (!b.has_room(scope, bytes.len())).then(|| std::mem::take(&mut *b));
+            if full.is_some() {
+                b.bytes = SCRATCH.with_borrow_mut(|s| std::mem::take(&mut s.spare));
+            }
+            b.push(scope, id, bytes);
+            full
+        };
+        full.map_or(Ok(()), |f| self.seal(kind, f))
+    }
+
+    /// Compress, seal, append and verify one frame.
+    fn seal(&self, kind: Kind, mut frame: FrameBuilder) -> Result<()> {
+        if frame.ids.is_empty() {
+            return Ok(());
+        }
+        // Taken out, not borrowed: nothing below may find it borrowed already.
+        let mut scratch = SCRATCH.take();
+        let sealed = self.seal_with(kind, &mut frame, &mut scratch);
+        frame.bytes.clear();
+        scratch.spare = frame.bytes;
+        SCRATCH.set(scratch);
+        sealed?.map_or(Ok(()), |pack| self.publish(kind, pack))
+    }
+
+    fn seal_with(&self, kind: Kind, frame: &mut FrameBuilder, scratch: &mut Scratch) -> Result<Option<OpenPack>> {
+        let plain = frame.plain();
+        let codec = compress(plain, self.options.compression, &mut scratch.packed)?;
+        let entry = FrameEntry {
+            stored: (scratch.packed.len() + crate::crypto::TAG_LEN) as u32,
+            plain: plain.len() as u32,
+            codec,
+            blobs: frame.ids.len() as u16,
+        };
+        let (ordinal, key, full) = self.append(kind, entry, &frame.ids, &mut scratch.packed)?;
+        self.stored_bytes.fetch_add(entry.stored.into(), Relaxed);
+        Meter::add(&self.cx.meter.bytes_stored, entry.stored.into());
+        if self.options.verify {
+            self.verify(kind, ordinal, &key, entry, frame, scratch)?;
+        }
+        Ok(full)
+    }
+
+    /// Under the lock of the open pack: seal as its next frame and write. Gives the pack out when
+    /// it has reached its length.
+    fn append(
+        &self,
+        kind: Kind,
+        entry: FrameEntry,
+        ids: &[BlobId],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(u64, std::sync::Arc<PackKey>, Option<OpenPack>)> {
+        let mut slot = lock(&self.packs[kind as usize - 1]);
+        let pack = match &mut *slot {
+            Some(pack) => pack,
+            none => none.insert(self.open_pack(kind)?),
+        };
+        let (ordinal, key) = (pack.frames.len() as u64, pack.key.clone());
+        key.seal(ordinal, kind, &entry, buffer);
+        pack.append(buffer)?;
+        pack.frames.push(entry);
+        pack.ids.extend_from_slice(ids);
+        let full = pack.len >= self.options.pack_target;
+        Ok((ordinal, key, if full { slot.take() } else { None }))
+    }
+
+    fn open_pack(&self, kind: Kind) -> Result<OpenPack> {
+        let epoch = self.repo.epoch();
+        let secret = self.repo.need(self.repo.pack_secret(kind, epoch), "write packs")?;
+        let (header, key) =
+            Header::create(self.repo.suite(), epoch, self.session.id, sys::salt()?, self.repo.domain(), &secret);
+        let draft = self.repo.storage().draft()?;
+        let mut pack = OpenPack {
+            draft,
+            hash: blake3::Hasher::new(),
+            key: std::sync::Arc::new(key),
+            frames: vec![],
+            ids: vec![],
+            len: 0,
+            header: header.clone(),
+        };
+        pack.append(&header.encode())?;
+        debug_assert_eq!(pack.len, HEADER_LEN as u64);
+        Ok(pack)
+    }
+
+    /// Open what was sealed, from the very bytes that were hashed and written.
+    fn verify(
+        &self,
+        kind: Kind,
+        ordinal: u64,
+        key: &PackKey,
+        entry: FrameEntry,
+        frame: &FrameBuilder,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let Scratch { packed: sealed, check: plain, .. } = scratch;
+        let mut check = || -> Result<bool> {
+            let packed = key.open(ordinal, kind, &entry, sealed)?;
+            decompress(entry.codec, packed, entry.plain as usize, plain)?;
+            let ranges = blob_ranges(plain, entry.blobs)?;
+            let keys = self.repo.keys();
+            let name = |bytes: &[u8]| if kind == Kind::Data { keys.chunk_id(bytes) } else { keys.page_id(bytes) };
+            Ok(ranges.into_iter().zip(&frame.ids).all(|(r, id)| name(&plain[r]) == *id))
+        };
+        match check() {
+            Ok(true) => Ok(()),
+            failed => {
+                let what = "a frame does not read back as what was put into it: this machine computes wrongly";
+                let error = Error::new(ErrorKind::Bug, what)
+                    .hint("test its memory before trusting it with backups; nothing of this run was committed");
+                Err(match failed {
+                    Err(e) => error.because(e),
+                    Ok(_) => error,
+                })
+            }
+        }
+    }
+
+    /// Make a pack durable and remember what is in it.
+    fn publish(&self, kind: Kind, mut pack: OpenPack) -> Result<()> {
+        let table = Table { kind, frames: std::mem::take(&mut pack.frames), ids: std::mem::take(&mut pack.ids) };
+        let index_secret = self.repo.need(self.repo.index_secret(self.repo.epoch()), "write packs")?;
+        let tail = table.seal(&pack.header, &index_secret, pack.len);
+        pack.append(&tail)?;
+        let id = PackId(*pack.hash.finalize().as_bytes());
+        let uploader = self.session.suffix();
+        pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
+        let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
+        let batch = {
+            let mut done = lock(&self.done);
+            done.push((entry, table.ids));
+            if done.len() >= SEGMENT_PACKS { std::mem::take(&mut *done) } else { vec![] }
+        };
+        self.write_segment(batch)?;
+        self.repo.tick(self.session, self.cx.meter.bytes_done.load(Relaxed))
+    }
+
+    fn write_segment(&self, batch: Vec<(PackEntry, Vec<BlobId>)>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        write_segment(self.repo, self.who, self.session, batch).map(|_| ())
+    }
+
+    /// Seal every open frame, publish every open pack, write the rest of the index. When this
+    /// returns, all that was stored is durable and can be found.
+    pub fn finish(&self) -> Result<()> {
+        for b in &self.frames {
+            let frame = std::mem::take(&mut *lock(b));
+            self.seal(Kind::Data, frame)?;
+        }
+        let frame = std::mem::take(&mut *lock(&self.pages));
+        self.seal(Kind::Tree, frame)?;
+        for (slot, kind) in self.packs.iter().zip([Kind::Data, Kind::Tree]) {
+            let open = lock(slot).take();
+            if let Some(pack) = open {
+                self.publish(kind, pack)?;
+            }
+        }
+        let rest = std::mem::take(&mut *lock(&self.done));
+        self.write_segment(rest)
+    }
+}
+
+/// Write an index segment for packs that are durable; gives its name.
+pub(super) fn write_segment(
+    repo: &Repository,
+    who: &Identity,
+    session: &Session,
+    batch: Vec<(PackEntry, Vec<BlobId>)>,
+) -> Result<String> {
+    let mut rows = Vec::with_capacity(batch.iter().map(|(_, ids)| ids.len()).sum());
+    let mut frame = 0;
+    for (pack, ids) in &batch {
+        let mut ids = ids.iter();
+        for f in &pack.frames {
+            for (ordinal, id) in ids.by_ref().take(f.blobs.into()).enumerate() {
+                rows.push(Row { id: short(id), frame, ordinal: ordinal as u16 });
+            }
+            frame += 1;
+        }
+    }
+    rows.sort_unstable();
+    let head = Head {
+        domain: repo.domain(),
+        client: who.client,
+        client_epoch: who.epoch,
+        session: session.id,
+        packs: batch.into_iter().map(|(p, _)| p).collect(),
+        supersedes: vec![],
+        rows_hash: [0; 32],
+        ext: vec![],
+    };
+    let epoch = repo.epoch();
+    let secret = repo.need(repo.index_secret(epoch), "write the index")?;
+    let with =
+        segment::Sealing { domain: repo.domain(), epoch, secret: &secret, salt: sys::salt()?, signer: &who.signer };
+    let bytes = Segment { head, rows }.seal(&with);
+    let id = SegmentId(*blake3::hash(&bytes).as_bytes());
+    let name = names::segment(id);
+    repo.storage().put_new(&objects::name(&name)?, &bytes)?;
+    Ok(name)
+}

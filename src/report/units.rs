@@ -1,0 +1,155 @@
+//! Bytes, durations, percentages and points in time as people read them, and sizes as they write
+//! them: the same text that restic prints.
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use crate::model::Time;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// `1.234 GiB`, `12 B`.
+pub fn bytes(n: u64) -> String {
+    let (unit, name) = match n {
+        TIB.. => (TIB, "TiB"),
+        GIB.. => (GIB, "GiB"),
+        MIB.. => (MIB, "MiB"),
+        KIB.. => (KIB, "KiB"),
+        _ => return format!("{n} B"),
+    };
+    format!("{:.3} {name}", n as f64 / unit as f64)
+}
+
+/// A number of bytes that somebody typed: `512`, `64k`, `3G`; suffixes are powers of 1024.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        None => return Err("a size is missing".into()),
+        Some((i, c)) => match c {
+            'b' | 'B' => (&text[..i], 1),
+            'k' | 'K' => (&text[..i], KIB),
+            'm' | 'M' => (&text[..i], MIB),
+            'g' | 'G' => (&text[..i], GIB),
+            't' | 'T' => (&text[..i], TIB),
+            _ => (text, 1),
+        },
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("'{text}' is not a size like 4096, 64k, 100M or 2G"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("'{text}' is too large"))
+}
+
+/// `0:12`, `1:02:03`.
+pub fn seconds(total: u64) -> String {
+    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// `12.34%`, never above 100; nothing when there is nothing to compare with.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return String::new();
+    }
+    format!("{:.2}%", (100.0 * part as f64 / whole as f64).min(100.0))
+}
+
+/// `1 file`, `3 files`.
+pub fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// `2012-11-01 22:08:41` in a zone; `@seconds` for times no calendar reaches.
+pub fn wall_clock(time: Time, zone: &TimeZone) -> String {
+    match timestamp(time) {
+        Some(t) => t.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        None => format!("@{}", time.sec),
+    }
+}
+
+/// RFC 3339 with nanoseconds as far as they are not zero, at an offset in seconds; `@seconds`
+/// for times no calendar reaches.
+pub fn rfc3339(time: Time, utc_offset: i32) -> String {
+    let Some(t) = timestamp(time) else {
+        return format!("@{}", time.sec);
+    };
+    let offset = Offset::from_seconds(utc_offset).unwrap_or(Offset::UTC);
+    let wall = offset.to_datetime(t);
+    let mut text = wall.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    if time.nsec > 0 {
+        let fraction = format!(".{:09}", time.nsec);
+        text.push_str(fraction.trim_end_matches('0'));
+    }
+    match offset.seconds() / 60 {
+        0 => text.push('Z'),
+        minutes => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            let m = minutes.abs();
+            text.push_str(&format!("{sign}{:02}:{:02}", m / 60, m % 60));
+        }
+    }
+    text
+}
+
+/// RFC 3339 at the offset that a zone has at that time.
+pub fn rfc3339_in(time: Time, zone: &TimeZone) -> String {
+    let offset = timestamp(time).map_or(0, |t| zone.to_offset(t).seconds());
+    rfc3339(time, offset)
+}
+
+/// Seconds between two times, never negative.
+pub fn seconds_between(start: Time, end: Time) -> f64 {
+    (end.nanos() - start.nanos()).max(0) as f64 / 1e9
+}
+
+fn timestamp(time: Time) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(time.nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_as_restic_prints_them() {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.000 KiB"),
+            (3_000_007, "2.861 MiB"),
+            (1_325_000_000, "1.234 GiB"),
+            (u64::MAX, "16777216.000 TiB"),
+        ] {
+            assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn sizes_as_people_type_them() {
+        assert_eq!(parse_bytes("12"), Ok(12));
+        assert_eq!(parse_bytes("12b"), Ok(12));
+        assert_eq!(parse_bytes("3k"), Ok(3072));
+        assert_eq!(parse_bytes("2G"), Ok(2 << 30));
+        for bad in ["", "k", "1.5M", "-1", "99999999999T", "3é", "x"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(seconds(12), "0:12");
+        assert_eq!(seconds(754), "12:34");
+        assert_eq!(seconds(3723), "1:02:03");
+    }
+
+    #[test]
+    fn times_of_every_age() {
+        let t = |sec, nsec| Time { sec, nsec };
+        assert_eq!(rfc3339(t(0, 0), 0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(t(-1, 500_000_000), 0), "1969-12-31T23:59:59.5Z", "before 1970");
+        assert_eq!(rfc3339(t(4_102_444_800, 1), 7200), "2100-01-01T02:00:00.000000001+02:00");
+        assert_eq!(rfc3339(t(0, 0), -12_600), "1969-12-31T20:30:00-03:30");
+        assert_eq!(rfc3339(t(i64::MAX, 0), 0), format!("@{}", i64::MAX));
+        assert_eq!(wall_clock(t(0, 0), &TimeZone::UTC), "1970-01-01 00:00:00");
+    }
+}

@@ -1,0 +1,20 @@
+//! Storages and checks for tests: not for use with anybody's data.
+//!
+//! [`contract()`] is what every storage has to pass. The wrappers go around any storage:
+//! [`RecordingStorage`] counts, [`FaultStorage`] fails where told, [`CrashStorage`] dies and stays
+//! dead. [`UnsyncedStorage`] is a local repository on a simulated disk whose power can be cut.
+//! Unlike the rest of the library, these panic when used wrongly, since that is a failing test.
+
+mod contract;
+mod crash;
+mod fault;
+mod record;
+mod tap;
+mod unsynced;
+
+pub use contract::contract;
+pub use crash::{CrashStorage, is_death};
+pub use fault::{FaultStorage, How};
+pub use record::RecordingStorage;
+pub use tap::Verb;
+pub use unsynced::{Omit, UnsyncedStorage};

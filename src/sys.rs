@@ -1,0 +1,88 @@
+//! Clock, entropy and facts about this machine: the only place where the library asks for them.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Time;
+
+/// The time now.
+pub fn now() -> Time {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Time { sec: t.tv_sec, nsec: t.tv_nsec as u32 }
+}
+
+/// `N` random bytes from the system.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut out = [0; N];
+    getrandom::fill(&mut out)
+        .map_err(|e| Error::new(ErrorKind::Storage, "the system gives no random bytes").because(e))?;
+    Ok(out)
+}
+
+/// A salt that stays unique even where the system's randomness repeats (a cloned virtual machine,
+/// a restored memory image): hashed together with the time, the process and a counter.
+pub fn salt() -> Result<[u8; 32]> {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut h = blake3::Hasher::new_derive_key("orlop v1 hedged salt");
+    h.update(&random::<32>()?);
+    h.update(&now().nanos().to_le_bytes());
+    h.update(&std::process::id().to_le_bytes());
+    h.update(&COUNTER.fetch_add(1, Relaxed).to_le_bytes());
+    Ok(*h.finalize().as_bytes())
+}
+
+/// What tells this machine, boot and process from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub hostname: String,
+    /// Stable id of the machine; empty if it has none.
+    pub machine_id: Vec<u8>,
+    /// Random per boot.
+    pub boot: [u8; 16],
+    /// This process.
+    pub pid: u32,
+    /// When it began, in clock ticks after boot.
+    pub pid_started: u64,
+}
+
+impl Host {
+    /// Ask the system.
+    pub fn current() -> Self {
+        let pid = std::process::id();
+        Self {
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            machine_id: read("/etc/machine-id").trim_ascii().to_vec(),
+            boot: boot_id(),
+            pid,
+            pid_started: process_started(pid).unwrap_or(0),
+        }
+    }
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_default()
+}
+
+fn boot_id() -> [u8; 16] {
+    let text: Vec<u8> = read("/proc/sys/kernel/random/boot_id").into_iter().filter(|b| *b != b'-').collect();
+    std::str::from_utf8(text.trim_ascii()).ok().and_then(|t| crate::id::unhex(t).ok()).unwrap_or([0; 16])
+}
+
+/// When a process began, in clock ticks after boot; `None` if there is none.
+pub fn process_started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program may contain anything, so count from its closing parenthesis.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Name of the user this process runs as.
+pub fn username() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = read("/etc/passwd");
+    let entry = passwd.split(|b| *b == b'\n').find_map(|line| {
+        let mut f = line.split(|b| *b == b':');
+        let (name, _, id) = (f.next()?, f.next()?, f.next()?);
+        (std::str::from_utf8(id).ok()?.parse() == Ok(uid)).then(|| String::from_utf8_lossy(name).into_owned())
+    });
+    entry.unwrap_or_else(|| uid.to_string())
+}
