@@ -2,3 +2,5 @@
 //! options and a [`crate::event::Context`], and gives a summary.
 
 pub mod backup;
+pub mod restore;
+pub mod select;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use client::Identity;
 pub use open::{InitOptions, Initialized, SlotInfo, init, open};
-pub use reader::{Blob, Reader};
+pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
 pub use tree::{Entries, Extents};

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod init;
+pub mod restore;
 
 use std::ffi::OsStr;
 use std::path::Path;
