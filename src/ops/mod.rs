@@ -2,3 +2,6 @@
 //! options and a [`crate::event::Context`], and gives a summary.
 
 pub mod backup;
+pub mod dump;
+pub mod list;
+pub mod select;
