@@ -56,13 +56,7 @@ pub fn file(reader: &Reader<'_>, found: &Found, path: &[u8], out: &mut dyn Write
 }
 
 /// Write the bytes of a file, all of them.
-fn content_to(
-    reader: &Reader<'_>,
-    size: u64,
-    content: &Content,
-    out: &mut dyn Write,
-    cx: &Context<'_>,
-) -> Result<()> {
+fn content_to(reader: &Reader<'_>, size: u64, content: &Content, out: &mut dyn Write, cx: &Context<'_>) -> Result<()> {
     let mut done = 0u64;
     let mut put = |bytes: &[u8]| -> Result<()> {
         done += bytes.len() as u64;

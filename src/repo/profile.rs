@@ -174,8 +174,7 @@ impl Remembered {
         let dir = self.file.parent().unwrap_or(Path::new("."));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let draft = self.file.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         let text = serde_json::to_vec_pretty(known)?;
         let written = file.write_all(&text).and_then(|()| file.sync_all());
         written.and_then(|()| std::fs::rename(&draft, &self.file)).inspect_err(|_| {

@@ -49,6 +49,9 @@ impl Scan<'_> {
     fn source(&self, real: &Path) {
         let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
         let shown = shown.as_os_str().as_bytes();
+        if !self.selection.decide_by_name(shown).is_keep() {
+            return;
+        }
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let found = match real.file_name() {
             Some(own) => Dir::open_root(parent).and_then(|d| {

@@ -82,13 +82,7 @@ fn number(pax: &mut Vec<u8>, key: &str, n: u64, max: u64, set: impl FnOnce(u64))
     }
 }
 
-fn owner(
-    pax: &mut Vec<u8>,
-    key: &str,
-    n: u32,
-    names: &[(u32, Vec<u8>)],
-    set: &mut dyn FnMut(&str) -> bool,
-) {
+fn owner(pax: &mut Vec<u8>, key: &str, n: u32, names: &[(u32, Vec<u8>)], set: &mut dyn FnMut(&str) -> bool) {
     let Some(name) = names.iter().find(|(id, _)| *id == n).and_then(|(_, name)| std::str::from_utf8(name).ok()) else {
         return;
     };
