@@ -104,8 +104,7 @@ fn patterns(
     case: Case,
     cx: &Context<'_>,
 ) -> Result<Patterns> {
-    let mut all: Vec<(Vec<u8>, Origin)> =
-        given.iter().map(|p| (p.as_bytes().to_vec(), Origin::Flag(flag))).collect();
+    let mut all: Vec<(Vec<u8>, Origin)> = given.iter().map(|p| (p.as_bytes().to_vec(), Origin::Flag(flag))).collect();
     for file in files {
         let contents = std::fs::read(file)
             .map_err(|e| Error::new(ErrorKind::Invalid, "the file of patterns cannot be read").because(e))

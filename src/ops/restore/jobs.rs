@@ -159,10 +159,7 @@ pub(super) enum Stretch {
     /// Bytes.
     Data(Piece),
     /// A hole.
-    Hole {
-        offset: u64,
-        len: u64,
-    },
+    Hole { offset: u64, len: u64 },
 }
 
 /// A file whose place may be taken already, or a part of it.

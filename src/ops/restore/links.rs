@@ -66,7 +66,8 @@ impl Links {
             None => {}
         }
         let state = Mutex::new(LinkState::Pending(Vec::new()));
-        let link = Arc::new(Link { facts, dir: dir.clone(), name: node.name.as_slice().into(), state, id: Mutex::new(None) });
+        let link =
+            Arc::new(Link { facts, dir: dir.clone(), name: node.name.as_slice().into(), state, id: Mutex::new(None) });
         groups.insert(tag, link.clone());
         Part::First(link)
     }

@@ -18,9 +18,7 @@ use crate::model::ext::Extras;
 use crate::model::{Node, NodeKind};
 use crate::source::OpenFile;
 use crate::sys;
-use crate::target::{
-    FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata,
-};
+use crate::target::{FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata};
 
 /// How many files are kept open for several pieces.
 const OPEN_MAX: usize = 256;
@@ -84,11 +82,8 @@ impl Run<'_> {
             self.make_room(job, &dir, &stat);
             return Ok(all(look));
         }
-        let (needed, untouched) = if self.is_believed(job, &stat) {
-            (Vec::new(), true)
-        } else {
-            self.compare(hand, &dir, look, &stat)?
-        };
+        let (needed, untouched) =
+            if self.is_believed(job, &stat) { (Vec::new(), true) } else { self.compare(hand, &dir, look, &stat)? };
         let alone = stat.nlink == 1;
         if alone && (untouched && look.whole || self.is_writable(&dir, job)?) {
             (progress.stage, progress.untouched, progress.replaced) = (Stage::Update, untouched, false);
@@ -294,15 +289,7 @@ impl Run<'_> {
     // --- writing ----------------------------------------------------------------------------
 
     /// Write some pieces that follow each other, or one of them several times.
-    pub(super) fn put(
-        &self,
-        hand: &mut Hand,
-        job: &Arc<FileJob>,
-        offset: u64,
-        bytes: &[u8],
-        repeat: u32,
-        pieces: u64,
-    ) {
+    pub(super) fn put(&self, hand: &mut Hand, job: &Arc<FileJob>, offset: u64, bytes: &[u8], repeat: u32, pieces: u64) {
         if let Err(e) = self.write_all(hand, job, offset, bytes, repeat) {
             self.broken(hand, job, &e);
         }
@@ -493,7 +480,11 @@ impl Run<'_> {
         Ok(self.linked_at(job, || Ok(Some(file.stat()?.id)))?)
     }
 
-    fn linked_at(&self, job: &FileJob, id: impl FnOnce() -> Result<Option<FileId>, TargetError>) -> Result<(), TargetError> {
+    fn linked_at(
+        &self,
+        job: &FileJob,
+        id: impl FnOnce() -> Result<Option<FileId>, TargetError>,
+    ) -> Result<(), TargetError> {
         if job.link.is_some() && !job.follows {
             let id = id()?;
             self.settle(job, id);

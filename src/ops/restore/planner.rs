@@ -77,18 +77,16 @@ impl<'r> Planner<'r> {
     fn step(&mut self) {
         let Some(level) = self.levels.last_mut() else { return };
         match level.entries.next() {
-            Ok(Some(node)) => {
-                match check_name(&node.name, level.last.as_deref()) {
-                    Ok(()) => {
-                        level.last = Some(node.name.clone());
-                        self.entry(node);
-                    }
-                    Err(why) => {
-                        let path = self.child(&node.name);
-                        self.run.cx.problem("rejected-name", &self.run.shown(&path), "restore", why);
-                    }
+            Ok(Some(node)) => match check_name(&node.name, level.last.as_deref()) {
+                Ok(()) => {
+                    level.last = Some(node.name.clone());
+                    self.entry(node);
                 }
-            }
+                Err(why) => {
+                    let path = self.child(&node.name);
+                    self.run.cx.problem("rejected-name", &self.run.shown(&path), "restore", why);
+                }
+            },
             Ok(None) => self.leave(),
             Err(e) => {
                 level.sound = false;
@@ -403,7 +401,9 @@ impl<'r> Planner<'r> {
         let place = match self.run.reader.index().find(&id) {
             Ok(Some(place)) => place,
             // Comparing needs no place, and what is in the target already need not be fetched.
-            _ if self.run.mode == Mode::Verify || !job.dir.fresh => crate::index::Location { frame: u32::MAX, ordinal: 0 },
+            _ if self.run.mode == Mode::Verify || !job.dir.fresh => {
+                crate::index::Location { frame: u32::MAX, ordinal: 0 }
+            }
             _ => {
                 self.run.lost(job, offset, extent.bytes());
                 return None;
@@ -436,10 +436,11 @@ impl Run<'_> {
     /// Whether that is a place that must not be written to.
     pub(super) fn is_avoided(&self, id: crate::target::FileId) -> bool {
         let at = (rustix::fs::makedev((id.dev >> 32) as u32, id.dev as u32), id.ino);
-        self.protected.contains(&at) && self.options.avoid.iter().any(|p| {
-            use std::os::unix::fs::MetadataExt;
-            p.metadata().is_ok_and(|m| (m.dev(), m.ino()) == at)
-        })
+        self.protected.contains(&at)
+            && self.options.avoid.iter().any(|p| {
+                use std::os::unix::fs::MetadataExt;
+                p.metadata().is_ok_and(|m| (m.dev(), m.ino()) == at)
+            })
     }
 
     fn is_protected(&self, id: crate::target::FileId) -> bool {

@@ -114,7 +114,9 @@ impl Run<'_> {
         units.extend(runs(window.ends.len()).map(Unit::Ends));
         let mut start = 0;
         for at in 1..=window.pieces.len() {
-            if at == window.pieces.len() || !self.go_together(&window.pieces[start], &window.pieces[at - 1], &window.pieces[at]) {
+            if at == window.pieces.len()
+                || !self.go_together(&window.pieces[start], &window.pieces[at - 1], &window.pieces[at])
+            {
                 units.push(Unit::Frames(start..at));
                 start = at;
             }
