@@ -55,6 +55,7 @@ fn dispatch(command: Command, settings: &Settings, _env: &Environment) -> Result
         Command::Version => version(settings),
         Command::Init(args) => commands::init::run(&args, settings),
         Command::Backup(args) => commands::backup::run(&args, settings),
+        Command::Check(args) => commands::check::run(&args, settings),
         _ => Err(Error::new(ErrorKind::Unsupported, "this build cannot do that yet")),
     }
 }

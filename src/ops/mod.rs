@@ -2,3 +2,4 @@
 //! options and a [`crate::event::Context`], and gives a summary.
 
 pub mod backup;
+pub mod check;

@@ -12,8 +12,11 @@ use crate::event::Context;
 use crate::format::names::{self, prefix};
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header, Table};
 use crate::format::segment::PackEntry;
-use crate::id::{BlobId, RecordId};
+use crate::id::{BlobId, PackId, RecordId};
 use crate::index::Index;
+
+/// Where reports of damaged packs are.
+const SUSPECT: &str = "suspect/";
 
 impl Repository {
     /// Index the packs of dead sessions of this machine, then close those sessions.
@@ -95,15 +98,23 @@ impl Repository {
             let footer = Footer::parse(&footer, len)?;
             let mut sealed = vec![0; footer.table_len as usize];
             self.storage.get_range(&name, footer.table_offset, &mut sealed)?;
-            let secret = self.need(self.index_secret(header.epoch), "read tables")?;
-            let table = Table::open(&header, &secret, &footer, &mut sealed)?;
+            let table = self.open_table(&header, &footer, &mut sealed)?;
             Ok((header, table))
         };
         read().doing(|| format!("while reading {object}"))
     }
 
-    /// Whether somebody reported a damaged pack.
-    pub fn has_suspects(&self) -> Result<bool> {
-        Ok(!self.storage.list("suspect/")?.is_empty())
+    /// Open a pack's table.
+    pub fn open_table(&self, header: &Header, footer: &Footer, sealed: &mut [u8]) -> Result<Table> {
+        let secret = self.need(self.index_secret(header.epoch), "read tables")?;
+        Ok(Table::open(header, &secret, footer, sealed)?)
+    }
+
+    /// Packs that somebody reported as damaged.
+    pub fn suspects(&self) -> Result<Vec<PackId>> {
+        let pack = |name: &str| PackId::parse(name.strip_prefix(SUSPECT)?.split_once('/')?.0).ok();
+        let mut out: Vec<PackId> = self.storage.list(SUSPECT)?.iter().filter_map(|l| pack(l.name.as_str())).collect();
+        out.dedup();
+        Ok(out)
     }
 }

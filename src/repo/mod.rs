@@ -3,6 +3,7 @@
 
 mod adopt;
 mod client;
+mod inspect;
 mod objects;
 mod open;
 mod reader;
@@ -14,6 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use client::Identity;
+pub use inspect::Verified;
 pub use open::{InitOptions, Initialized, SlotInfo, init, open};
 pub use reader::{Blob, Reader};
 pub use session::{Leftover, Session};
@@ -83,6 +85,11 @@ impl Repository {
     /// This machine.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+    /// Take another machine, boot or process for this one. Sessions record who opened them, so that
+    /// tests can make the next one look dead to whoever comes after.
+    pub fn act_as(&mut self, host: Host) {
+        self.host = host;
     }
     /// A chunking profile by its number.
     pub fn profile(&self, id: u8) -> Option<&Profile> {

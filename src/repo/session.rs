@@ -63,7 +63,7 @@ impl Repository {
     }
 
     /// Open a record that is bound to this repository and its object name.
-    fn open_record<T: bincode::Decode<()> + bincode::Encode>(
+    pub(super) fn open_record<T: bincode::Decode<()> + bincode::Encode>(
         &self,
         kind: RecordType,
         object: &str,

@@ -49,6 +49,7 @@ pub fn run(args: &Backup, settings: &Settings) -> Result<Outcome> {
             Compression::Max => Some(19),
         },
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
+        segment_packs: None,
         verify: settings.extra_verify,
         about: About {
             client: settings.client.clone(),

@@ -1,6 +1,7 @@
 //! One thin file per subcommand: arguments to options, the operation, its result to words.
 
 pub mod backup;
+pub mod check;
 pub mod init;
 
 use std::ffi::OsStr;

@@ -201,7 +201,7 @@ enum Step {
 /// Cut what is known of a buffer; gives the steps and where the undecided rest begins.
 fn cut(chunker: &Chunker<'_>, bytes: &[u8], marks: &[Mark], last: bool) -> (Vec<Step>, usize) {
     let (mut steps, mut at) = (Vec::new(), 0);
-    let mut run = |from: &mut usize, to: usize, last: bool, steps: &mut Vec<Step>| {
+    let run = |from: &mut usize, to: usize, last: bool, steps: &mut Vec<Step>| {
         while let Some(len) = chunker.cut(&bytes[*from..to], last) {
             steps.push(Step::Chunk(*from..*from + len));
             *from += len;
