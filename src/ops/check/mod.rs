@@ -286,7 +286,7 @@ impl Run<'_> {
 fn loss(lost: Option<Affected>) -> String {
     let Some(lost) = lost else { return "no snapshot that was checked needs it".to_owned() };
     let paths: Vec<_> = lost.paths.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
-    let more = match lost.count - paths.len() as u64 {
+    let more = match lost.count() - paths.len() as u64 {
         0 => String::new(),
         n => format!(" and {n} more"),
     };

@@ -28,8 +28,15 @@ const PATHS_MAX: usize = 8;
 pub struct Affected {
     /// The first files and directories that need it, with their snapshot.
     pub paths: Vec<Vec<u8>>,
-    /// How many need it; a part of a tree that several snapshots share counts once.
-    pub count: u64,
+    /// All of them, by hashes; a part of a tree that several snapshots share counts once.
+    all: HashSet<u64>,
+}
+
+impl Affected {
+    /// How many files and directories need it.
+    pub fn count(&self) -> u64 {
+        self.all.len() as u64
+    }
 }
 
 /// One bit for each blob that the index knows.
@@ -81,7 +88,8 @@ impl Way {
             at = &way.above;
         }
         parts.reverse();
-        if parts.len() == 1 { [parts[0], b"/"].concat() } else { parts.join(&b'/') }
+        let (snapshot, path) = (parts[0], parts[1..].join(&b'/'));
+        [snapshot, b":/", &path].concat()
     }
 }
 
@@ -105,6 +113,7 @@ pub struct Trees<'a> {
     bad: &'a HashSet<u32>,
     seen: Seen,
     affected: Mutex<HashMap<u32, Affected>>,
+    hasher: std::hash::RandomState,
     /// Packs with a page that could not be read.
     doubtful: Mutex<BTreeSet<u32>>,
     /// Pages visited.
@@ -142,6 +151,7 @@ impl<'a> Trees<'a> {
             bad,
             seen,
             affected: Mutex::default(),
+            hasher: std::hash::RandomState::new(),
             doubtful: Mutex::default(),
             pages: AtomicU64::new(0),
         }
@@ -359,11 +369,8 @@ impl<'a> Trees<'a> {
         let mut affected = lock(&self.affected);
         let a = affected.entry(pack).or_default();
         let path = way.path();
-        if a.paths.last() == Some(&path) {
-            return;
-        }
-        a.count += 1;
-        if a.paths.len() < PATHS_MAX {
+        let hash = std::hash::BuildHasher::hash_one(&self.hasher, &path);
+        if a.all.insert(hash) && a.paths.len() < PATHS_MAX {
             a.paths.push(path);
         }
     }
