@@ -4,7 +4,7 @@
 /// Longest blob.
 pub const BLOB_MAX: usize = 8 << 20;
 /// Longest run of blobs that a writer puts into one frame together.
-pub const FRAME_TARGET: usize = 512 << 10;
+pub const FRAME_TARGET: usize = 1 << 20;
 /// The same for pages and for volumes.
 pub const FRAME_TARGET_SMALL: usize = 128 << 10;
 /// Longest plaintext of a frame that a reader accepts, prefix included.

@@ -18,7 +18,7 @@ use crate::sys::{self, Host};
 
 /// The chunking profiles of a new repository: default, volume, media.
 const PROFILES: [Profile; 3] = [
-    Profile { id: 1, chunker: 1, min: 16 << 10, avg: 64 << 10, max: 256 << 10, frame: 512 << 10 },
+    Profile { id: 1, chunker: 1, min: 16 << 10, avg: 64 << 10, max: 256 << 10, frame: 1 << 20 },
     Profile { id: 2, chunker: 1, min: 4 << 10, avg: 16 << 10, max: 64 << 10, frame: 128 << 10 },
     Profile { id: 3, chunker: 1, min: 128 << 10, avg: 512 << 10, max: 2 << 20, frame: 512 << 10 },
 ];

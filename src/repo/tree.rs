@@ -20,6 +20,7 @@ impl<'r> Entries<'r> {
     }
 
     /// The next entry.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail at every step")]
     pub fn next(&mut self) -> Result<Option<Node>> {
         loop {
             if let Some(node) = self.nodes.next() {
@@ -89,6 +90,7 @@ impl<'r> Extents<'r> {
     }
 
     /// The next extent.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail at every step")]
     pub fn next(&mut self) -> Result<Option<Extent>> {
         loop {
             if let Some(e) = self.extents.next() {

@@ -94,27 +94,65 @@ pub struct Writer<'r> {
     pub stored_bytes: AtomicU64,
 }
 
+/// Room before the blobs of a frame for the prefix of their lengths, which is known last.
+const PREFIX_ROOM: usize = 8 << 10;
+
 /// Gathers blobs for one frame.
 #[derive(Default)]
 struct FrameBuilder {
     scope: FrameScope,
     ids: Vec<BlobId>,
     lens: Vec<u32>,
+    /// [`PREFIX_ROOM`] bytes, then the blobs.
     bytes: Vec<u8>,
 }
 
+/// Buffers that live as long as their thread: frames are large, and fresh memory is slow.
+#[derive(Default)]
+struct Scratch {
+    packed: Vec<u8>,
+    check: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: std::cell::RefCell<Scratch> = const {
+        std::cell::RefCell::new(Scratch { packed: Vec::new(), check: Vec::new(), spare: Vec::new() })
+    };
+}
+
 impl FrameBuilder {
+    fn plain_len(&self) -> usize {
+        self.bytes.len().saturating_sub(PREFIX_ROOM)
+    }
     fn has_room(&self, scope: FrameScope, len: usize) -> bool {
         self.ids.is_empty()
             || (self.scope == scope
-                && self.bytes.len() + len <= scope.target as usize
+                && self.plain_len() + len <= scope.target as usize
                 && self.ids.len() < FRAME_BLOBS_MAX)
     }
     fn push(&mut self, scope: FrameScope, id: BlobId, bytes: &[u8]) {
         self.scope = scope;
+        if self.bytes.is_empty() {
+            self.bytes.resize(PREFIX_ROOM, 0);
+        }
         self.ids.push(id);
         self.lens.push(bytes.len() as u32);
         self.bytes.extend_from_slice(bytes);
+    }
+    /// The frame's plaintext: lengths, then blobs.
+    fn plain(&mut self) -> &[u8] {
+        let prefix: Vec<u8> = self.lens.iter().flat_map(|n| n.to_le_bytes()).collect();
+        match PREFIX_ROOM.checked_sub(prefix.len()) {
+            Some(from) => {
+                self.bytes[from..PREFIX_ROOM].copy_from_slice(&prefix);
+                &self.bytes[from..]
+            }
+            None => {
+                self.bytes.splice(..PREFIX_ROOM, prefix);
+                &self.bytes
+            }
+        }
     }
 }
 
@@ -224,6 +262,9 @@ impl<'r> Writer<'r> {
         let full = {
             let mut b = lock(builder);
             let full = (!b.has_room(scope, bytes.len())).then(|| std::mem::take(&mut *b));
+            if full.is_some() {
+                b.bytes = SCRATCH.with_borrow_mut(|s| std::mem::take(&mut s.spare));
+            }
             b.push(scope, id, bytes);
             full
         };
@@ -231,29 +272,35 @@ impl<'r> Writer<'r> {
     }
 
     /// Compress, seal, append and verify one frame.
-    fn seal(&self, kind: Kind, frame: FrameBuilder) -> Result<()> {
+    fn seal(&self, kind: Kind, mut frame: FrameBuilder) -> Result<()> {
         if frame.ids.is_empty() {
             return Ok(());
         }
-        let mut plain = Vec::with_capacity(frame.bytes.len() + 4 * frame.lens.len());
-        frame.lens.iter().for_each(|n| plain.extend_from_slice(&n.to_le_bytes()));
-        plain.extend_from_slice(&frame.bytes);
-        let mut buffer = Vec::new();
-        let codec = compress(&plain, self.options.compression, &mut buffer)?;
+        // Taken out, not borrowed: nothing below may find it borrowed already.
+        let mut scratch = SCRATCH.take();
+        let sealed = self.seal_with(kind, &mut frame, &mut scratch);
+        frame.bytes.clear();
+        scratch.spare = frame.bytes;
+        SCRATCH.set(scratch);
+        sealed?.map_or(Ok(()), |pack| self.publish(kind, pack))
+    }
+
+    fn seal_with(&self, kind: Kind, frame: &mut FrameBuilder, scratch: &mut Scratch) -> Result<Option<OpenPack>> {
+        let plain = frame.plain();
+        let codec = compress(plain, self.options.compression, &mut scratch.packed)?;
         let entry = FrameEntry {
-            stored: (buffer.len() + crate::crypto::TAG_LEN) as u32,
+            stored: (scratch.packed.len() + crate::crypto::TAG_LEN) as u32,
             plain: plain.len() as u32,
             codec,
             blobs: frame.ids.len() as u16,
         };
-        drop(plain);
-        let (ordinal, key, full) = self.append(kind, entry, &frame.ids, &mut buffer)?;
-        self.stored_bytes.fetch_add(buffer.len() as u64, Relaxed);
-        Meter::add(&self.cx.meter.bytes_stored, buffer.len() as u64);
+        let (ordinal, key, full) = self.append(kind, entry, &frame.ids, &mut scratch.packed)?;
+        self.stored_bytes.fetch_add(entry.stored.into(), Relaxed);
+        Meter::add(&self.cx.meter.bytes_stored, entry.stored.into());
         if self.options.verify {
-            self.verify(kind, ordinal, &key, entry, &frame, &mut buffer)?;
+            self.verify(kind, ordinal, &key, entry, frame, scratch)?;
         }
-        full.map_or(Ok(()), |pack| self.publish(kind, pack))
+        Ok(full)
     }
 
     /// Under the lock of the open pack: seal as its next frame and write. Gives the pack out when
@@ -307,13 +354,13 @@ impl<'r> Writer<'r> {
         key: &PackKey,
         entry: FrameEntry,
         frame: &FrameBuilder,
-        sealed: &mut [u8],
+        scratch: &mut Scratch,
     ) -> Result<()> {
-        let mut plain = Vec::new();
+        let Scratch { packed: sealed, check: plain, .. } = scratch;
         let mut check = || -> Result<bool> {
             let packed = key.open(ordinal, kind, &entry, sealed)?;
-            decompress(entry.codec, packed, entry.plain as usize, &mut plain)?;
-            let ranges = blob_ranges(&plain, entry.blobs)?;
+            decompress(entry.codec, packed, entry.plain as usize, plain)?;
+            let ranges = blob_ranges(plain, entry.blobs)?;
             let keys = self.repo.keys();
             let name = |bytes: &[u8]| if kind == Kind::Data { keys.chunk_id(bytes) } else { keys.page_id(bytes) };
             Ok(ranges.into_iter().zip(&frame.ids).all(|(r, id)| name(&plain[r]) == *id))

@@ -23,7 +23,7 @@ use crate::repo::{FrameScope, Writer};
 use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
 
 /// Buffers of one large file that is read ahead.
-const LARGE_BUFFER: usize = 4 << 20;
+const LARGE_BUFFER: usize = 8 << 20;
 /// Large files that are read ahead at the same time.
 const LARGE_FILES: usize = 2;
 /// Buffer of any other file; also the longest file that is read in one go.
@@ -192,6 +192,35 @@ impl<'f> Stream<'f> {
     }
 }
 
+/// A buffer that was read and cut.
+struct Ready {
+    /// Bytes in the buffer.
+    len: usize,
+    /// What to do with them.
+    steps: Vec<Step>,
+    /// Where the bytes begin that are not decided yet.
+    rest: usize,
+    /// The file ends here, and nothing is left undecided.
+    done: bool,
+}
+
+impl Stream<'_> {
+    /// Read behind what was kept from the buffer before, and cut.
+    fn prepare(
+        &mut self,
+        chunker: &Chunker<'_>,
+        buffer: &mut [u8],
+        kept: usize,
+        cx: &Context<'_>,
+    ) -> Result<Ready, Trouble> {
+        let (n, mut marks) = self.fill(&mut buffer[kept..], cx)?;
+        marks.iter_mut().for_each(|m| m.at += kept);
+        let len = kept + n;
+        let (steps, rest) = cut(chunker, &buffer[..len], &marks, self.done);
+        Ok(Ready { len, steps, rest, done: self.done })
+    }
+}
+
 /// A step of a buffer: chunks to store, or a hole.
 enum Step {
     Chunk(Range<usize>),
@@ -275,21 +304,17 @@ impl Contents<'_> {
         let mut stream = Stream::new(file);
         let mut kept = 0;
         loop {
-            let (n, mut marks) = stream.fill(&mut buffer[kept..], self.cx)?;
-            marks.iter_mut().for_each(|m| m.at += kept);
-            let bytes = &buffer[..kept + n];
-            let (steps, rest) = cut(&chunker, bytes, &marks, stream.done);
-            self.store(bytes, &steps, scope, &mut sink)?;
-            if stream.done {
-                return Ok(sized(file, sink.finish(profile.id)?));
+            let ready = stream.prepare(&chunker, buffer, kept, self.cx)?;
+            self.store(&buffer[..ready.len], &ready.steps, scope, &mut sink)?;
+            if ready.done {
+                return Ok(sink.finish(profile.id)?);
             }
-            let end = kept + n;
-            buffer.copy_within(rest..end, 0);
-            kept = end - rest;
+            buffer.copy_within(ready.rest..ready.len, 0);
+            kept = ready.len - ready.rest;
         }
     }
 
-    /// Two buffers: one is read while the other is stored by as many threads as are free.
+    /// Two buffers: one is read and cut while the other is stored by as many threads as are free.
     fn read_ahead(
         &self,
         file: &OpenFile,
@@ -301,25 +326,20 @@ impl Contents<'_> {
         let mut sink = Sink::new(self.writer, self.keys);
         let mut stream = Stream::new(file);
         let [mut now, mut next] = buffers.each_mut();
-        let (mut len, mut marks) = stream.fill(now, self.cx)?;
-        loop {
-            let (steps, rest) = cut(&chunker, &now[..len], &marks, stream.done);
-            if stream.done {
-                self.store_together(&now[..len], &steps, scope, &mut sink)?;
-                return Ok(sized(file, sink.finish(profile.id)?));
-            }
-            let kept = len - rest;
-            next[..kept].copy_from_slice(&now[rest..len]);
-            let (stored, filled) = rayon::join(
-                || self.store_together(&now[..len], &steps, scope, &mut sink),
-                || stream.fill(&mut next[kept..], self.cx),
+        let mut ready = stream.prepare(&chunker, now, 0, self.cx)?;
+        while !ready.done {
+            let kept = ready.len - ready.rest;
+            next[..kept].copy_from_slice(&now[ready.rest..ready.len]);
+            let (stored, following) = rayon::join(
+                || self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink),
+                || stream.prepare(&chunker, next, kept, self.cx),
             );
             stored?;
-            let (n, mut new) = filled?;
-            new.iter_mut().for_each(|m| m.at += kept);
-            (len, marks) = (kept + n, new);
+            ready = following?;
             std::mem::swap(&mut now, &mut next);
         }
+        self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink)?;
+        Ok(sink.finish(profile.id)?)
     }
 
     /// Read a stream to its end.
@@ -379,12 +399,6 @@ impl Contents<'_> {
         }
         Ok(())
     }
-}
-
-/// A file that was cut short while it was read is as long as what was read of it.
-fn sized(file: &OpenFile, (bytes, content): (u64, Content)) -> (u64, Content) {
-    debug_assert!(bytes <= file.stat().size);
-    (bytes, content)
 }
 
 /// The id of a file's chunks; for careful runs, which look every one of them up.

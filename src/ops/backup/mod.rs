@@ -307,7 +307,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn finish(&self, root: Option<PageRef>, walk: &walk::Walk<'_>) -> Result<BackupSummary> {
         self.cx.enter(Phase::Committing, None, None);
-        let incomplete = self.cx.cancelled() || walk.counts.incomplete.load(Relaxed) && self.cx.cancelled();
+        let incomplete = self.cx.cancelled();
         walk.writer.finish()?;
         let ended = sys::now();
         let stats = self.stats(walk);

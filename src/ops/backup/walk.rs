@@ -90,7 +90,6 @@ enum Done {
 /// What became of a directory's entries.
 struct Listing {
     root: Option<PageRef>,
-    same: bool,
     incomplete: bool,
 }
 
@@ -127,7 +126,7 @@ impl Walk<'_> {
                 builder.node(&node, &mut emit)?;
             }
         }
-        Ok(Listing { root: builder.finish(&mut emit)?, same: false, incomplete: self.cx.cancelled() })
+        Ok(Listing { root: builder.finish(&mut emit)?, incomplete: self.cx.cancelled() })
     }
 
     fn way_node(
@@ -205,7 +204,7 @@ impl Walk<'_> {
             count += done.iter().filter(|d| matches!(d, Done::Node { .. })).count() as u64;
             // Nothing changed and nothing is missing: the pages are the parent's.
             if one_batch && same && old.is_some_and(|o| o.entries == count) {
-                return Ok(Listing { root: old, same: true, incomplete: false });
+                return Ok(Listing { root: old, incomplete: false });
             }
             for d in &done {
                 if let Done::Node { node, .. } = d {
@@ -214,7 +213,7 @@ impl Walk<'_> {
             }
         }
         let root = builder.finish(&mut emit)?;
-        Ok(Listing { same: root == old, root, incomplete: self.cx.cancelled() || names.trouble().is_some() })
+        Ok(Listing { root, incomplete: self.cx.cancelled() || names.trouble().is_some() })
     }
 
     fn batch(
