@@ -23,15 +23,15 @@ fn plant(dir: &Path) {
     for i in 0..12 {
         let below = dir.join(format!("d{}", i % 3));
         fs::create_dir_all(&below).unwrap();
-        fs::write(below.join(format!("old{i}")), noise(9_000 + i * 1000, i as u64)).unwrap();
+        fs::write(below.join(format!("old{i}")), noise(40_000 + i * 3000, i as u64)).unwrap();
     }
     fs::write(dir.join("small"), b"inline").unwrap();
 }
 
 /// Changes of which a second backup makes at least four packs and two index segments.
 fn change(dir: &Path) {
-    for i in 0..6u64 {
-        fs::write(dir.join(format!("d1/new{i}")), noise(50_000, 100 + i)).unwrap();
+    for i in 0..9u64 {
+        fs::write(dir.join(format!("d1/new{i}")), noise(70_000, 100 + i)).unwrap();
     }
     fs::write(dir.join("d0/old0"), noise(30_000, 200)).unwrap();
     fs::remove_file(dir.join("d2/old2")).unwrap();
@@ -54,9 +54,10 @@ fn recover(mut repo: Repository, dir: &Path, what: &str) {
     assert!(repo.leftovers(&who).unwrap().is_empty(), "{what}: dead sessions are closed");
 }
 
-fn open_as_dead(storage: &Arc<dyn Storage>) -> Repository {
+/// Opened by one who will be dead to those who come after.
+fn open_as_dead(storage: &Arc<dyn Storage>, boot: u8) -> Repository {
     let mut repo = open(storage);
-    repo.act_as(someone_else());
+    repo.act_as(before_reboot(boot));
     repo
 }
 
@@ -83,7 +84,7 @@ fn dies_at_every_change_of_the_storage() {
         assert!(n < 200, "a backup this small ends before");
         let world = fork(&memory);
         let crash = CrashStorage::die_at(world.clone(), n);
-        let mut repo = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>));
+        let mut repo = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>), 1);
         let result = try_backup(&mut repo, dir.path(), &small_packs());
         if !crash.is_dead() {
             result.unwrap();
@@ -107,7 +108,7 @@ fn the_first_backup_of_all_dies_at_every_change() {
     for n in 1..200 {
         let world = fork(&memory);
         let crash = CrashStorage::die_at(world.clone(), n);
-        let mut repo = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>));
+        let mut repo = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>), 1);
         try_backup(&mut repo, dir.path(), &small_packs()).ok();
         if !crash.is_dead() {
             return;
@@ -123,10 +124,10 @@ fn whoever_recovers_may_die_too() {
     let dir = dir_with_parent(&storage);
     for n in 1.. {
         let world = fork(&memory);
-        let mut first = open_as_dead(&(Arc::new(CrashStorage::die_at(world.clone(), 5)) as Arc<dyn Storage>));
+        let mut first = open_as_dead(&(Arc::new(CrashStorage::die_at(world.clone(), 5)) as Arc<dyn Storage>), 2);
         try_backup(&mut first, dir.path(), &small_packs()).unwrap_err();
         let crash = CrashStorage::die_at(world.clone(), n);
-        let mut second = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>));
+        let mut second = open_as_dead(&(Arc::new(crash.clone()) as Arc<dyn Storage>), 1);
         let result = try_backup(&mut second, dir.path(), &small_packs());
         if !crash.is_dead() {
             result.unwrap();
@@ -145,7 +146,7 @@ fn a_power_cut_loses_only_what_was_not_durable() {
     let whole = disk.after_power_cut(0);
     let steps = {
         let trial = whole.after_power_cut(0);
-        let mut repo = open_as_dead(&(Arc::new(trial.clone()) as Arc<dyn Storage>));
+        let mut repo = open_as_dead(&(Arc::new(trial.clone()) as Arc<dyn Storage>), 1);
         try_backup(&mut repo, dir.path(), &small_packs()).unwrap();
         trial.steps()
     };
@@ -154,7 +155,7 @@ fn a_power_cut_loses_only_what_was_not_durable() {
     for step in (1..steps).step_by(if steps > 150 { 7 } else { 3 }) {
         let world = whole.after_power_cut(0);
         world.lose_power_at(step);
-        let mut repo = open_as_dead(&(Arc::new(world.clone()) as Arc<dyn Storage>));
+        let mut repo = open_as_dead(&(Arc::new(world.clone()) as Arc<dyn Storage>), 1);
         let result = try_backup(&mut repo, dir.path(), &small_packs());
         assert!(result.is_err() || !world.is_dark(), "step {step}");
         for seed in [step, step + 1000] {

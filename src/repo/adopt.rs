@@ -27,7 +27,8 @@ impl Repository {
         index: &mut Index,
         cx: &Context<'_>,
     ) -> Result<()> {
-        let leftovers = self.leftovers(who)?;
+        let mut leftovers = self.leftovers(who)?;
+        leftovers.retain(|l| l.id != session.id);
         if leftovers.is_empty() {
             return Ok(());
         }

@@ -86,10 +86,10 @@ pub fn fork(from: &dyn Storage) -> MemoryStorage {
     to
 }
 
-/// A process that is gone, or a machine as it was before its power was cut.
-pub fn someone_else() -> Host {
-    let now = Host::current();
-    Host { pid_started: now.pid_started.wrapping_sub(1), boot: now.boot, machine_id: vec![7; 16], ..now }
+/// A process of this machine before it was started again: alive to itself, dead to whoever comes
+/// after.
+pub fn before_reboot(times: u8) -> Host {
+    Host { boot: [times; 16], ..this_process() }
 }
 
 /// This process on a machine that certainly has an id.
@@ -99,6 +99,7 @@ pub fn this_process() -> Host {
 
 pub fn small_packs() -> BackupOptions {
     BackupOptions {
+        chunking: 2,
         pack_target: Some(48 << 10),
         segment_packs: Some(2),
         about: About { client: Some("test".into()), paths: vec![b"/source".to_vec()], ..About::default() },
