@@ -250,7 +250,14 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
 
 fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
     let id = |name: &str| SlotId::parse(name.strip_prefix(prefix::KEYS)?).ok();
-    Ok(storage.list(prefix::KEYS)?.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+    let first = storage.list(prefix::KEYS)?;
+    if first.is_empty() {
+        // The second homes are there for just that.
+        let second = storage.list(&names::copy_of(prefix::KEYS))?;
+        let id = |name: &str| id(name.strip_prefix(prefix::COPY)?);
+        return Ok(second.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect());
+    }
+    Ok(first.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {

@@ -134,6 +134,13 @@ pub fn check(repo: &mut Repository, data: Data) -> (CheckSummary, Ears) {
     (done.unwrap(), ears)
 }
 
+pub fn check_only(repo: &mut Repository, data: Data, id: RecordId) -> (CheckSummary, Ears) {
+    let wanted = |s: &repo::Snapshot| s.id == id;
+    let options = CheckOptions { data, wanted: Some(&wanted), ..CheckOptions::default() };
+    let (done, ears) = listening(|cx| check::check(repo, &options, cx));
+    (done.unwrap(), ears)
+}
+
 /// Everything is in order, to the last byte.
 pub fn assert_sound(repo: &mut Repository) -> CheckSummary {
     let (done, ears) = check(repo, Data::All);

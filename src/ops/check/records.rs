@@ -13,12 +13,12 @@ use crate::id::{ClientId, RecordId};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object that stands in armour.
-const ARMOURED: [&str; 6] =
-    [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SESSIONS, prefix::COPY];
+const ARMOURED: [&str; 7] =
+    [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS, prefix::SESSIONS, prefix::COPY];
 /// Those of them that have a second home.
 const TWICE: [&str; 4] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::SNAPSHOTS];
 
-/// Verify every small object but snapshots.
+/// Verify every small object.
 pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<()> {
     let mut objects = Vec::new();
     for p in ARMOURED {
@@ -31,7 +31,8 @@ pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Re
         Meter::add(&cx.meter.files_done, 1);
         Ok(())
     })?;
-    second_homes(repo, &objects, cx)
+    second_homes(&objects, cx, findings);
+    Ok(())
 }
 
 fn verify(repo: &Repository, object: &str, cx: &Context<'_>, findings: &Findings<'_>) {
@@ -46,20 +47,26 @@ fn verify(repo: &Repository, object: &str, cx: &Context<'_>, findings: &Findings
         Err(e) if object.starts_with(prefix::SESSIONS) || object.starts_with(prefix::COPY) => {
             findings.error("damaged", object.as_bytes(), "read", format!("{e}; no data depends on it"));
         }
-        Err(e) => findings.error("damaged", object.as_bytes(), "read", e.to_string()),
+        Err(e) => {
+            let spare = repo.verify_object(&names::copy_of(object)).is_ok();
+            let spare = if spare { "; its second copy is whole and takes its place" } else { "" };
+            findings.error("damaged", object.as_bytes(), "read", format!("{e}{spare}"));
+        }
     }
 }
 
-fn second_homes(repo: &Repository, objects: &[String], cx: &Context<'_>) -> Result<()> {
-    let copies: HashSet<&str> = objects.iter().filter_map(|o| o.strip_prefix(prefix::COPY)).collect();
-    let mut lonely = 0;
-    for p in TWICE {
-        lonely += repo.storage().list(p)?.iter().filter(|l| !copies.contains(l.name.as_str())).count();
+/// What stands in one home only.
+fn second_homes(objects: &[String], cx: &Context<'_>, findings: &Findings<'_>) {
+    let firsts: HashSet<&str> = objects.iter().map(String::as_str).collect();
+    let seconds: HashSet<&str> = objects.iter().filter_map(|o| o.strip_prefix(prefix::COPY)).collect();
+    for gone in seconds.difference(&firsts) {
+        findings.error("missing", gone.as_bytes(), "list", "it is gone; its second copy takes its place");
     }
+    let twice = |o: &&str| TWICE.iter().any(|p| o.starts_with(p));
+    let lonely = firsts.difference(&seconds).filter(|o| twice(o)).count();
     if lonely > 0 {
         cx.notice("single-copy", format!("{lonely} small objects have no second copy"));
     }
-    Ok(())
 }
 
 /// All snapshots that can be read and count, after their chains were looked at.
