@@ -31,6 +31,8 @@ Examples:
   orlop dump latest:/home/anna notes.txt         print one file
   orlop check --read-data                        read everything and verify it
 
+A recovery key's words unlock like a password: type them, or put them into a password file.
+
 Exit codes: 0 done, 1 failed, 3 done in part (what is missing was named),
 10 no repository there, 12 wrong password or key, 130 stopped on request.";
 
@@ -103,6 +105,10 @@ pub struct Global {
     #[arg(long, global = true, help_heading = ACCESS)]
     #[arg(conflicts_with_all = ["password_file", "password_command", "key_file"])]
     pub insecure_no_password: bool,
+    /// Take the repository for what it is now, although another one, or a newer state of it, is
+    /// remembered for this place
+    #[arg(long, global = true, help_heading = ACCESS)]
+    pub accept_repository: bool,
     /// Act under this client name in place of the host's [env: ORLOP_CLIENT]
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub client: Option<String>,

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::settings::Settings;
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Context, Meter};
+use crate::event::{Context, Event, Meter, Notice};
 use crate::report::escape::Names;
 use crate::report::exit::Outcome;
 use crate::report::plain::{Plain, StreamNames};
@@ -51,6 +51,15 @@ impl Console {
     /// What operations get.
     pub fn context(&self) -> Context<'_> {
         Context { observer: &*self.renderer, meter: &self.meter, cancel: signals::cancel() }
+    }
+    /// Whether somebody looks at quantities while the work goes on.
+    pub fn shows_progress(&self) -> bool {
+        self.ticker.is_some()
+    }
+    /// Makes remarks from wherever it is taken to.
+    pub fn remarks(&self, slug: &'static str) -> Box<dyn Fn(String) + Send + Sync> {
+        let renderer = Arc::clone(&self.renderer);
+        Box::new(move |message| renderer.on(&Event::Notice(&Notice { slug, message })))
     }
     /// What is counted.
     pub fn meter(&self) -> &Meter {

@@ -50,13 +50,19 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
     console::conclude(&result, json, color, partial)
 }
 
-fn dispatch(command: Command, settings: &Settings, _env: &Environment) -> Result<Outcome> {
+fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<Outcome> {
     match command {
         Command::Version => version(settings),
-        Command::Init(args) => commands::init::run(&args, settings),
-        Command::Backup(args) => commands::backup::run(&args, settings),
+        Command::Init(args) => commands::init::run(&args, settings, env),
+        Command::Backup(args) => commands::backup::run(&args, settings, env),
+        Command::Snapshots(args) => commands::snapshots::run(&args, settings),
+        Command::Ls(args) => commands::ls::run(&args, settings),
+        Command::Dump(args) => commands::dump::run(&args, settings),
+        Command::Key(args) => commands::key::run(&args, settings),
+        Command::List(args) => commands::list::run(&args, settings),
+        Command::Cat(args) => commands::cat::run(&args, settings),
+        Command::Restore(args) => commands::restore::run(&args, settings),
         Command::Check(args) => commands::check::run(&args, settings),
-        _ => Err(Error::new(ErrorKind::Unsupported, "this build cannot do that yet")),
     }
 }
 

@@ -5,18 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, ErrorKind, Result};
-
-/// Which snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// The newest, or so many before it.
-    Latest {
-        /// How many before.
-        back: u32,
-    },
-    /// The one whose id begins so: lower-case hex digits.
-    Prefix(String),
-}
+pub use crate::ops::select::Which;
 
 /// A snapshot and a place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,19 @@ impl Environment {
     pub fn of<const N: usize>(pairs: [(&str, &str); N]) -> Self {
         Self(pairs.map(|(name, value)| (name.into(), value.into())).into())
     }
+    /// A variable, as pattern files name them.
+    pub fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        self.0.get(OsStr::from_bytes(name)).map(|v| v.as_bytes().to_vec())
+    }
+    /// The user's own excludes where git looks for them by default, with their name.
+    pub fn git_excludes(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        use std::os::unix::ffi::OsStrExt;
+        let file =
+            below(self, "XDG_CONFIG_HOME", "git/ignore").or_else(|| below(self, "HOME", ".config/git/ignore"))?;
+        let contents = std::fs::read(&file).ok()?;
+        Some((file.as_os_str().as_bytes().to_vec(), contents))
+    }
     /// A variable that is not empty.
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|v| !v.is_empty())
@@ -75,6 +88,12 @@ pub struct Settings {
     pub host: Option<String>,
     /// Where the cache is; `None` for no cache.
     pub cache_dir: Option<PathBuf>,
+    /// Where is remembered what repositories were; `None` if there is no place for it.
+    pub state_dir: Option<PathBuf>,
+    /// Where key files are that nobody chose a place for.
+    pub keys_dir: Option<PathBuf>,
+    /// Take the repository for what it is now, whatever is remembered.
+    pub accept_repository: bool,
     /// How hard to compress.
     pub compression: Compression,
     /// How large packs should become, in MiB.
@@ -113,6 +132,9 @@ impl Settings {
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
             host: env.text("ORLOP_HOST")?,
             cache_dir: if flags.no_cache { None } else { cache_dir(flags, env) },
+            state_dir: state_dir(flags, env),
+            keys_dir: below(env, "XDG_CONFIG_HOME", "orlop/keys").or_else(|| below(env, "HOME", ".config/orlop/keys")),
+            accept_repository: flags.accept_repository,
             compression: compression.unwrap_or(Compression::Auto),
             pack_size_mib: or(flags.pack_size, || env.parse("ORLOP_PACK_SIZE", |t| t.parse().ok()))?,
             read_concurrency: env.parse("ORLOP_READ_CONCURRENCY", |t| t.parse().ok())?,
@@ -152,15 +174,28 @@ fn loudness(flags: &Global) -> Loudness {
     }
 }
 
+/// A place below a directory that a variable names, if that is absolute.
+fn below(env: &Environment, base: &str, rest: &str) -> Option<PathBuf> {
+    env.path(base).filter(|p| p.is_absolute()).map(|p| p.join(rest))
+}
+
+/// A cache directory that somebody chose.
+fn chosen_cache_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
+    let restic = || env.path("RESTIC_CACHE_DIR").map(|p| p.join("orlop"));
+    flags.cache_dir.clone().or_else(|| env.path("ORLOP_CACHE_DIR")).or_else(restic)
+}
+
 fn cache_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
-    let below = |base: &str, rest: &str| env.path(base).filter(|p| p.is_absolute()).map(|p| p.join(rest));
-    flags
-        .cache_dir
-        .clone()
-        .or_else(|| env.path("ORLOP_CACHE_DIR"))
-        .or_else(|| env.path("RESTIC_CACHE_DIR").map(|p| p.join("orlop")))
-        .or_else(|| below("XDG_CACHE_HOME", "orlop"))
-        .or_else(|| below("HOME", ".cache/orlop"))
+    chosen_cache_dir(flags, env)
+        .or_else(|| below(env, "XDG_CACHE_HOME", "orlop"))
+        .or_else(|| below(env, "HOME", ".cache/orlop"))
+}
+
+/// Who chose a place for the cache and none for state wants nothing of this anywhere else.
+fn state_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
+    below(env, "XDG_STATE_HOME", "orlop")
+        .or_else(|| chosen_cache_dir(flags, env).map(|p| p.join("profiles")))
+        .or_else(|| below(env, "HOME", ".local/state/orlop"))
 }
 
 fn repository(flags: &Global, env: &Environment) -> Result<Option<OsString>> {
@@ -340,6 +375,17 @@ mod tests {
         let all = [("HOME", "/h"), ("ORLOP_CACHE_DIR", "/o"), ("RESTIC_CACHE_DIR", "/r")];
         assert_eq!(dir("", all), Some("/o".into()));
         assert_eq!(dir("--cache-dir /f", all), Some("/f".into()));
+    }
+
+    #[test]
+    fn where_state_is_kept() {
+        let dir = |line: &str, env: [(&str, &str); 2]| resolve(line, env).expect("fine").state_dir;
+        let home = ("HOME", "/h");
+        assert_eq!(dir("", [home, ("A", "")]), Some("/h/.local/state/orlop".into()));
+        assert_eq!(dir("", [home, ("XDG_STATE_HOME", "/s")]), Some("/s/orlop".into()));
+        assert_eq!(dir("", [home, ("ORLOP_CACHE_DIR", "/c")]), Some("/c/profiles".into()));
+        assert_eq!(dir("--cache-dir /c", [("A", ""), ("B", "")]), Some("/c/profiles".into()));
+        assert_eq!(dir("", [("A", ""), ("B", "")]), None);
     }
 
     #[test]

@@ -160,12 +160,6 @@ impl SlotHeader {
         escrow: &Secret,
         escrow_salt: [u8; 32],
     ) -> Result<Vec<u8>, FormatError> {
-        let mismatch = FormatError::invalid(WHAT, "the credential is of another kind");
-        let (key, commitment) =
-            self.key(credential).map_err(|why| FormatError::Crypto { what: WHAT, why })?.ok_or(mismatch)?;
-        let mut out = self.encode().to_vec();
-        out.extend_from_slice(&commitment);
-        let sealed = seal_small(&key, &out, &encode(secret));
         let name = names::slot(self.id);
         let (kept, _) = record::Sealing {
             kind: RecordType::SlotEscrow,
@@ -177,10 +171,21 @@ impl SlotHeader {
             clear: &[],
         }
         .seal(&encode(secret));
+        self.seal_beside(credential, secret, &kept)
+    }
+
+    /// The same with an escrow that is sealed already.
+    fn seal_beside(&self, credential: &Credential, secret: &SlotSecret, kept: &[u8]) -> Result<Vec<u8>, FormatError> {
+        let mismatch = FormatError::invalid(WHAT, "the credential is of another kind");
+        let (key, commitment) =
+            self.key(credential).map_err(|why| FormatError::Crypto { what: WHAT, why })?.ok_or(mismatch)?;
+        let mut out = self.encode().to_vec();
+        out.extend_from_slice(&commitment);
+        let sealed = seal_small(&key, &out, &encode(secret));
         out.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
         out.extend_from_slice(&(kept.len() as u32).to_le_bytes());
         out.extend_from_slice(&sealed);
-        out.extend_from_slice(&kept);
+        out.extend_from_slice(kept);
         Ok(out)
     }
 }
@@ -243,11 +248,25 @@ impl Slot {
         Ok(Some(secret))
     }
 
+    /// The same slot for another credential; the owner's part stays as it is, so that this needs
+    /// no right but to have opened it.
+    pub fn reseal(
+        &self,
+        header: &SlotHeader,
+        credential: &Credential,
+        secret: &SlotSecret,
+    ) -> Result<Vec<u8>, FormatError> {
+        header.seal_beside(credential, secret, &self.escrow)
+    }
+
     /// Open it as the owner.
     pub fn open_escrow(&self, escrow: &Secret) -> Result<SlotSecret, FormatError> {
         let name = names::slot(self.header.id);
         let place = self.header.escrow_place(&name);
-        decode(WHAT, &record::parse(RecordType::SlotEscrow, &self.escrow)?.open(escrow, &place)?.payload)
+        let opened = record::parse(RecordType::SlotEscrow, &self.escrow)?.open(escrow, &place)?;
+        let secret: SlotSecret = decode(WHAT, &opened.payload)?;
+        check_ext(WHAT, &secret.ext, &[])?;
+        Ok(secret)
     }
 }
 

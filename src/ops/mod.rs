@@ -3,3 +3,7 @@
 
 pub mod backup;
 pub mod check;
+pub mod dump;
+pub mod list;
+pub mod restore;
+pub mod select;

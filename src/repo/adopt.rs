@@ -12,11 +12,8 @@ use crate::event::Context;
 use crate::format::names::{self, prefix};
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header, Table};
 use crate::format::segment::PackEntry;
-use crate::id::{BlobId, PackId, RecordId};
+use crate::id::{BlobId, RecordId};
 use crate::index::Index;
-
-/// Where reports of damaged packs are.
-const SUSPECT: &str = "suspect/";
 
 impl Repository {
     /// Index the packs of dead sessions of this machine, then close those sessions.
@@ -109,13 +106,5 @@ impl Repository {
     pub fn open_table(&self, header: &Header, footer: &Footer, sealed: &mut [u8]) -> Result<Table> {
         let secret = self.need(self.index_secret(header.epoch), "read tables")?;
         Ok(Table::open(header, &secret, footer, sealed)?)
-    }
-
-    /// Packs that somebody reported as damaged.
-    pub fn suspects(&self) -> Result<Vec<PackId>> {
-        let pack = |name: &str| PackId::parse(name.strip_prefix(SUSPECT)?.split_once('/')?.0).ok();
-        let mut out: Vec<PackId> = self.storage.list(SUSPECT)?.iter().filter_map(|l| pack(l.name.as_str())).collect();
-        out.dedup();
-        Ok(out)
     }
 }

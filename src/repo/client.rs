@@ -35,6 +35,17 @@ pub fn client_id(domain: DomainId, name: &str) -> ClientId {
 impl Repository {
     /// The identity to write under, enrolling it where the owner may.
     pub fn identity(&mut self, name: Option<&str>) -> Result<Identity> {
+        let who = self.identity_unseen(name)?;
+        if self.client_key(who.client, who.epoch).is_none() {
+            let owner = self.need(self.keyring.owner.clone(), "enrol clients")?;
+            let key = who.signer.public();
+            self.enroll(who.client, &who.name, who.epoch, key, Role::Owner, &owner.admin_seed)?;
+        }
+        Ok(who)
+    }
+
+    /// The same for a run that writes nothing: the repository does not learn of it.
+    pub fn identity_unseen(&self, name: Option<&str>) -> Result<Identity> {
         if let Some(own) = self.keyring.client.clone() {
             if name.is_some_and(|n| n != own.name) {
                 let what = format!(
@@ -47,16 +58,12 @@ impl Repository {
             let signer = SigningKey::from_seed(&own.seed);
             return Ok(Identity { client: own.id, name: own.name, epoch: own.epoch, signer });
         }
-        let owner = self.keyring.owner.clone();
-        let owner = self.need(owner, "write snapshots")?;
+        let owner = self.need(self.keyring.owner.as_ref(), "write snapshots")?;
         let name = name.map_or_else(|| self.host.hostname.clone(), str::to_owned);
         let (epoch, root) =
             owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
         let client = client_id(self.domain(), &name);
         let signer = SigningKey::from_seed(&derive_client_seed(root, self.domain(), client));
-        if self.client_key(client, *epoch).is_none() {
-            self.enroll(client, &name, *epoch, signer.public(), Role::Owner, &owner.admin_seed)?;
-        }
         Ok(Identity { client, name, epoch: *epoch, signer })
     }
 

@@ -34,8 +34,15 @@ impl Repository {
     }
 
     fn verify(&self, object: &str) -> Result<Verified> {
-        let known =
-            [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SESSIONS, prefix::SNAPSHOTS];
+        let known = [
+            prefix::CONFIG,
+            prefix::KEYS,
+            prefix::KEYRING,
+            prefix::CLIENTS,
+            prefix::SESSIONS,
+            prefix::SNAPSHOTS,
+            prefix::SUSPECT,
+        ];
         let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
         if !known.iter().any(|p| first.starts_with(p)) {
             return Ok(Verified::Unknown);
@@ -70,6 +77,7 @@ impl Repository {
             "keyring" => self.verify_keyring(rest, content),
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
+            "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }
     }
@@ -127,7 +135,8 @@ impl Repository {
         if names::session(beat.session, beat.n) == object { Ok(Verified::Whole) } else { Err(misnamed()) }
     }
 
-    fn author(&self, client: ClientId, epoch: u32) -> Result<crate::crypto::PublicKey> {
+    /// The key of whoever signed something.
+    pub(super) fn author(&self, client: ClientId, epoch: u32) -> Result<crate::crypto::PublicKey> {
         let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
         self.client_key(client, epoch).map(|c| c.key).ok_or_else(unknown)
     }

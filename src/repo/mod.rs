@@ -6,9 +6,11 @@ mod client;
 mod inspect;
 mod objects;
 mod open;
+mod profile;
 mod reader;
 mod session;
 mod snapshots;
+mod suspect;
 mod tree;
 mod writer;
 
@@ -16,8 +18,9 @@ use std::sync::Arc;
 
 pub use client::Identity;
 pub use inspect::Verified;
-pub use open::{InitOptions, Initialized, SlotInfo, init, open};
-pub use reader::{Blob, Reader};
+pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, exists, init, open, slot_ids};
+pub use profile::{Complain, Remembered, place_key};
+pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
 pub use tree::{Entries, Extents};
@@ -26,7 +29,7 @@ pub use writer::{Added, FrameScope, Writer, WriterOptions};
 use crate::chunk::Gear;
 use crate::crypto::{BlobKeys, Secret, Suite};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::keys::{Keyring, Role};
+use crate::format::keys::{Keyring, Role, SlotSecret};
 use crate::format::records::{Client, Config, Profile};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
 use crate::storage::Storage;
@@ -37,12 +40,14 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     keyring: Keyring,
     slot: SlotId,
+    slot_secret: SlotSecret,
     keys: BlobKeys,
     gear: Gear,
     config: Config,
     config_id: RecordId,
     clients: Vec<Client>,
     host: Host,
+    profile: Option<Remembered>,
 }
 
 impl Repository {

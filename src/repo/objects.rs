@@ -25,6 +25,11 @@ pub fn put_twice(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<
     Ok(put)
 }
 
+/// Put a small object in the place of one that is there.
+pub fn replace(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<()> {
+    Ok(storage.heal(&name(object)?, &armour::wrap(content))?)
+}
+
 /// Get a small object out of its armour.
 pub fn get(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
     let stored = storage.get(&name(object)?, STORED_MAX)?;

@@ -49,6 +49,24 @@ pub struct Initialized {
     pub recovery: Option<Secret>,
 }
 
+/// What is written into a slot for people.
+#[derive(Debug, Clone, Default)]
+pub struct SlotNote {
+    /// What it is: "recovery".
+    pub label: String,
+    /// Who made it; who runs this process if `None`.
+    pub username: Option<String>,
+    /// Where; on this machine if `None`.
+    pub hostname: Option<String>,
+}
+
+impl SlotNote {
+    /// With this label.
+    pub fn labelled(label: &str) -> Self {
+        Self { label: label.to_owned(), ..Self::default() }
+    }
+}
+
 /// A slot, for people.
 #[derive(Debug, Clone)]
 pub struct SlotInfo {
@@ -120,17 +138,22 @@ fn new_keyring(options: &InitOptions<'_>) -> Result<Keyring> {
     ring(DomainId(sys::random()?), new_secret()?, chunk_secret, vec![epoch])
 }
 
+/// Whether there is a repository, ours or another program's.
+pub fn exists(storage: &dyn Storage) -> Result<bool> {
+    Ok(!storage.list(prefix::CONFIG)?.is_empty() || !storage.list(prefix::KEYS)?.is_empty())
+}
+
 /// Make a repository in an empty storage.
 pub fn init(storage: &Arc<dyn Storage>, options: &InitOptions<'_>) -> Result<Initialized> {
-    if !storage.list(prefix::CONFIG)?.is_empty() || !storage.list(prefix::KEYS)?.is_empty() {
+    if exists(storage.as_ref())? {
         let what = format!("there is a repository in {} already", storage.place());
         return Err(Error::new(ErrorKind::Exists, what).hint("choose another place, or back up into this one"));
     }
     let ring = new_keyring(options)?;
-    write_slot(storage.as_ref(), &ring, &ring, &options.credential, "")?;
+    write_slot(storage.as_ref(), &ring, &ring, &options.credential, &SlotNote::default())?;
     let recovery = if options.recovery { Some(new_secret()?) } else { None };
     if let Some(words) = &recovery {
-        write_slot(storage.as_ref(), &ring, &ring, &Credential::Raw(words.clone()), "recovery")?;
+        write_slot(storage.as_ref(), &ring, &ring, &Credential::Raw(words.clone()), &SlotNote::labelled("recovery"))?;
     }
     let like = options.mirror_of.or(options.cut_like);
     let config = Config {
@@ -160,13 +183,13 @@ pub(super) fn write_slot(
     owner: &Keyring,
     ring: &Keyring,
     credential: &Credential,
-    label: &str,
+    note: &SlotNote,
 ) -> Result<SlotId> {
     let rights =
         owner.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"))?;
     let id = SlotId(sys::random()?);
     let seed = new_secret()?;
-    let content = seal_slot(ring, id, credential, &seed, label, &rights.escrow)?;
+    let content = seal_slot(ring, id, credential, &seed, note, &rights.escrow)?;
     let admin = SigningKey::from_seed(&rights.admin_seed);
     let keyring = ring.seal(id, 1, &seed, sys::salt()?, &admin);
     objects::put_twice(storage, &names::keyring(id, 1), &keyring)?;
@@ -179,25 +202,27 @@ fn seal_slot(
     id: SlotId,
     credential: &Credential,
     seed: &Secret,
-    label: &str,
+    note: &SlotNote,
     escrow: &Secret,
 ) -> Result<Vec<u8>> {
+    let secret = SlotSecret {
+        seed: seed.clone(),
+        label: note.label.clone(),
+        username: note.username.clone().unwrap_or_else(sys::username),
+        hostname: note.hostname.clone().unwrap_or_else(|| Host::current().hostname),
+        created: sys::now(),
+        ext: vec![],
+    };
+    Ok(new_header(ring, id, credential)?.seal(credential, &secret, escrow, sys::salt()?)?)
+}
+
+fn new_header(ring: &Keyring, id: SlotId, credential: &Credential) -> Result<SlotHeader> {
     let kdf = match credential {
         Credential::Password(_) => Kdf::Argon2id(Argon2Params::DEFAULT),
         Credential::Raw(_) => Kdf::Raw,
         Credential::Nothing => Kdf::Nothing,
     };
-    let header =
-        SlotHeader { kdf, role: ring.role, id, domain: ring.domain, instance: ring.instance, salt: sys::salt()? };
-    let secret = SlotSecret {
-        seed: seed.clone(),
-        label: label.to_owned(),
-        username: sys::username(),
-        hostname: Host::current().hostname,
-        created: sys::now(),
-        ext: vec![],
-    };
-    Ok(header.seal(credential, &secret, escrow, sys::salt()?)?)
+    Ok(SlotHeader { kdf, role: ring.role, id, domain: ring.domain, instance: ring.instance, salt: sys::salt()? })
 }
 
 fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Result<()> {
@@ -241,11 +266,26 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
     let (config, config_id) = load_config(storage.as_ref(), &keyring)?;
     let keys = BlobKeys::new(&keyring.id_secret, &keyring.chunk_secret);
     let gear = Gear::new(&keys);
-    let slot = slot.header.id;
-    let mut repo =
-        Repository { storage, keyring, slot, keys, gear, config, config_id, clients: vec![], host: Host::current() };
+    let mut repo = Repository {
+        storage,
+        keyring,
+        slot: slot.header.id,
+        slot_secret: secret,
+        keys,
+        gear,
+        config,
+        config_id,
+        clients: vec![],
+        host: Host::current(),
+        profile: None,
+    };
     repo.load_clients()?;
     Ok(repo)
+}
+
+/// The ids of all key slots, for which nothing needs to be known.
+pub fn slot_ids(storage: &dyn Storage) -> Result<Vec<SlotId>> {
+    list_slots(storage)
 }
 
 fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
@@ -407,19 +447,26 @@ impl Repository {
         for id in list_slots(self.storage.as_ref())? {
             let slot = Slot::parse(&objects::get_either(self.storage.as_ref(), &names::slot(id))?)
                 .doing(|| format!("while reading key slot {}", id.short()))?;
-            let secret = self.keyring.owner.as_ref().and_then(|o| slot.open_escrow(&o.escrow).ok());
-            out.push(SlotInfo { id, role: slot.header.role, kdf: slot.header.kdf, secret, current: id == self.slot });
+            let (current, owner) = (id == self.slot, self.keyring.owner.as_ref());
+            let secret = match current {
+                true => Some(self.slot_secret.clone()),
+                false => owner.and_then(|o| slot.open_escrow(&o.escrow).ok()),
+            };
+            out.push(SlotInfo { id, role: slot.header.role, kdf: slot.header.kdf, secret, current });
         }
         Ok(out)
     }
 
     /// Add an owner's slot.
-    pub fn add_slot(&self, credential: &Credential, label: &str) -> Result<SlotId> {
-        write_slot(self.storage.as_ref(), &self.keyring, &self.keyring, credential, label)
+    pub fn add_slot(&self, credential: &Credential, note: &SlotNote) -> Result<SlotId> {
+        if self.role() != Role::Owner {
+            return Err(Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"));
+        }
+        write_slot(self.storage.as_ref(), &self.keyring, &self.keyring, credential, note)
     }
 
     /// Enrol a client and add its slot.
-    pub fn add_client_slot(&mut self, name: &str, credential: &Credential) -> Result<SlotId> {
+    pub fn add_client_slot(&mut self, name: &str, credential: &Credential, note: &SlotNote) -> Result<SlotId> {
         let owner = self.need(self.keyring.owner.clone(), "enrol clients")?;
         let (epoch, root) =
             owner.client_roots.last().ok_or_else(|| Error::new(ErrorKind::Bug, "an owner without client root"))?;
@@ -439,16 +486,22 @@ impl Repository {
         ring.role = Role::Client;
         ring.owner = None;
         ring.client = Some(crate::format::keys::ClientKey { id, name: name.to_owned(), epoch: *epoch, seed });
-        write_slot(self.storage.as_ref(), &self.keyring, &ring, credential, name)
+        let note = SlotNote { label: name.to_owned(), ..note.clone() };
+        write_slot(self.storage.as_ref(), &self.keyring, &ring, credential, &note)
     }
 
-    /// Remove a slot; the one in use stays.
+    /// Remove a slot; the one in use stays, so that an owner's slot is always left.
     pub fn remove_slot(&self, id: SlotId) -> Result<()> {
         if id == self.slot {
             let what = "that is the key slot this command was opened with";
             return Err(Error::new(ErrorKind::Invalid, what).hint("open the repository with another key to remove it"));
         }
         self.need(self.keyring.owner.as_ref(), "remove key slots")?;
+        self.delete_slot(id)
+    }
+
+    /// The slot goes first: a keyring without one opens for nobody.
+    fn delete_slot(&self, id: SlotId) -> Result<()> {
         let rings = self.storage.list(&format!("{}{id}/", prefix::KEYRING))?;
         let mut objects = vec![names::slot(id)];
         objects.extend(rings.iter().map(|l| l.name.as_str().to_owned()));
@@ -459,20 +512,35 @@ impl Repository {
         Ok(())
     }
 
-    /// Open the slot in use with another credential from now on: a new slot, then the old one goes.
-    pub fn change_credential(&self, credential: &Credential) -> Result<SlotId> {
-        let label =
-            self.slots()?.into_iter().find(|s| s.current).and_then(|s| s.secret).map_or_else(String::new, |s| s.label);
-        let id = self.add_slot(credential, &label)?;
-        let old = Repository::old_slot_objects(self.slot);
-        for object in old {
-            self.storage.delete(&objects::name(&object)?)?;
+    /// From now on what the slot in use opened is opened with another credential. An owner gets a
+    /// new slot, and the old one goes; others may not sign a keyring, so theirs is sealed anew.
+    pub fn change_credential(&mut self, credential: &Credential, note: &SlotNote) -> Result<SlotId> {
+        let old = self.slot;
+        let label = self.slot_secret.label.clone();
+        let note = SlotNote { label, ..note.clone() };
+        if self.role() != Role::Owner {
+            return self.reseal_slot(credential, &note);
         }
-        Ok(id)
+        self.slot = self.add_slot(credential, &note)?;
+        self.delete_slot(old)?;
+        Ok(self.slot)
     }
 
-    fn old_slot_objects(id: SlotId) -> [String; 4] {
-        let (slot, ring) = (names::slot(id), names::keyring(id, 1));
-        [names::copy_of(&slot), slot, names::copy_of(&ring), ring]
+    fn reseal_slot(&mut self, credential: &Credential, note: &SlotNote) -> Result<SlotId> {
+        let object = names::slot(self.slot);
+        let slot = Slot::parse(&objects::get_either(self.storage.as_ref(), &object)?)?;
+        let mut secret = self.slot_secret.clone();
+        for (new, field) in [(&note.username, &mut secret.username), (&note.hostname, &mut secret.hostname)] {
+            if let Some(new) = new {
+                field.clone_from(new);
+            }
+        }
+        let header = new_header(&self.keyring, self.slot, credential)?;
+        let sealed = slot.reseal(&header, credential, &secret)?;
+        for home in [object.clone(), names::copy_of(&object)] {
+            objects::replace(self.storage.as_ref(), &home, &sealed)?;
+        }
+        self.slot_secret = secret;
+        Ok(self.slot)
     }
 }

@@ -104,6 +104,13 @@ impl Repository {
         Ok(Session { id, client: who.client, epoch: who.epoch, signer: who.signer.clone(), seen_gen, bases, pulse })
     }
 
+    /// A session that the repository does not learn of, for a run that writes nothing.
+    pub fn begin_unseen(&self, who: &Identity) -> Result<Session> {
+        let pulse = Mutex::new(Pulse { last: Instant::now(), n: 0 });
+        let (client, epoch, signer) = (who.client, who.epoch, who.signer.clone());
+        Ok(Session { id: SessionId(sys::random()?), client, epoch, signer, seen_gen: 0, bases: vec![], pulse })
+    }
+
     /// The newest gc record. Collecting is not in this version, so a repository that has been
     /// collected by a newer one may not be written by this one: it would not see what is condemned.
     fn newest_gen(&self) -> Result<u64> {

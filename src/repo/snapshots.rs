@@ -1,6 +1,6 @@
 //! Snapshots: listing a client's chain, checking it, committing the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
@@ -11,8 +11,8 @@ use crate::format::names::{self, prefix};
 use crate::format::records::CloseKind;
 use crate::format::snapshot::{self, Found, Secrets};
 use crate::id::{ClientId, RecordId, SessionId};
-use crate::model::{Body, Commit, Statement};
-use crate::storage::Put;
+use crate::model::{Body, Commit, Head, Statement};
+use crate::storage::{Listed, Put};
 use crate::sys;
 
 /// How often a lost race for the next place in the chain is tried again.
@@ -74,8 +74,28 @@ impl Repository {
             }
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|l| load(l.name.as_str())).collect();
+        self.compare_heads(&listed, &out)?;
         self.judge(&mut out, trouble)?;
         Ok(out)
+    }
+
+    /// A chain that ends earlier than it once did was cut by somebody.
+    fn compare_heads(&self, listed: &[Listed], loaded: &[Snapshot]) -> Result<()> {
+        let Some(profile) = &self.profile else { return Ok(()) };
+        let places = listed.iter().filter_map(|l| names::parse_snapshot(l.name.as_str()));
+        let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
+        for (client, seq) in places {
+            let top = tops.entry(client).or_default();
+            *top = seq.max(*top);
+        }
+        let ids: HashMap<(ClientId, u64), RecordId> =
+            loaded.iter().map(|s| ((s.statement.client, s.statement.seq), s.id)).collect();
+        let at = |client, seq| ids.get(&(client, seq)).copied();
+        let heads: Vec<Head> = tops
+            .into_iter()
+            .map(|(client, seq)| Head { client, seq, id: at(client, seq).unwrap_or(RecordId::ZERO) })
+            .collect();
+        profile.see(&heads, &at)
     }
 
     fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
@@ -173,6 +193,9 @@ impl Repository {
                 Put::Created => {
                     // The second home is a convenience: its absence costs nothing but a chance of repair.
                     self.put_small(&names::copy_of(&name), &object).ok();
+                    if let Some(profile) = &self.profile {
+                        profile.committed(Head { client: who.client, seq: statement.seq, id });
+                    }
                     return Ok(id);
                 }
                 Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),

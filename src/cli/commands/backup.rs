@@ -1,38 +1,128 @@
 //! `backup`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::open;
+use super::init::{self, Plan};
+use super::stream::{Patient, Running};
+use super::{open, snapshots, sources, usual_key_file};
 use crate::cli::args::{Backup, Chunking, Compression};
 use crate::cli::console::Console;
-use crate::cli::settings::Settings;
+use crate::cli::password::Source;
+use crate::cli::reference::{Reference, Which};
+use crate::cli::settings::{Environment, Settings};
+use crate::cli::signals;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops::backup::{self, About, BackupOptions, Input, Parent, Sources};
+use crate::event::Context;
+use crate::id::RecordId;
+use crate::model::Time;
+use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, GroupBy, Input, Parent, Sources};
+use crate::ops::select;
 use crate::plan::filter::Selection;
+use crate::repo::Repository;
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
 
+/// Files read at once, where nobody says.
+const READ_CONCURRENCY: usize = 8;
+/// Deep trees need deep stacks.
+const STACK: usize = 64 << 20;
+
 /// Take a snapshot.
-pub fn run(args: &Backup, settings: &Settings) -> Result<Outcome> {
+pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outcome> {
     let mut console = Console::new(settings, Job::Backup, false);
-    let mut repo = open(settings, &console)?;
-    let (time, utc_offset) = args.time.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))?;
-    let mut sources = Sources::default();
-    for path in &args.paths {
-        sources.add(Path::new(path), &|p| {
-            let names = std::fs::read_dir(p).map_err(|e| Error::new(ErrorKind::Source, "cannot list").because(e))?;
-            Ok(names.flatten().map(|e| std::os::unix::ffi::OsStringExt::into_vec(e.file_name())).collect())
-        })?;
+    let asked = Asked::from(args, env, &console)?;
+    if args.init && !init::is_there(settings.repository()?)? {
+        make_repository(args, settings, &console)?;
     }
-    let options = BackupOptions {
-        parent: if args.force { Parent::None } else { Parent::Latest },
+    let mut repo = open(settings, &console)?;
+    let options = options(args, settings, &asked, &repo, &console)?;
+    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or(READ_CONCURRENCY).max(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
+    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
+    let done = pool.install(|| match &asked.paths {
+        Some(paths) => files(args, &mut repo, paths, &options, &console),
+        None => stream(args, &mut repo, &options, &console),
+    });
+    console.finish();
+    report(args, &done?, options.about.utc_offset, &console)
+}
+
+/// What was asked for, as far as it can be known without a repository.
+struct Asked {
+    /// `None` for a stream.
+    paths: Option<Vec<PathBuf>>,
+    selection: Selection,
+    excludes: Vec<Vec<u8>>,
+    time: Time,
+    utc_offset: i32,
+}
+
+impl Asked {
+    fn from(args: &Backup, env: &Environment, console: &Console) -> Result<Self> {
+        let cx = console.context();
+        let (time, utc_offset) = args.time.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))?;
+        let (selection, excludes) = sources::selection(args, env, &cx)?;
+        let paths = if args.stdin || args.stdin_from_command { None } else { Some(sources::paths(args, &cx)?) };
+        if args.stdin && !args.paths.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "--stdin was given together with paths")
+                .hint("back up the paths in a run of their own"));
+        }
+        let lists = [&args.files_from, &args.files_from_verbatim, &args.files_from_raw];
+        if paths.is_none() && lists.iter().any(|l| !l.is_empty()) {
+            return Err(Error::new(ErrorKind::Invalid, "a stream was asked for together with a list of files"));
+        }
+        Ok(Self { paths, selection, excludes, time, utc_offset })
+    }
+}
+
+/// `--init`: with a key file, where nobody said how it shall be locked.
+fn make_repository(args: &Backup, settings: &Settings, console: &Console) -> Result<()> {
+    if args.dry_run {
+        return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
+    }
+    let place = settings.repository()?;
+    let source = match (&settings.unlock, usual_key_file(settings, place)) {
+        (Source::Ask, Some(file)) => {
+            let dir = file.parent().unwrap_or(Path::new("/"));
+            std::fs::create_dir_all(dir)
+                .map_err(|e| Error::new(ErrorKind::Target, format!("cannot make {}", dir.display())).because(e))?;
+            if file.exists() {
+                console.context().notice("key-file-used", format!("using the key file {}", file.display()));
+            }
+            Source::KeyFile(file)
+        }
+        (source, _) => source.clone(),
+    };
+    let plan = Plan { source, recovery: true, mirror_of: None, cut_like: None, recovery_file: None };
+    init::make(place, &plan, settings, console)
+}
+
+fn options(
+    args: &Backup,
+    settings: &Settings,
+    asked: &Asked,
+    repo: &Repository,
+    console: &Console,
+) -> Result<BackupOptions> {
+    let parent = match (&args.parent, args.force) {
+        (_, true) => Parent::None,
+        (Some(typed), _) => Parent::Snapshot(parent(typed, args, settings, repo, console)?),
+        (None, _) => Parent::Latest,
+    };
+    let by = args.group_by;
+    Ok(BackupOptions {
+        parent,
+        group_by: GroupBy { host: by.host, paths: by.paths, tags: by.tags },
         force: args.force,
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
         with_atime: args.with_atime,
         one_file_system: args.one_file_system,
-        selection: Selection::default(),
-        avoid: vec![],
+        selection: asked.selection.clone(),
+        avoid: avoid(settings)?,
         chunking: match args.chunking {
             Chunking::Default => 1,
             Chunking::Volume => 2,
@@ -44,35 +134,122 @@ pub fn run(args: &Backup, settings: &Settings) -> Result<Outcome> {
         compression: match settings.compression {
             Compression::Off => None,
             Compression::Fastest => Some(1),
-            Compression::Auto => Some(3),
+            Compression::Auto => Some(repo.config().compression),
             Compression::Better => Some(9),
             Compression::Max => Some(19),
         },
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
         segment_packs: None,
         verify: settings.extra_verify,
-        about: About {
-            client: settings.client.clone(),
-            host: args.host.clone().or_else(|| settings.host.clone()),
-            paths: args.paths.iter().map(|p| backup::absolute(&PathBuf::from(p))).collect(),
-            tags: args.tags(),
-            label: args.label.clone().unwrap_or_default(),
-            description: args.description.clone().unwrap_or_default(),
-            time: Some(time),
-            utc_offset,
-            program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
-            ..About::default()
-        },
+        about: about(args, settings, asked),
+    })
+}
+
+fn about(args: &Backup, settings: &Settings, asked: &Asked) -> About {
+    let paths = match (&asked.paths, &args.as_path) {
+        (_, Some(shown)) => vec![in_tree(shown)],
+        (Some(paths), None) => paths.iter().map(|p| backup::absolute(p)).collect(),
+        (None, None) => vec![in_tree(&args.stdin_filename)],
     };
-    let threads = settings.read_concurrency.or(args.read_concurrency).unwrap_or(8);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(64 << 20).build();
-    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "no threads").because(e))?;
-    let done = {
-        let cx = console.context();
-        pool.install(|| backup::backup(&mut repo, Input::Paths(sources), &options, &cx))
-    };
-    console.finish();
-    let done = done?;
+    About {
+        client: settings.client.clone(),
+        host: args.host.clone().or_else(|| settings.host.clone()),
+        paths,
+        tags: args.tags(),
+        label: args.label.clone().unwrap_or_default(),
+        description: args.description.clone().unwrap_or_default(),
+        time: Some(asked.time),
+        utc_offset: asked.utc_offset,
+        program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
+        excludes: asked.excludes.clone(),
+        ..About::default()
+    }
+}
+
+/// A path that is in the tree and in no file system.
+fn in_tree(path: &OsStr) -> Vec<u8> {
+    backup::absolute(&Path::new("/").join(path))
+}
+
+/// The snapshot that `--parent` means; `latest` is that of this host.
+fn parent(typed: &str, args: &Backup, settings: &Settings, repo: &Repository, console: &Console) -> Result<RecordId> {
+    let reference = Reference::parse(OsStr::new(typed))?;
+    if reference.subdir.is_some() {
+        return Err(Error::new(ErrorKind::Invalid, "a parent is a whole snapshot, without a path in it"));
+    }
+    let host = args.host.clone().or_else(|| settings.host.clone()).unwrap_or_else(|| repo.host().hostname.clone());
+    let hosts = if matches!(reference.which, Which::Latest { .. }) { vec![host] } else { vec![] };
+    let filter = select::Filter { hosts, incomplete: true, ..select::Filter::default() };
+    let all = snapshots(repo, console)?;
+    select::find(&all, &filter, &reference.which).map(|s| s.id).map_err(|e| e.doing("looking for the parent"))
+}
+
+/// A repository must not grow by being backed up into itself.
+fn avoid(settings: &Settings) -> Result<Vec<Avoid>> {
+    let repository = super::local_path(settings.repository()?)?;
+    let cache = settings.cache_dir.as_deref();
+    let dirs = [
+        sources::avoid(repository, "source-contains-repository", "the repository"),
+        cache.and_then(|dir| sources::avoid(dir, "source-contains-cache", "the cache")),
+    ];
+    Ok(dirs.into_iter().flatten().collect())
+}
+
+fn files(
+    args: &Backup,
+    repo: &mut Repository,
+    paths: &[PathBuf],
+    options: &BackupOptions,
+    console: &Console,
+) -> Result<BackupSummary> {
+    let places = sources::places(paths, args.as_path.as_deref())?;
+    let cx = console.context();
+    let stop = AtomicBool::new(false);
+    let counted = console.shows_progress() && !args.no_scan;
+    std::thread::scope(|scope| {
+        if counted {
+            count(scope, places.clone(), options, &cx, &stop);
+        }
+        let done = backup::backup(repo, Input::Paths(places), options, &cx);
+        stop.store(true, Relaxed);
+        done
+    })
+}
+
+/// Count the source beside the work; without a thread for it progress knows no end.
+fn count<'s>(
+    scope: &'s std::thread::Scope<'s, '_>,
+    places: Sources,
+    options: &'s BackupOptions,
+    cx: &'s Context<'_>,
+    stop: &'s AtomicBool,
+) {
+    let (meter, cancel) = (cx.meter, cx.cancel);
+    let run = move || backup::scan(&places, options, meter, &[stop, cancel]);
+    let _ = std::thread::Builder::new().name("scan".into()).stack_size(STACK).spawn_scoped(scope, run);
+}
+
+fn stream(args: &Backup, repo: &mut Repository, options: &BackupOptions, console: &Console) -> Result<BackupSummary> {
+    let cx = console.context();
+    let path = args.as_path.as_ref().map_or_else(|| PathBuf::from(&args.stdin_filename), PathBuf::from);
+    if !args.stdin_from_command {
+        // A descriptor of our own: the buffer that the library keeps before the usual one may not
+        // be waited for.
+        let input = rustix::io::dup(rustix::stdio::stdin())
+            .map_err(|e| Error::new(ErrorKind::Source, "standard input cannot be read").because(e))?;
+        let mut from = Patient::new(std::fs::File::from(input), signals::cancel());
+        return backup::backup(repo, Input::Stream { path, from: &mut from, accept: &mut || Ok(()) }, options, &cx);
+    }
+    let (mut running, output) = Running::start(&args.paths)?;
+    let mut from = Patient::new(output, signals::cancel());
+    let mut accept = || running.verdict();
+    backup::backup(repo, Input::Stream { path, from: &mut from, accept: &mut accept }, options, &cx)
+}
+
+fn report(args: &Backup, done: &BackupSummary, utc_offset: i32, console: &Console) -> Result<Outcome> {
+    if done.incomplete {
+        return Err(Error::cancelled());
+    }
     let report = summary::Backup {
         stats: done.stats,
         started: done.started,
@@ -81,10 +258,10 @@ pub fn run(args: &Backup, settings: &Settings) -> Result<Outcome> {
         snapshot: done.snapshot,
         dry_run: args.dry_run,
     };
-    if settings.json {
+    if console.json {
         console.print(summary::backup_json(&report))?;
     } else {
-        console.remark(Loudness::Normal, &summary::backup_text(&report, settings.loudness))?;
+        console.remark(Loudness::Normal, &summary::backup_text(&report, console.loudness))?;
     }
     Ok(Outcome::of(done.stats.problems))
 }

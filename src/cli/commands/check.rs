@@ -1,12 +1,13 @@
 //! `check`.
 
-use super::open;
+use super::{filter, open};
 use crate::cli::args::{Check, Subset as Typed};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::check::{self, CheckOptions, CheckSummary, Data};
 use crate::plan::subset::{GROUPS_MAX, Subset};
+use crate::repo::Snapshot;
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
 
@@ -15,7 +16,8 @@ pub fn run(args: &Check, settings: &Settings) -> Result<Outcome> {
     let data = data(args)?;
     let mut console = Console::new(settings, Job::Check, false);
     let mut repo = open(settings, &console)?;
-    let wanted = |s: &crate::repo::Snapshot| wanted(args, s);
+    let chosen = filter(&args.filter);
+    let wanted = |s: &Snapshot| chosen.matches(s);
     let all = args.filter.host.is_empty() && args.filter.tag.is_empty() && args.filter.path.is_empty();
     let options = CheckOptions { data, wanted: (!all).then_some(&wanted), threads: None };
     let done = check::check(&mut repo, &options, &console.context());
@@ -46,14 +48,6 @@ fn data(args: &Check) -> Result<Data> {
         Some(Typed::Percent(p)) => Data::Part(Subset::Percent(p)),
         Some(Typed::Bytes(n)) => Data::Part(Subset::Bytes(n)),
     })
-}
-
-fn wanted(args: &Check, s: &crate::repo::Snapshot) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let f = &args.filter;
-    (f.host.is_empty() || f.host.contains(&s.body.hostname))
-        && (f.tag.is_empty() || f.tag.iter().any(|all| all.0.iter().all(|t| s.body.tags.contains(t))))
-        && f.path.iter().all(|p| s.body.paths.iter().any(|q| q == p.as_bytes()))
 }
 
 fn report(done: &CheckSummary) -> summary::Check {

@@ -1,22 +1,41 @@
 //! One thin file per subcommand: arguments to options, the operation, its result to words.
 
 pub mod backup;
+pub mod cat;
 pub mod check;
+pub mod dump;
 pub mod init;
+pub mod key;
+pub mod list;
+pub mod ls;
+pub mod snapshots;
+
+mod recovery;
+pub mod restore;
+mod sources;
+mod stream;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::args::Filter as FilterArgs;
 use super::console::Console;
 use super::password::{self, Credential as Given, Source};
+use super::reference::Reference;
 use super::settings::Settings;
 use super::signals;
 use crate::crypto::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Notice;
 use crate::format::keys::Credential;
-use crate::repo::{self, Repository};
+use crate::id::SlotId;
+use crate::index::Index;
+use crate::model::PageRef;
+use crate::ops::{backup::absolute, list as listing, select};
+use crate::repo::{self, Reader, Remembered, Repository, Snapshot};
+use crate::report::snapshots::Row;
 use crate::storage::{LocalStorage, Storage, StorageErrorKind};
 
 /// How often a password may be typed wrong.
@@ -32,15 +51,13 @@ pub(super) fn credential(given: &Given) -> Credential {
 }
 
 /// A path as typed, as a place on this machine.
-fn local_path(place: &OsStr) -> Result<&Path> {
-    let text = place.to_string_lossy();
-    let scheme =
-        text.split_once(':').map(|(s, _)| s).filter(|s| s.len() > 1 && s.bytes().all(|b| b.is_ascii_alphanumeric()));
-    match scheme {
-        Some("local") => {
-            Ok(Path::new(place.to_str().and_then(|s| s.strip_prefix("local:")).map(OsStr::new).unwrap_or(place)))
-        }
-        Some(scheme @ ("s3" | "sftp" | "rest" | "b2" | "azure" | "gs" | "swift" | "rclone" | "opendal" | "webdav")) => {
+pub(super) fn local_path(place: &OsStr) -> Result<&Path> {
+    const ELSEWHERE: [&str; 10] = ["s3", "sftp", "rest", "b2", "azure", "gs", "swift", "rclone", "opendal", "webdav"];
+    let bytes = place.as_bytes();
+    let Some(colon) = bytes.iter().position(|b| *b == b':') else { return Ok(Path::new(place)) };
+    match std::str::from_utf8(&bytes[..colon]) {
+        Ok("local") => Ok(Path::new(OsStr::from_bytes(&bytes[colon + 1..]))),
+        Ok(scheme) if ELSEWHERE.contains(&scheme) => {
             Err(Error::new(ErrorKind::Unsupported, format!("repositories over {scheme}: are not in this version"))
                 .hint("use a folder on a disk or a mounted share"))
         }
@@ -63,25 +80,85 @@ pub(super) fn storage(place: &OsStr) -> Result<Arc<dyn Storage>> {
     }
 }
 
-/// The storage of a repository that is to be made.
-pub(super) fn new_storage(place: &OsStr) -> Result<Arc<dyn Storage>> {
-    Ok(Arc::new(LocalStorage::create(local_path(place)?)?))
-}
-
 /// Open the repository of the settings, asking again after a wrong password where a person typed it.
 pub(super) fn open(settings: &Settings, console: &Console) -> Result<Repository> {
-    open_place(settings.repository()?, &settings.unlock, console)
+    let place = settings.repository()?;
+    open_place(place, &usual_source(settings, place), "enter password for repository: ", settings, console)
 }
 
-pub(super) fn open_place(place: &OsStr, source: &Source, console: &Console) -> Result<Repository> {
+/// The key file that is made where nobody chose a way in; its name follows from the place.
+pub(super) fn usual_key_file(settings: &Settings, place: &OsStr) -> Option<PathBuf> {
+    let place = std::path::absolute(local_path(place).ok()?).ok()?;
+    Some(settings.keys_dir.as_ref()?.join(format!("{}.key", repo::place_key(&place.to_string_lossy()))))
+}
+
+/// Where nothing was said, a key file that was made for this place is meant.
+pub(super) fn usual_source(settings: &Settings, place: &OsStr) -> Source {
+    match (&settings.unlock, usual_key_file(settings, place)) {
+        (Source::Ask, Some(file)) if file.exists() => Source::KeyFile(file),
+        (source, _) => source.clone(),
+    }
+}
+
+pub(super) fn open_place(
+    place: &OsStr,
+    source: &Source,
+    prompt: &str,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Repository> {
     let storage = storage(place)?;
+    // Nobody should be asked for the password of what is not there.
+    let slots = repo::slot_ids(storage.as_ref())?;
+    if slots.is_empty() {
+        return Err(repo::open(storage, &Credential::Nothing, None).err().unwrap_or_else(Error::cancelled));
+    }
+    let memory = memory(&storage.place(), settings, console)?;
+    let hint = match &settings.key_hint {
+        Some(begin) => Some(slot_by_prefix(&slots, begin)?),
+        None => memory.as_ref().and_then(Remembered::slot_hint),
+    };
+    let mut repo = unlock(&storage, source, prompt, hint, console)?;
+    if let Some(memory) = memory {
+        repo.remember(memory)?;
+    }
+    Ok(repo)
+}
+
+/// What is remembered of a place.
+pub(super) fn memory(place: &str, settings: &Settings, console: &Console) -> Result<Option<Remembered>> {
+    let Some(dir) = &settings.state_dir else { return Ok(None) };
+    let load = || Remembered::load(dir, place, console.remarks("not-remembered"));
+    if settings.accept_repository {
+        let _ = std::fs::remove_file(dir.join(format!("{}.json", repo::place_key(place))));
+    }
+    load().map(Some)
+}
+
+fn unlock(
+    storage: &Arc<dyn Storage>,
+    source: &Source,
+    prompt: &str,
+    hint: Option<SlotId>,
+    console: &Console,
+) -> Result<Repository> {
     let mut tries = if matches!(source, Source::Ask) { TRIES } else { 1 };
     loop {
         tries -= 1;
         let mut notices = Vec::new();
-        let given = password::obtain(source, "enter password for repository: ", signals::cancel(), &mut notices)?;
+        let given = password::obtain(source, prompt, signals::cancel(), &mut notices)?;
         tell(console, &notices);
-        match repo::open(storage.clone(), &credential(&given), None) {
+        // Recovery words are tried first: that costs nothing, stretching a password does.
+        let words = match &given {
+            Given::Password(p) => recovery::from_words(p.bytes()),
+            _ => None,
+        };
+        if let Some(words) = words
+            && let Ok(repo) = repo::open(Arc::clone(storage), &Credential::Raw(words), hint)
+        {
+            return Ok(repo);
+        }
+        match repo::open(Arc::clone(storage), &credential(&given), hint) {
             Err(e) if e.kind() == ErrorKind::WrongPassword && tries > 0 => {
                 console.context().notice("wrong-password", "wrong password, try again");
             }
@@ -90,8 +167,73 @@ pub(super) fn open_place(place: &OsStr, source: &Source, console: &Console) -> R
     }
 }
 
+/// The one key slot whose id begins so.
+pub(super) fn slot_by_prefix(slots: &[SlotId], begin: &str) -> Result<SlotId> {
+    let begin = begin.to_ascii_lowercase();
+    let found: Vec<&SlotId> = slots.iter().filter(|s| s.hex().starts_with(&begin)).collect();
+    match found.as_slice() {
+        [one] if !begin.is_empty() => Ok(**one),
+        [] => Err(Error::new(ErrorKind::Missing, format!("no key's id begins with {begin:?}"))
+            .hint("`orlop key list` lists what there is")),
+        many => Err(Error::new(ErrorKind::Invalid, format!("the ids of {} keys begin with {begin:?}", many.len()))
+            .hint("give more of the id")),
+    }
+}
+
 pub(super) fn tell(console: &Console, notices: &[Notice]) {
     for n in notices {
         console.context().notice(n.slug, n.message.clone());
     }
+}
+
+/// Which snapshots a command looks at.
+pub(super) fn filter(args: &FilterArgs) -> select::Filter {
+    select::Filter {
+        hosts: args.host.clone(),
+        tags: args.tag.iter().map(|t| t.0.clone()).collect(),
+        paths: args.path.iter().map(|p| absolute(Path::new(p))).collect(),
+        incomplete: args.incomplete,
+    }
+}
+
+/// All snapshots that stand. Those that cannot be read are told as problems.
+pub(super) fn snapshots(repo: &Repository, console: &Console) -> Result<Vec<Snapshot>> {
+    let cx = console.context();
+    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+    repo.snapshots(&trouble).map(select::standing)
+}
+
+/// The snapshot that a reference means.
+pub(super) fn snapshot(
+    repo: &Repository,
+    reference: &Reference,
+    args: &FilterArgs,
+    console: &Console,
+) -> Result<Snapshot> {
+    let all = snapshots(repo, console)?;
+    select::find(&all, &filter(args), &reference.which).cloned()
+}
+
+/// The index, with what is wrong with it told.
+pub(super) fn index(repo: &Repository, console: &Console) -> Result<Index> {
+    let cx = console.context();
+    repo.load_index(&|name, e| cx.problem("damaged", name.as_bytes(), "read", e.to_string()))
+}
+
+/// The directory that a reference means: the snapshot's top or `:PATH` in it.
+pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Reference) -> Result<Option<PageRef>> {
+    match &reference.subdir {
+        Some(path) => listing::subtree(reader, snapshot.statement.root, path),
+        None => Ok(snapshot.statement.root),
+    }
+}
+
+/// A snapshot as lists show it.
+pub(super) fn row(s: &Snapshot) -> Row {
+    Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone() }
+}
+
+/// Partial if anything was told as a problem.
+pub(super) fn outcome(console: &Console) -> crate::report::exit::Outcome {
+    crate::report::exit::Outcome::of(console.meter().problems.load(std::sync::atomic::Ordering::Relaxed))
 }

@@ -1,6 +1,7 @@
 //! Backup: source ▸ changed? ▸ chunk ▸ name ▸ known? ▸ compress ▸ seal ▸ pack ▸ put ▸ index ▸ snapshot.
 
 mod content;
+mod scan;
 mod sources;
 mod stream;
 mod walk;
@@ -13,6 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub use scan::scan;
 pub use sources::{Place, Sources};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -50,10 +52,29 @@ pub enum Parent {
     Snapshot(RecordId),
 }
 
+/// What the newest snapshot must have in common with this run to be its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupBy {
+    /// The host.
+    pub host: bool,
+    /// The paths.
+    pub paths: bool,
+    /// The tags.
+    pub tags: bool,
+}
+
+impl Default for GroupBy {
+    fn default() -> Self {
+        Self { host: true, paths: true, tags: false }
+    }
+}
+
 /// How to back up.
 pub struct BackupOptions {
     /// What to compare with.
     pub parent: Parent,
+    /// Among which snapshots the parent is chosen.
+    pub group_by: GroupBy,
     /// Read every file, changed or not.
     pub force: bool,
     /// A changed ctime alone does not make a file changed.
@@ -92,6 +113,7 @@ impl Default for BackupOptions {
     fn default() -> Self {
         Self {
             parent: Parent::Latest,
+            group_by: GroupBy::default(),
             force: false,
             ignore_ctime: false,
             ignore_inode: false,
@@ -193,8 +215,12 @@ impl Base {
             return Ok(Self { snapshots: all });
         }
         let host = options.about.host.as_ref().unwrap_or(&repo.host().hostname);
-        let paths: BTreeSet<&Vec<u8>> = options.about.paths.iter().collect();
-        all.retain(|s| s.body.hostname == *host && s.body.paths.iter().collect::<BTreeSet<_>>() == paths);
+        let (by, about) = (options.group_by, &options.about);
+        all.retain(|s| {
+            (!by.host || s.body.hostname == *host)
+                && (!by.paths || same_set(&s.body.paths, &about.paths))
+                && (!by.tags || same_set(&s.body.tags, &about.tags))
+        });
         all.retain(|s| s.statement.client == who.client || s.by_owner);
         all.sort_by_key(|s| (s.statement.time, s.statement.seq));
         // The newest of all, and behind an incomplete one the newest complete one.
@@ -206,6 +232,13 @@ impl Base {
         Ok(Self { snapshots: newest.into_iter().chain(complete).collect() })
     }
 
+    fn tell(&self, cx: &Context<'_>) {
+        match self.snapshots.first() {
+            Some(s) => cx.notice("using-parent", format!("using parent snapshot {}", s.id.short())),
+            None => cx.notice("no-parent", "no parent snapshot found, will read all files"),
+        }
+    }
+
     fn ids(&self) -> Vec<RecordId> {
         self.snapshots.iter().map(|s| s.id).collect()
     }
@@ -213,6 +246,10 @@ impl Base {
     fn roots(&self) -> Vec<Option<PageRef>> {
         self.snapshots.iter().map(|s| s.statement.root).collect()
     }
+}
+
+fn same_set<T: Ord>(a: &[T], b: &[T]) -> bool {
+    a.iter().collect::<BTreeSet<_>>() == b.iter().collect()
 }
 
 /// Take a snapshot.
@@ -224,14 +261,21 @@ pub fn backup(
 ) -> Result<BackupSummary> {
     let started = sys::now();
     cx.enter(Phase::Opening, None, None);
-    let who = repo.identity(options.about.client.as_deref())?;
+    let name = options.about.client.as_deref();
+    let who = if options.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
     let repo = &*repo;
     let profile = *repo.profile(options.chunking).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
     let base = Base::choose(repo, &who, options, cx)?;
-    let session = repo.begin(&who, Purpose::Backup, base.ids())?;
+    if matches!(input, Input::Paths(_)) {
+        base.tell(cx);
+    }
+    let session = match options.dry_run {
+        true => repo.begin_unseen(&who)?,
+        false => repo.begin(&who, Purpose::Backup, base.ids())?,
+    };
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
     let mut index = repo.load_index(&trouble)?;
     if !options.dry_run {
@@ -277,7 +321,9 @@ pub fn backup(
         Ok(root) => run.finish(root, &walk),
         Err(e) => {
             // Nothing is committed. What became durable is found again by the next run.
-            writer.finish().and_then(|()| repo.close(&session, CloseKind::Abort, vec![])).ok();
+            if !options.dry_run {
+                writer.finish().and_then(|()| repo.close(&session, CloseKind::Abort, vec![])).ok();
+            }
             Err(e)
         }
     }
@@ -321,7 +367,12 @@ impl Run<'_> {
             incomplete,
         };
         let unchanged = parent.is_some_and(|p| !p.incomplete() && p.statement.root == root);
-        if self.options.dry_run || (self.options.skip_if_unchanged && unchanged && !incomplete) {
+        if self.options.dry_run {
+            return Ok(summary);
+        }
+        // What was interrupted before anything was found is worth nobody's attention.
+        let empty = incomplete && root.is_none();
+        if empty || (self.options.skip_if_unchanged && unchanged && !incomplete) {
             self.repo.close(self.session, CloseKind::End, vec![])?;
             return Ok(summary);
         }
@@ -406,7 +457,8 @@ impl Run<'_> {
             flags: flag(summary.incomplete, Statement::INCOMPLETE)
                 | flag(summary.stats.problems > 0, Statement::HAS_PROBLEMS),
             parent: summary.parent,
-            replaces: None,
+            // An interrupted run is done with once another one went on from it.
+            replaces: self.base.snapshots.first().filter(|p| p.incomplete()).map(|p| p.id),
             origin: None,
             heads: vec![],
             body: vec![],

@@ -29,7 +29,7 @@ pub enum Place {
 }
 
 /// The place of everything that is named.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sources {
     children: BTreeMap<Vec<u8>, Place>,
     count: u32,
@@ -51,6 +51,11 @@ impl Sources {
     /// The top of the tree.
     pub fn into_places(self) -> BTreeMap<Vec<u8>, Place> {
         self.children
+    }
+
+    /// The top of the tree, to look at.
+    pub(super) fn places(&self) -> &BTreeMap<Vec<u8>, Place> {
+        &self.children
     }
 
     /// Add a path as named. `list` gives the names in a directory, for `.` and `/`.

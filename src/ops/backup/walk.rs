@@ -96,7 +96,7 @@ struct Listing {
 /// What an entry was in the parents.
 type Before = Option<Node>;
 
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 1 + name.len());
     out.extend_from_slice(path);
     if !path.ends_with(b"/") {
@@ -641,7 +641,7 @@ fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
     above.open_dir_as(name, stat)
 }
 
-fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Vec<u8>> {
+pub(super) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Vec<u8>> {
     let (parents, own) = match name.iter().rposition(|b| *b == b'/') {
         Some(at) => (Some(&name[..at]), &name[at + 1..]),
         None => (None, name),

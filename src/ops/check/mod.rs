@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
+use crate::format::gc::Claim;
 use crate::format::limits::{FRAME_PLAIN_MAX, PACK_ROUND};
 use crate::format::names::{self, prefix};
 use crate::format::pack::{FOOTER_LEN, HEADER_LEN};
@@ -87,9 +88,22 @@ pub fn check(repo: &mut Repository, options: &CheckOptions<'_>, cx: &Context<'_>
     Ok(summary)
 }
 
-/// Report a pack that was found damaged, so that the next backup stores what is in it again.
-fn report_suspect(_repo: &mut Repository, pack: PackId, why: &Error, cx: &Context<'_>) {
-    cx.notice("suspect", format!("pack {} is not trusted any more: {why}", pack.short()));
+/// Report a pack that was found damaged, so that the next backup stores what is in it again. Where
+/// that cannot be written, the check has said what it has to say all the same.
+fn report_suspect(repo: &mut Repository, pack: PackId, why: &Error, cx: &Context<'_>) {
+    let claim = if why.kind() == ErrorKind::Missing { Claim::Missing } else { Claim::Bytes };
+    let short = pack.short();
+    let reported = repo.identity(None).and_then(|who| repo.report_suspect(&who, pack, claim));
+    match reported {
+        Ok(()) => cx.notice(
+            "suspect",
+            format!("pack {short} is not trusted any more: the next backup stores what it needs of it again"),
+        ),
+        Err(e) => cx.notice(
+            "suspect-unreported",
+            format!("that pack {short} is bad could not be written down for the next backup: {e}"),
+        ),
+    }
 }
 
 struct Run<'a> {

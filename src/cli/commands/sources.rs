@@ -1,0 +1,168 @@
+//! What to back up and what to leave out, from arguments and the files they name.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::Backup;
+use crate::cli::settings::Environment;
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::event::Context;
+use crate::ops::backup::{Avoid, Sources};
+use crate::plan::filter::{Case, GitRules, IgnoreSettings, Origin, Patterns, Selection, Tag, read_pattern_file};
+use crate::plan::lists::{self, Look};
+
+/// The real disk.
+struct Disk;
+
+impl Look for Disk {
+    fn exists(&mut self, path: &[u8]) -> bool {
+        Path::new(OsStr::from_bytes(path)).symlink_metadata().is_ok()
+    }
+    fn names(&mut self, dir: &[u8]) -> Vec<Vec<u8>> {
+        names_in(Path::new(OsStr::from_bytes(dir))).unwrap_or_default()
+    }
+}
+
+fn names_in(dir: &Path) -> Result<Vec<Vec<u8>>> {
+    let failed = |e| {
+        let what = format!("the directory {} cannot be listed", dir.display());
+        Error::new(ErrorKind::Source, what).because(e)
+    };
+    let entries = std::fs::read_dir(dir).map_err(failed)?;
+    entries.map(|e| e.map(|e| e.file_name().into_vec()).map_err(failed)).collect()
+}
+
+/// A list's contents; `-` is standard input.
+fn read_list(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+    };
+    read.map_err(|e| Error::new(ErrorKind::Invalid, e.to_string())).doing(|| format!("reading {}", file.display()))?;
+    Ok(bytes)
+}
+
+/// All paths that were named, in order.
+pub fn paths(args: &Backup, cx: &Context<'_>) -> Result<Vec<PathBuf>> {
+    let lists = [&args.files_from, &args.files_from_verbatim, &args.files_from_raw];
+    if lists.iter().flat_map(|l| l.iter()).filter(|f| f.as_path() == Path::new("-")).count() > 1 {
+        return Err(Error::new(ErrorKind::Invalid, "standard input can be one list only"));
+    }
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    for file in &args.files_from {
+        let name = file.display().to_string();
+        for line in lists::files_from(&name, &read_list(file)?)? {
+            let found = lists::expand(&line.glob, &mut Disk)?;
+            if found.is_empty() {
+                let glob = String::from_utf8_lossy(&line.glob).into_owned();
+                cx.notice(
+                    "nothing-matches",
+                    format!("pattern {glob:?} in line {} of {name} does not match any files, skipping", line.number),
+                );
+            }
+            out.extend(found);
+        }
+    }
+    for file in &args.files_from_verbatim {
+        out.extend(lists::files_from_verbatim(&read_list(file)?));
+    }
+    for file in &args.files_from_raw {
+        out.extend(lists::files_from_raw(&file.display().to_string(), &read_list(file)?)?);
+    }
+    let listed = out.into_iter().map(|p| PathBuf::from(OsString::from_vec(p)));
+    let typed = args.paths.iter().map(PathBuf::from);
+    let all: Vec<PathBuf> = listed.chain(typed).filter(|p| !p.as_os_str().is_empty()).collect();
+    check(&all)?;
+    Ok(all)
+}
+
+fn check(paths: &[PathBuf]) -> Result<()> {
+    if paths.is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, "nothing to back up, please specify source files or directories")
+            .hint("`orlop backup --help` has examples"));
+    }
+    if paths.iter().all(|p| p.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)) {
+        let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+        return Err(Error::new(ErrorKind::Source, "all source directories/files do not exist")
+            .doing(format!("looking for {}", names.join(", "))));
+    }
+    Ok(())
+}
+
+/// The places of the paths in the tree.
+pub fn places(paths: &[PathBuf], shown: Option<&OsStr>) -> Result<Sources> {
+    let mut sources = Sources::default();
+    match (shown, paths) {
+        (Some(shown), [one]) => sources.add_as(one, Path::new(shown))?,
+        (Some(_), _) => {
+            return Err(Error::new(ErrorKind::Invalid, "--as-path is for one path, and there are several"));
+        }
+        (None, all) => {
+            for path in all {
+                sources.add(path, &names_in)?;
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// What is left out, and the patterns for the record.
+pub fn selection(args: &Backup, env: &Environment, cx: &Context<'_>) -> Result<(Selection, Vec<Vec<u8>>)> {
+    let exact = patterns("--exclude", &args.exclude, &args.exclude_file, env, cx)?;
+    let folded = patterns("--iexclude", &args.iexclude, &args.iexclude_file, env, cx)?;
+    let record = exact.iter().chain(&folded).map(|(pattern, _)| pattern.clone()).collect();
+    let mut tags = Vec::new();
+    for spec in &args.exclude_if_present {
+        tags.push(Tag::parse(spec.as_bytes())?);
+    }
+    if args.exclude_caches {
+        tags.push(Tag::caches());
+    }
+    let ignore = IgnoreSettings {
+        git: if args.git_ignore { GitRules::WorkTrees } else { GitRules::Off },
+        names: args.ignore_file.iter().map(|n| n.as_bytes().to_vec()).collect(),
+        global: if args.git_ignore { env.git_excludes() } else { None },
+    };
+    let selection = Selection {
+        exclude: Patterns::compile(exact, Case::Sensitive)?,
+        iexclude: Patterns::compile(folded, Case::Insensitive)?,
+        tags,
+        bytes_max: args.exclude_larger_than,
+        ignore,
+    };
+    Ok((selection, record))
+}
+
+fn patterns(
+    flag: &'static str,
+    typed: &[OsString],
+    files: &[PathBuf],
+    env: &Environment,
+    cx: &Context<'_>,
+) -> Result<Vec<(Vec<u8>, Origin)>> {
+    let mut out: Vec<(Vec<u8>, Origin)> = typed.iter().map(|p| (p.as_bytes().to_vec(), Origin::Flag(flag))).collect();
+    for file in files {
+        let contents = read_list(file)?;
+        let read = read_pattern_file(file.as_os_str().as_bytes(), &contents, &|name| env.variable(name));
+        for (line, name) in read.unset {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            cx.notice(
+                "variable-not-set",
+                format!("{}:{line}: ${name} is not set and stands for nothing", file.display()),
+            );
+        }
+        out.extend(read.patterns);
+    }
+    Ok(out)
+}
+
+/// A directory that a backup leaves out, if it is there.
+pub fn avoid(dir: &Path, slug: &'static str, what: &'static str) -> Option<Avoid> {
+    let stat = rustix::fs::stat(dir).ok()?;
+    // As the walk has it: major above, minor below.
+    let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+    Some(Avoid { dev: u64::from(major) << 32 | u64::from(minor), ino: stat.st_ino, slug, what })
+}
