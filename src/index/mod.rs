@@ -5,11 +5,11 @@
 
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use table::{Row, Table};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
 use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
@@ -68,11 +68,17 @@ pub struct Index {
     frames: Vec<Frame>,
     tables: Vec<Table>,
     by_pack: HashMap<PackId, u32>,
+    /// Packs whose blobs count as absent.
+    distrusted: HashSet<u32>,
 }
 
 impl Index {
     /// Add a segment's packs and rows.
     pub fn add(&mut self, segment: &Segment) -> Result<()> {
+        if let Some(pack) = segment.head.packs.iter().find(|p| !self.agrees(p)) {
+            let what = format!("it says of pack {} what another segment denies", pack.id.short());
+            return Err(Error::new(ErrorKind::Damaged, what));
+        }
         let mut number = Vec::new();
         for pack in &segment.head.packs {
             let first = self.add_pack(pack);
@@ -82,6 +88,16 @@ impl Index {
         let rows = segment.rows.iter().map(|r| Row { id: r.id, at: place(r) }).collect();
         self.tables.push(Table::from_rows(rows)?);
         self.merge_small()
+    }
+
+    /// Whether a pack is new, or is what is known of it. Two segments may name the same pack, and
+    /// rows of both point into the same frames.
+    fn agrees(&self, pack: &PackEntry) -> bool {
+        let Some(at) = self.by_pack.get(&pack.id) else { return true };
+        let known = &self.packs[*at as usize];
+        let frames = &self.frames[known.first_frame as usize..][..known.frames as usize];
+        (known.len, known.kind, &known.header) == (pack.len, pack.kind, &pack.header)
+            && frames.iter().map(|f| &f.entry).eq(&pack.frames)
     }
 
     /// Gives the number of the pack's first frame.
@@ -123,13 +139,22 @@ impl Index {
         Ok(())
     }
 
+    /// From now on, what is in this pack counts as absent: whoever writes stores it again.
+    pub fn distrust(&mut self, pack: &PackId) {
+        self.distrusted.extend(self.by_pack.get(pack));
+    }
+
+    fn trusts(&self, at: Location) -> bool {
+        self.distrusted.is_empty() || !self.distrusted.contains(&self.frame(at.frame).pack)
+    }
+
     /// Where a blob is, if anywhere.
     pub fn find(&self, id: &BlobId) -> Result<Option<Location>> {
         let (id, mut found) = (short(id), None);
         for t in &self.tables {
             t.find(&id, &mut |at| {
-                found = Some(at);
-                false
+                found = Some(at).filter(|at| self.trusts(*at));
+                found.is_none()
             })?;
             if found.is_some() {
                 break;
@@ -143,11 +168,16 @@ impl Index {
         let (id, mut found) = (short(id), Vec::new());
         for t in &self.tables {
             t.find(&id, &mut |at| {
-                found.push(at);
+                found.extend(Some(at).filter(|at| self.trusts(*at)));
                 true
             })?;
         }
         Ok(found)
+    }
+
+    /// The number of a pack.
+    pub fn number_of(&self, pack: &PackId) -> Option<u32> {
+        self.by_pack.get(pack).copied()
     }
 
     /// Whether a blob is anywhere.

@@ -2,6 +2,7 @@
 //! options and a [`crate::event::Context`], and gives a summary.
 
 pub mod backup;
+pub mod check;
 pub mod dump;
 pub mod list;
 pub mod restore;

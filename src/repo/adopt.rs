@@ -24,7 +24,8 @@ impl Repository {
         index: &mut Index,
         cx: &Context<'_>,
     ) -> Result<()> {
-        let leftovers = self.leftovers(who)?;
+        let mut leftovers = self.leftovers(who)?;
+        leftovers.retain(|l| l.id != session.id);
         if leftovers.is_empty() {
             return Ok(());
         }
@@ -95,15 +96,15 @@ impl Repository {
             let footer = Footer::parse(&footer, len)?;
             let mut sealed = vec![0; footer.table_len as usize];
             self.storage.get_range(&name, footer.table_offset, &mut sealed)?;
-            let secret = self.need(self.index_secret(header.epoch), "read tables")?;
-            let table = Table::open(&header, &secret, &footer, &mut sealed)?;
+            let table = self.open_table(&header, &footer, &mut sealed)?;
             Ok((header, table))
         };
         read().doing(|| format!("while reading {object}"))
     }
 
-    /// Whether somebody reported a damaged pack.
-    pub fn has_suspects(&self) -> Result<bool> {
-        Ok(!self.storage.list("suspect/")?.is_empty())
+    /// Open a pack's table.
+    pub fn open_table(&self, header: &Header, footer: &Footer, sealed: &mut [u8]) -> Result<Table> {
+        let secret = self.need(self.index_secret(header.epoch), "read tables")?;
+        Ok(Table::open(header, &secret, footer, sealed)?)
     }
 }

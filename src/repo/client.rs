@@ -97,17 +97,22 @@ impl Repository {
         Ok(())
     }
 
-    /// All clients' records; those that are damaged are left out and named.
+    /// All clients' records; those that are damaged are left out, and named by a check.
     pub(super) fn load_clients(&mut self) -> Result<()> {
         let mut clients = Vec::new();
         for listed in self.storage.list(names::prefix::CLIENTS)? {
-            clients.push(self.load_client(listed.name.as_str())?);
+            match self.load_client(listed.name.as_str()) {
+                Ok(client) => clients.push(client),
+                // One bad record must not keep everybody out; whatever needs it says that it is missing.
+                Err(e) if e.kind() == ErrorKind::Damaged => {}
+                Err(e) => return Err(e),
+            }
         }
         self.clients = clients;
         Ok(())
     }
 
-    fn load_client(&self, object: &str) -> Result<Client> {
+    pub(super) fn load_client(&self, object: &str) -> Result<Client> {
         let load = || -> Result<Client> {
             let bytes = objects::get(self.storage.as_ref(), object)?;
             let what = RecordType::Client.what();

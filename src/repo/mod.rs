@@ -3,18 +3,21 @@
 
 mod adopt;
 mod client;
+mod inspect;
 mod objects;
 mod open;
 mod profile;
 mod reader;
 mod session;
 mod snapshots;
+mod suspect;
 mod tree;
 mod writer;
 
 use std::sync::Arc;
 
 pub use client::Identity;
+pub use inspect::Verified;
 pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, exists, init, open, slot_ids};
 pub use profile::{Complain, Remembered, place_key};
 pub use reader::{Blob, Decoded, Reader};
@@ -87,6 +90,11 @@ impl Repository {
     /// This machine.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+    /// Take another machine, boot or process for this one. Sessions record who opened them, so that
+    /// tests can make the next one look dead to whoever comes after.
+    pub fn act_as(&mut self, host: Host) {
+        self.host = host;
     }
     /// A chunking profile by its number.
     pub fn profile(&self, id: u8) -> Option<&Profile> {

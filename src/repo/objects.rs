@@ -6,7 +6,7 @@ use crate::format::{armour, limits, names};
 use crate::storage::{Name, Put, Storage};
 
 /// Longest armoured object.
-const STORED_MAX: u64 = 2 * limits::RECORD_MAX as u64 + (1 << 16);
+pub const STORED_MAX: u64 = 2 * limits::RECORD_MAX as u64 + (1 << 16);
 
 /// A name made by `names`, which makes nothing else.
 pub fn name(text: &str) -> Result<Name> {

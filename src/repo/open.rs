@@ -290,7 +290,14 @@ pub fn slot_ids(storage: &dyn Storage) -> Result<Vec<SlotId>> {
 
 fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
     let id = |name: &str| SlotId::parse(name.strip_prefix(prefix::KEYS)?).ok();
-    Ok(storage.list(prefix::KEYS)?.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+    let first = storage.list(prefix::KEYS)?;
+    if first.is_empty() {
+        // The second homes are there for just that.
+        let second = storage.list(&names::copy_of(prefix::KEYS))?;
+        let id = |name: &str| id(name.strip_prefix(prefix::COPY)?);
+        return Ok(second.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect());
+    }
+    Ok(first.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {
@@ -373,24 +380,25 @@ fn load_config(storage: &dyn Storage, ring: &Keyring) -> Result<(Config, RecordI
 
 fn read_config(storage: &dyn Storage, ring: &Keyring, n: u32) -> Result<(Config, RecordId)> {
     let object = names::config(n);
-    let read = || -> Result<(Config, RecordId)> {
-        let bytes = objects::get_either(storage, &object)?;
-        let what = RecordType::Config.what();
-        let envelope = record::parse(RecordType::Config, &bytes)?;
-        check_ids(envelope.clear, ring)?;
-        let epoch = ring.epochs.iter().find(|e| e.n == envelope.epoch);
-        let secret = epoch.and_then(|e| e.index.clone());
-        let secret =
-            secret.ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key does not open the configuration"))?;
-        let place = Place { domain: ring.domain, instance: ring.instance, name: &object };
-        let opened = envelope.open(&secret, &place)?;
-        opened.verify(&ring.admin)?;
-        let config: Config = decode(what, &opened.payload)?;
-        check_ext(what, &config.ext, &[])?;
-        check_config(&config, ring, n)?;
-        Ok((config, opened.id))
-    };
+    let read = || parse_config(&objects::get_either(storage, &object)?, ring, n);
     read().doing(|| format!("while reading {object}"))
+}
+
+/// A version of the configuration, verified, from its bytes.
+pub(super) fn parse_config(bytes: &[u8], ring: &Keyring, n: u32) -> Result<(Config, RecordId)> {
+    let what = RecordType::Config.what();
+    let envelope = record::parse(RecordType::Config, bytes)?;
+    check_ids(envelope.clear, ring)?;
+    let epoch = ring.epochs.iter().find(|e| e.n == envelope.epoch);
+    let secret = epoch.and_then(|e| e.index.clone());
+    let secret = secret.ok_or_else(|| Error::new(ErrorKind::Forbidden, "this key does not open the configuration"))?;
+    let place = Place { domain: ring.domain, instance: ring.instance, name: &names::config(n) };
+    let opened = envelope.open(&secret, &place)?;
+    opened.verify(&ring.admin)?;
+    let config: Config = decode(what, &opened.payload)?;
+    check_ext(what, &config.ext, &[])?;
+    check_config(&config, ring, n)?;
+    Ok((config, opened.id))
 }
 
 fn check_ids(clear: &[u8], ring: &Keyring) -> Result<()> {

@@ -96,9 +96,12 @@ impl Repository {
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
         let mut index = Index::default();
         for listed in self.storage.list(names::prefix::INDEX)? {
-            match self.load_segment(listed.name.as_str()) {
-                Ok(segment) => index.add(&segment)?,
-                Err(e) => trouble(listed.name.as_str(), e),
+            let added = self.load_segment(listed.name.as_str()).and_then(|segment| index.add(&segment));
+            match added {
+                Err(e) if e.kind() == ErrorKind::Damaged || e.kind() == ErrorKind::Missing => {
+                    trouble(listed.name.as_str(), e);
+                }
+                other => other?,
             }
         }
         Ok(index)
@@ -223,14 +226,19 @@ impl<'r> Reader<'r> {
 
     /// Open and decompress a frame's stored bytes.
     pub fn open_frame(&self, n: u32, sealed: &mut [u8]) -> Result<Decoded> {
+        let mut plain = Vec::new();
+        let ranges = self.open_frame_into(n, sealed, &mut plain)?;
+        Ok(Decoded { plain, ranges })
+    }
+
+    /// The same into a buffer that is used again; gives where its blobs are.
+    pub fn open_frame_into(&self, n: u32, sealed: &mut [u8], plain: &mut Vec<u8>) -> Result<Vec<Range<usize>>> {
         let frame = *self.index.frame(n);
         let pack = self.index.pack(frame.pack);
         let key = self.key(frame.pack)?;
         let packed = key.open((n - pack.first_frame).into(), pack.kind, &frame.entry, sealed)?;
-        let mut plain = Vec::new();
-        decompress(frame.entry.codec, packed, frame.entry.plain as usize, &mut plain)?;
-        let ranges = blob_ranges(&plain, frame.entry.blobs)?;
-        Ok(Decoded { plain, ranges })
+        decompress(frame.entry.codec, packed, frame.entry.plain as usize, plain)?;
+        Ok(blob_ranges(plain, frame.entry.blobs)?)
     }
 
     fn key(&self, n: u32) -> Result<Arc<PackKey>> {

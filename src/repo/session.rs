@@ -63,7 +63,7 @@ impl Repository {
     }
 
     /// Open a record that is bound to this repository and its object name.
-    fn open_record<T: bincode::Decode<()> + bincode::Encode>(
+    pub(super) fn open_record<T: bincode::Decode<()> + bincode::Encode>(
         &self,
         kind: RecordType,
         object: &str,
@@ -221,7 +221,9 @@ impl Repository {
             let object = names::session(id, 0);
             // What cannot be read is nobody's here; garbage collection deals with it in time.
             let Ok((open, _)) = self.open_record::<SessionOpen>(RecordType::SessionOpen, &object) else { continue };
-            if open.client == who.client && open.machine == self.machine() && self.is_dead(&open) {
+            // Containers may share a machine's id and not its processes, but seldom its name.
+            let here = open.machine == self.machine() && open.hostname == self.host().hostname;
+            if open.client == who.client && here && self.is_dead(&open) {
                 out.push(Leftover { id });
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
-use super::{Identity, Repository, Session};
+use super::{Identity, Repository, Session, objects};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
@@ -99,30 +99,32 @@ impl Repository {
     }
 
     fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
-        let load = || -> Result<Snapshot> {
-            let bytes = self.get_small(name)?;
-            let at = Found { domain: self.domain(), instance: self.instance(), name };
-            let opened = snapshot::open_object(&bytes, at, &|e| self.index_secret(e))?;
-            let (statement, commit) = (&opened.statement, &opened.commit);
-            let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
-            let author = self.client_key(statement.client, statement.client_epoch).ok_or_else(unknown)?;
-            let committer = self.clients.iter().rfind(|c| c.id == commit.committer).ok_or_else(unknown)?;
-            opened.verify(&author.key, &committer.key)?;
-            let body = match self.role() {
-                Role::Put => Body::default(),
-                _ => snapshot::open_body(statement, &|e| self.record_secret(e))?,
-            };
-            let by_owner = author.role == Role::Owner;
-            Ok(Snapshot {
-                id: opened.id,
-                statement: opened.statement,
-                body,
-                commit: opened.commit,
-                validity: Validity::Pending,
-                by_owner,
-            })
-        };
+        let load = || self.parse_snapshot(name, &objects::get_either(self.storage.as_ref(), name)?);
         load().doing(|| format!("while reading {name}"))
+    }
+
+    /// A snapshot, verified, from its bytes.
+    pub(super) fn parse_snapshot(&self, name: &str, bytes: &[u8]) -> Result<Snapshot> {
+        let at = Found { domain: self.domain(), instance: self.instance(), name };
+        let opened = snapshot::open_object(bytes, at, &|e| self.index_secret(e))?;
+        let (statement, commit) = (&opened.statement, &opened.commit);
+        let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
+        let author = self.client_key(statement.client, statement.client_epoch).ok_or_else(unknown)?;
+        let committer = self.clients.iter().rfind(|c| c.id == commit.committer).ok_or_else(unknown)?;
+        opened.verify(&author.key, &committer.key)?;
+        let body = match self.role() {
+            Role::Put => Body::default(),
+            _ => snapshot::open_body(statement, &|e| self.record_secret(e))?,
+        };
+        let by_owner = author.role == Role::Owner;
+        Ok(Snapshot {
+            id: opened.id,
+            statement: opened.statement,
+            body,
+            commit: opened.commit,
+            validity: Validity::Pending,
+            by_owner,
+        })
     }
 
     /// Settle which snapshots count, by how their sessions were closed.

@@ -28,8 +28,6 @@ use crate::index::{Index, short};
 use crate::storage::Draft;
 use crate::sys;
 
-/// Packs that a segment covers at most.
-const SEGMENT_PACKS: usize = 32;
 /// Shards of the set of ids seen in this session.
 const SHARDS: usize = 64;
 
@@ -39,10 +37,17 @@ pub struct WriterOptions {
     pub compression: Option<i32>,
     /// Length of packs.
     pub pack_target: u64,
+    /// Packs that an index segment covers at most.
+    pub segment_packs: usize,
     /// Open and check every frame that was sealed, from the bytes that are sent.
     pub verify: bool,
     /// Look and count, but store nothing.
     pub dry_run: bool,
+}
+
+impl WriterOptions {
+    /// Packs that an index segment covers, usually.
+    pub const SEGMENT_PACKS: usize = 32;
 }
 
 /// What became of a blob.
@@ -387,7 +392,7 @@ impl<'r> Writer<'r> {
         let batch = {
             let mut done = lock(&self.done);
             done.push((entry, table.ids));
-            if done.len() >= SEGMENT_PACKS { std::mem::take(&mut *done) } else { vec![] }
+            if done.len() >= self.options.segment_packs { std::mem::take(&mut *done) } else { vec![] }
         };
         self.write_segment(batch)?;
         self.repo.tick(self.session, self.cx.meter.bytes_done.load(Relaxed))

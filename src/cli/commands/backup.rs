@@ -139,6 +139,7 @@ fn options(
             Compression::Max => Some(19),
         },
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
+        segment_packs: None,
         verify: settings.extra_verify,
         about: about(args, settings, asked),
     })

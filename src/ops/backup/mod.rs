@@ -101,10 +101,37 @@ pub struct BackupOptions {
     pub compression: Option<i32>,
     /// Length of packs; `None` follows the size of the repository.
     pub pack_target: Option<u64>,
+    /// Packs that an index segment covers at most; `None` for the usual number.
+    pub segment_packs: Option<usize>,
     /// Check every frame before it counts as stored.
     pub verify: bool,
     /// What the snapshot says.
     pub about: About,
+}
+
+impl Default for BackupOptions {
+    fn default() -> Self {
+        Self {
+            parent: Parent::Latest,
+            group_by: GroupBy::default(),
+            force: false,
+            ignore_ctime: false,
+            ignore_inode: false,
+            with_atime: false,
+            one_file_system: false,
+            selection: Selection::default(),
+            avoid: vec![],
+            chunking: 1,
+            rechunk: false,
+            dry_run: false,
+            skip_if_unchanged: false,
+            compression: Some(3),
+            pack_target: None,
+            segment_packs: None,
+            verify: true,
+            about: About::default(),
+        }
+    }
 }
 
 /// What a snapshot says about itself.
@@ -254,10 +281,14 @@ pub fn backup(
     if !options.dry_run {
         repo.adopt_leftovers(&who, &session, &mut index, cx)?;
     }
+    // What is in packs that were found damaged counts as absent, so that it is stored again.
+    let suspects = repo.suspects()?;
+    suspects.iter().for_each(|pack| index.distrust(pack));
     let reader = Reader::new(repo, &index);
     let writer_options = WriterOptions {
         compression: options.compression,
         pack_target: options.pack_target.unwrap_or_else(|| pack_target(&index)),
+        segment_packs: options.segment_packs.unwrap_or(WriterOptions::SEGMENT_PACKS),
         verify: options.verify,
         dry_run: options.dry_run,
     };
@@ -275,7 +306,7 @@ pub fn backup(
         avoid: &options.avoid,
         client: who.client,
         profile,
-        careful: repo.has_suspects()?,
+        careful: !suspects.is_empty(),
         links: Mutex::default(),
         owners: Mutex::default(),
         counts: walk::Counts::default(),

@@ -19,8 +19,8 @@ use crate::event::{Change, Context, Event, ItemKind, Meter};
 use crate::format::page::Builder;
 use crate::format::records::Profile;
 use crate::id::ClientId;
-use crate::model::ext::Extras;
-use crate::model::{Content, Node, NodeKind, PageRef, Time, ext_tag};
+use crate::model::ext::{Extras, decode_xattrs};
+use crate::model::{Content, Node, NodeKind, PageRef, Time, XattrValue, ext_tag};
 use crate::plan::filter::{Decision, Level, Selection};
 use crate::repo::{Entries, Extents, FrameScope, Reader, Repository, Writer};
 use crate::source::{Dir, Keep, Kind, LinkMap, Metadata, Names, SourceError, Stat};
@@ -330,7 +330,10 @@ impl Walk<'_> {
         let below = self.listing(&inside, &names, &roots(&was))?;
         let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
         node.kind = NodeKind::Dir { root: below.root };
-        let untouched = old.is_some_and(|o| same_metadata(o, &node, self.options));
+        let untouched = match old {
+            Some(o) => same_metadata(o, &node, self.options) && self.attributes_still_there(o)?,
+            None => false,
+        };
         node.ext = match old {
             Some(o) if untouched && !self.options.with_atime => without_incomplete(o),
             _ => self.ext(dir.metadata(stat, self.keep()), &path, None)?,
@@ -412,10 +415,13 @@ impl Walk<'_> {
 
     /// In a careful run, whether every chunk and page of a file is known to the index.
     fn still_there(&self, old: &Node) -> Result<bool> {
-        let NodeKind::File { content, .. } = &old.kind else { return Ok(true) };
         if !self.careful {
             return Ok(true);
         }
+        if !self.attributes_still_there(old)? {
+            return Ok(false);
+        }
+        let NodeKind::File { content, .. } = &old.kind else { return Ok(true) };
         let index = self.reader.index();
         let mut extents = Extents::new(self.reader, content);
         // A page that cannot be read is as good as missing.
@@ -428,6 +434,20 @@ impl Walk<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// The same for attributes that are too long for their node.
+    fn attributes_still_there(&self, old: &Node) -> Result<bool> {
+        let Some(ext) = old.ext(ext_tag::XATTRS).filter(|_| self.careful) else { return Ok(true) };
+        let Ok(attributes) = decode_xattrs(&ext.data) else { return Ok(false) };
+        for x in attributes {
+            if let XattrValue::Chunk { id, .. } = x.value
+                && !self.reader.index().contains(&id)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn read_file(
@@ -518,7 +538,7 @@ impl Walk<'_> {
     fn special(&self, here: &Here<'_>, mut node: Node, stat: &Stat, path: &[u8], was: &[Before]) -> Result<Done> {
         let old = was.iter().flatten().find(|o| o.kind == node.kind && same_metadata(o, &node, self.options));
         node.ext = match old {
-            Some(old) if !self.options.with_atime => old.ext.clone(),
+            Some(old) if !self.options.with_atime && self.attributes_still_there(old)? => old.ext.clone(),
             _ => {
                 let name = node.name.clone();
                 self.ext(here.dir.read_metadata(&name, stat, self.keep()), path, self.link(here, stat))?

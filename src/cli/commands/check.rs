@@ -1,0 +1,70 @@
+//! `check`.
+
+use super::{filter, open};
+use crate::cli::args::{Check, Subset as Typed};
+use crate::cli::console::Console;
+use crate::cli::settings::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::check::{self, CheckOptions, CheckSummary, Data};
+use crate::plan::subset::{GROUPS_MAX, Subset};
+use crate::repo::Snapshot;
+use crate::report::exit::Outcome;
+use crate::report::{Job, Loudness, summary};
+
+/// Check a repository.
+pub fn run(args: &Check, settings: &Settings) -> Result<Outcome> {
+    let data = data(args)?;
+    let mut console = Console::new(settings, Job::Check, false);
+    let mut repo = open(settings, &console)?;
+    let chosen = filter(&args.filter);
+    let wanted = |s: &Snapshot| chosen.matches(s);
+    let all = args.filter.host.is_empty() && args.filter.tag.is_empty() && args.filter.path.is_empty();
+    let options = CheckOptions { data, wanted: (!all).then_some(&wanted), threads: None };
+    let done = check::check(&mut repo, &options, &console.context());
+    console.finish();
+    let done = done?;
+    let report = report(&done);
+    if settings.json {
+        console.print(summary::check_json(&report))?;
+    } else {
+        console.remark(Loudness::Normal, &summary::check_text(&report))?;
+    }
+    if done.errors == 0 { Ok(Outcome::Done) } else { Err(broken(&done)) }
+}
+
+fn data(args: &Check) -> Result<Data> {
+    Ok(match args.read_data_subset {
+        None if args.read_data => Data::All,
+        None => Data::Trees,
+        Some(Typed::Part { n, t }) => match (u16::try_from(n), u16::try_from(t)) {
+            (Ok(group), Ok(groups)) if groups <= GROUPS_MAX => Data::Part(Subset::Group { group, groups }),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("--read-data-subset has at most {GROUPS_MAX} parts"),
+                ));
+            }
+        },
+        Some(Typed::Percent(p)) => Data::Part(Subset::Percent(p)),
+        Some(Typed::Bytes(n)) => Data::Part(Subset::Bytes(n)),
+    })
+}
+
+fn report(done: &CheckSummary) -> summary::Check {
+    summary::Check {
+        errors: done.errors,
+        broken_packs: done.broken_packs.clone(),
+        suggest_repair_index: done.damaged_segments > 0,
+        suggest_prune: done.unindexed_packs > 0 || !done.replaced_packs.is_empty(),
+    }
+}
+
+fn broken(done: &CheckSummary) -> Error {
+    let error = Error::new(ErrorKind::Damaged, "the repository contains errors");
+    match done.broken_packs.is_empty() {
+        true => error.hint("if there is a second copy of the repository, put what was named back from there"),
+        false => {
+            error.hint("`orlop backup` of files that still exist stores again what is lost with the packs named above")
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Suspects: packs that a check found damaged, written down so that the next backup does not build
+//! upon them.
+
+use super::{Identity, Repository, objects};
+use crate::error::Result;
+use crate::format::gc::{self, Claim, Found, Sealing, Suspect};
+use crate::format::names::prefix;
+use crate::id::PackId;
+use crate::sys;
+
+impl Repository {
+    /// Say that a pack is damaged.
+    pub fn report_suspect(&self, who: &Identity, pack: PackId, claim: Claim) -> Result<()> {
+        let suspect = Suspect {
+            pack,
+            claim,
+            author: who.client,
+            author_epoch: who.epoch,
+            made: sys::now(),
+            nonce: sys::random()?,
+            ext: vec![],
+        };
+        let secret = self.need(self.index_secret(self.epoch()), "report damage")?;
+        let with = Sealing {
+            domain: self.domain(),
+            instance: self.instance(),
+            epoch: self.epoch(),
+            secret: &secret,
+            salt: sys::salt()?,
+            signer: &who.signer,
+        };
+        let (bytes, name, _) = gc::seal(&suspect, &(), &with);
+        self.put_small(&name, &bytes).map(|_| ())
+    }
+
+    /// Packs that an enrolled client reported as damaged. What is no such report counts for nothing.
+    pub fn suspects(&self) -> Result<Vec<PackId>> {
+        let mut out = Vec::new();
+        for listed in self.storage.list(prefix::SUSPECT)? {
+            out.extend(self.load_suspect(listed.name.as_str()).ok());
+        }
+        out.sort_unstable();
+        out.dedup();
+        Ok(out)
+    }
+
+    pub(super) fn load_suspect(&self, object: &str) -> Result<PackId> {
+        let bytes = objects::get(self.storage.as_ref(), object)?;
+        let found = Found { domain: self.domain(), instance: self.instance(), name: object };
+        let record = gc::open::<Suspect>(&bytes, found, &|e| self.index_secret(e))?;
+        record.verify(&self.author(record.payload.author, record.payload.author_epoch)?)?;
+        Ok(record.payload.pack)
+    }
+}

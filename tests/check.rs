@@ -1,0 +1,215 @@
+//! What a check has to find, and what a backup after it has to mend.
+
+mod support;
+
+use std::fs;
+use std::sync::Arc;
+
+use orlop::event::Quiet;
+use orlop::format::pack::Kind;
+use orlop::format::page::Builder;
+use orlop::format::records::{CloseKind, Purpose};
+use orlop::id::RecordId;
+use orlop::model::{Content, Node, NodeKind, Time};
+use orlop::ops::check::Data;
+use orlop::plan::subset::Subset;
+use orlop::repo::{NewSnapshot, Repository, Writer, WriterOptions};
+use orlop::storage::{MemoryStorage, Name, Storage};
+use support::*;
+
+struct World {
+    memory: MemoryStorage,
+    dir: tempfile::TempDir,
+    snapshots: Vec<RecordId>,
+}
+
+/// Two snapshots, several packs, one of them of pages.
+fn world() -> World {
+    let (memory, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..8u64 {
+        fs::create_dir_all(dir.path().join(format!("d{}", i % 2))).unwrap();
+        fs::write(dir.path().join(format!("d{}/f{i}", i % 2)), noise(60_000, i)).unwrap();
+    }
+    settle();
+    let mut repo = open(&storage);
+    let first = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    fs::write(dir.path().join("d0/more"), noise(90_000, 50)).unwrap();
+    settle();
+    let second = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    World { memory, dir, snapshots: vec![first, second] }
+}
+
+fn repo_of(memory: &MemoryStorage) -> Repository {
+    open(&(Arc::new(memory.clone()) as Arc<dyn Storage>))
+}
+
+fn damage(memory: &MemoryStorage, name: &Name, at: usize) {
+    let mut bytes = memory.get(name, u64::MAX).unwrap();
+    let at = at % bytes.len();
+    bytes[at] ^= 0x10;
+    memory.plant(name, &bytes);
+}
+
+#[test]
+fn a_sound_repository_has_no_errors() {
+    let w = world();
+    let done = assert_sound(&mut repo_of(&w.memory));
+    assert_eq!((done.snapshots, done.unindexed_packs), (2, 0));
+    assert_eq!(done.packs, done.packs_read);
+    assert!(done.pages > 4);
+    let (done, ears) = check(&mut repo_of(&w.memory), Data::Trees);
+    assert_eq!((done.errors, done.packs_read), (0, 0));
+    assert_eq!(*ears.notices.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn garbage_in_the_place_of_any_object_is_found() {
+    let w = world();
+    for l in w.memory.list("").unwrap() {
+        let bad = fork(&w.memory);
+        bad.plant(&l.name, &vec![0; l.len as usize]);
+        let (done, ears) = check(&mut repo_of(&bad), Data::All);
+        assert!(done.errors > 0, "{}", l.name);
+        let told = ears.problems.lock().unwrap().join("\n");
+        let subject = l.name.as_str();
+        assert!(told.contains(subject), "{subject}: {told}");
+    }
+}
+
+#[test]
+fn one_bit_anywhere_in_packs_and_index_is_found_and_mended_elsewhere() {
+    let w = world();
+    for l in w.memory.list("").unwrap() {
+        for i in 0..5 {
+            let bad = fork(&w.memory);
+            damage(&bad, &l.name, (l.len as usize - 1) * i / 4);
+            let (done, ears) = check(&mut repo_of(&bad), Data::All);
+            let name = l.name.as_str();
+            if name.starts_with("packs/") || name.starts_with("index/") {
+                assert!(done.errors > 0, "byte {i}/4 of {name}");
+                assert_eq!(done.broken_packs.len(), usize::from(name.starts_with("packs/")));
+            } else {
+                assert_eq!(done.errors, 0, "armour mends byte {i}/4 of {name}: {:?}", ears.problems.lock().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_gone_is_missed() {
+    let w = world();
+    for l in w.memory.list("").unwrap() {
+        let bad = fork(&w.memory);
+        bad.delete(&l.name).unwrap();
+        let name = l.name.as_str();
+        let (done, ears) = check(&mut repo_of(&bad), Data::Trees);
+        let told = ears.problems.lock().unwrap().join("\n");
+        match name.split('/').next().unwrap() {
+            "packs" => {
+                assert!(told.contains(name) && told.contains(":/"), "{name}: {told}");
+                assert_eq!(done.broken_packs.len(), 1);
+            }
+            "index" => {
+                assert!(done.errors > 0 && done.unindexed_packs > 0, "{name}");
+                assert!(told.contains("in no pack that the index knows"), "{told}");
+            }
+            "copy" => assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("single-copy")), "{name}"),
+            "snapshots" | "keys" | "keyring" | "config" => assert!(told.contains("gone"), "{name}: {told}"),
+            _ => {}
+        }
+    }
+}
+
+/// Damage to what no file changed for: the next backup must not build upon it.
+#[test]
+fn the_backup_after_a_check_stores_again_what_was_damaged() {
+    for kind in [Kind::Data, Kind::Tree] {
+        let w = world();
+        let mut repo = repo_of(&w.memory);
+        let (name, pack) = largest_pack(&w.memory, kind, &repo);
+        damage(&w.memory, &name, 300);
+        let (done, _) = check(&mut repo, Data::Trees);
+        assert_eq!(done.errors == 0, kind == Kind::Data, "pages are read in any case");
+        let (done, ears) = check(&mut repo, Data::All);
+        assert_eq!(done.broken_packs, [pack]);
+        let told = ears.problems.lock().unwrap().join("\n");
+        assert!(told.contains("needed by") && told.contains("/d"), "{told}");
+        assert!(!w.memory.list("suspect/").unwrap().is_empty(), "it is written down");
+
+        let done = back_up(&mut repo, w.dir.path(), &small_packs());
+        assert!(done.stats.data_blobs + done.stats.tree_blobs > 0);
+        let newest = done.snapshot.unwrap();
+        assert_same(&repo, newest, w.dir.path());
+        let (done, ears) = check_only(&mut repo, Data::All, newest);
+        assert_eq!(done.replaced_packs, [pack], "{:?}", ears.problems.lock().unwrap());
+        assert_eq!(done.errors, 0, "everything is stored elsewhere now");
+        if kind == Kind::Data {
+            // All snapshots are whole again, since they name the same chunks.
+            assert_eq!(check(&mut repo, Data::All).0.errors, 0);
+            assert_same(&repo, w.snapshots[1], w.dir.path());
+        }
+        let again = back_up(&mut repo, w.dir.path(), &small_packs());
+        assert_eq!(again.stats.data_blobs, 0, "once is enough");
+    }
+}
+
+#[test]
+fn subsets_cover_everything_once() {
+    let w = world();
+    let mut repo = repo_of(&w.memory);
+    let all = repo.storage().list("packs/").unwrap().len() as u64;
+    let mut read = 0;
+    for group in 1..=3 {
+        let part = Data::Part(Subset::Group { group, groups: 3 });
+        let first = check(&mut repo, part).0.packs_read;
+        assert_eq!(first, check(&mut repo, part).0.packs_read);
+        read += first;
+    }
+    assert_eq!(read, all);
+    assert_eq!(check(&mut repo, Data::Part(Subset::Percent(50.0))).0.packs_read, all.div_ceil(2));
+    assert_eq!(check(&mut repo, Data::Part(Subset::Bytes(1))).0.packs_read, 1);
+    assert_eq!(check(&mut repo, Data::Part(Subset::Bytes(1 << 40))).0.packs_read, all);
+}
+
+#[test]
+fn names_that_would_lead_elsewhere_are_told() {
+    let w = world();
+    let mut repo = repo_of(&w.memory);
+    let who = repo.identity(Some("test")).unwrap();
+    let session = repo.begin(&who, Purpose::Backup, vec![]).unwrap();
+    let index = repo.load_index(&|n, e| panic!("{n}: {e}")).unwrap();
+    let (meter, cancel) = (orlop::event::Meter::default(), false.into());
+    let cx = orlop::event::Context { observer: &Quiet, meter: &meter, cancel: &cancel };
+    let options =
+        WriterOptions { compression: None, pack_target: 1 << 20, segment_packs: 9, verify: true, dry_run: false };
+    let writer = Writer::new(&repo, &who, &session, &index, &cx, options);
+    let mut builder = Builder::dir(repo.keys());
+    for name in [&b".."[..], b"a/b", b"fine"] {
+        builder.node(&file(name), &mut |bytes: Vec<u8>| writer.page(&bytes)).unwrap();
+    }
+    let root = builder.finish(&mut |bytes: Vec<u8>| writer.page(&bytes)).unwrap();
+    writer.finish().unwrap();
+    let model = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap().remove(0);
+    let mut statement = model.statement.clone();
+    statement.root = root;
+    let id = repo.commit(&who, &session, NewSnapshot { statement, body: model.body }).unwrap();
+    repo.close(&session, CloseKind::End, vec![id]).unwrap();
+    let (done, ears) = check(&mut repo, Data::Trees);
+    assert_eq!(done.errors, 2, "{:?}", ears.problems.lock().unwrap());
+    assert!(ears.problems.lock().unwrap().iter().all(|p| p.starts_with("bad-name")));
+}
+
+fn file(name: &[u8]) -> Node {
+    Node {
+        name: name.to_vec(),
+        kind: NodeKind::File { size: 1, content: Content::Inline(vec![1]) },
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        ctime: Time::default(),
+        ino: 0,
+        ext: vec![],
+    }
+}
