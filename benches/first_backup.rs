@@ -54,7 +54,7 @@ fn main() {
     }
     run(&format!("{} small files", 4000 * scale), small.path(), bytes);
     let large = tempfile::tempdir().unwrap();
-    let len = 64 * scale << 20;
+    let len = (64 * scale) << 20;
     fs::write(large.path().join("noise"), support::noise(len, 1)).unwrap();
     run(&format!("a file of {} MiB", len >> 20), large.path(), len as u64);
 }
