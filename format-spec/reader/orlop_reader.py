@@ -435,7 +435,7 @@ class Record:
     def verify(self, key):
         need(self.signature is not None, "a record is not signed")
         verify(key, self.message, self.signature)
-        if self.clear:
+        if self.kind in (9, 10):
             message = b"orlop v1 clear" + struct.pack("<H", self.kind) + self.place + self.clear[:-64]
             verify(key, message, self.clear[-64:])
 
@@ -553,6 +553,7 @@ class Repository:
                 record.verify(self.admin)
                 config = decode("Config", record.payload)
                 same = config["domain"] == self.domain and config["instance"] == self.instance
+                need(record.clear == self.domain + self.instance, "its clear part is of another repository")
                 need(same and name == f"config/{config['n']:08x}", "of another repository")
             except Bad as e:
                 failed = Bad(f"{name}: {e}")

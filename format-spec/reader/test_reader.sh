@@ -7,11 +7,13 @@ inside=${4:-$tree}
 here=$(cd "$(dirname "$0")" && pwd)
 python=${ORLOP_READER_PYTHON:-python3}
 target=$(mktemp -d)
-trap 'chmod -R u+rwX "$target"; rm -rf "$target"' EXIT
+trap 'chmod -R u+rwX "$target"; rm -rf "$target" "$target.a" "$target.b"' EXIT
 "$python" -B "$here/orlop_reader.py" "$repo" --password "$password" restore latest "$target"
 # Names, kinds, modes, owners, sizes, times and targets; then bytes.
 describe() { (cd "$1" && find . -printf '%P\t%y\t%m\t%U\t%G\t%T@\t%l\0' | sort -z); }
 describe "$tree" >"$target.a"; describe "$target$inside" >"$target.b"
-cmp "$target.a" "$target.b"; rm -f "$target.a" "$target.b"
-diff -r --no-dereference "$tree" "$target$inside"
+cmp "$target.a" "$target.b"
+bytes() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
+bytes "$tree" >"$target.a"; bytes "$target$inside" >"$target.b"
+cmp "$target.a" "$target.b"
 echo "the reader restored $tree"

@@ -295,7 +295,7 @@ fn plain<P: bincode::Encode>(
     critical: &P,
 ) -> Vec<Vector> {
     let mut c = Cases::new(object, &record_fields(&name));
-    let s = Sealer { kind, name, secret: index(), instance: INSTANCE, clear: vec![] };
+    let s = Sealer { kind, name, secret: index(), instance: INSTANCE, clear: clear_of(kind) };
     c.ok("whole", "as a writer makes it", s.seal(&encode(good), Some(&signer())));
     refuse_record(&mut c, &s, &encode(good), &encode(critical), elsewhere);
     c.add("mirror", "crypto", "from a mirror", s.seal(&encode(good), Some(&signer())))
@@ -303,9 +303,14 @@ fn plain<P: bincode::Encode>(
     c.done()
 }
 
+/// A configuration says to anyone which repository it is of.
+pub fn clear_of(kind: RecordType) -> Vec<u8> {
+    if kind == RecordType::Config { [DOMAIN.0, INSTANCE.0].concat() } else { Vec::new() }
+}
+
 pub fn config() -> Config {
     let profile = |(id, p): (usize, (&str, u32, u32, u32, u64, u64))| {
-        let frame = if p.0 == "volume" { 128 << 10 } else { 512 << 10 };
+        let frame = [1 << 20, 128 << 10, 512 << 10][id];
         Profile { id: id as u8 + 1, chunker: 1, min: p.1, avg: p.2, max: p.3, frame }
     };
     Config {

@@ -57,7 +57,7 @@ impl Mini {
             secret: &index(),
             salt: *blake3::hash(name.as_bytes()).as_bytes(),
             signer: Some(&signer()),
-            clear: &[],
+            clear: &crate::cases::clear_of(kind),
         };
         self.put_small(name, &sealing.seal(payload).0);
     }

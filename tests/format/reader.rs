@@ -150,3 +150,33 @@ fn damage_is_mended_or_named() {
     std::fs::remove_dir_all(repo.join("snapshots")).unwrap();
     expect(&read(&python, &repo, &["--password", PASSWORD, "ls", "latest"]), 1);
 }
+
+#[test]
+fn it_restores_what_the_program_backed_up() {
+    let Some(python) = python() else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let (repo, tree) = (temp.path().join("repo"), temp.path().join("tree"));
+    std::fs::create_dir_all(tree.join("many")).unwrap();
+    std::fs::write(tree.join("long"), stream("a long file", 3 << 20)).unwrap();
+    std::fs::write(tree.join("empty"), b"").unwrap();
+    std::fs::write(tree.join(OsStr::from_bytes(b"\xff not text")), b"bytes").unwrap();
+    (0..500).for_each(|i| std::fs::write(tree.join(format!("many/{i}")), stream("small", i * 7)).unwrap());
+    std::os::unix::fs::symlink("../elsewhere", tree.join("link")).unwrap();
+    std::fs::hard_link(tree.join("long"), tree.join("long-too")).unwrap();
+    let sparse = std::fs::File::create(tree.join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_at(&sparse, b"in the middle", 3_000_000).unwrap();
+    sparse.set_len(9_000_000).unwrap();
+    std::fs::set_permissions(tree.join("empty"), PermissionsExt::from_mode(0o4751)).unwrap();
+
+    for args in [["init", "-q"], ["backup", tree.to_str().unwrap()]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+        for (variable, place) in [("ORLOP_CACHE_DIR", "cache"), ("XDG_STATE_HOME", "state"), ("HOME", "home")] {
+            command.env(variable, temp.path().join(place));
+        }
+        expect(&command.args(args).arg("-r").arg(&repo).env("ORLOP_PASSWORD", PASSWORD).output().unwrap(), 0);
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/reader/test_reader.sh");
+    let mut command = Command::new("sh");
+    command.arg(script).arg(&repo).arg(PASSWORD).arg(&tree).env("ORLOP_READER_PYTHON", python);
+    expect(&command.output().unwrap(), 0);
+}
