@@ -33,7 +33,7 @@ fn run(what: &str, dir: &Path, bytes: u64) {
         support::init(&storage);
         support::open(&storage)
     };
-    let time = median(3, fresh, |mut repo| drop(support::back_up(&mut repo, dir, &options())));
+    let time = median(3, fresh, |mut repo| _ = support::back_up(&mut repo, dir, &options()));
     tell(&format!("first backup, {what}"), time, bytes);
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&place.path().join("1")).unwrap());
     let open = || support::open(&storage);
