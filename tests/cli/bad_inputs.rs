@@ -93,8 +93,8 @@ fn a_read_only_repository_can_be_read() {
     let world = World::with_repository();
     world.ok("backup src -q");
     let before = world.files("repo");
-    for line in ["snapshots", "ls latest", "dump latest /@/src/one.txt", "key list", "list blobs", "backup -n src"] {
-        world.ok(&line.replace("/@", world.path("").to_str().expect("plain").trim_end_matches('/')));
+    for line in ["snapshots", "ls latest", "dump latest /src/one.txt", "key list", "list blobs", "backup -n src"] {
+        world.ok(line);
     }
     assert_eq!(world.files("repo"), before, "reading writes nothing");
     if rustix::process::getuid().is_root() {

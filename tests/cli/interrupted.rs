@@ -10,7 +10,7 @@ use super::world::World;
 
 /// Slow on purpose: text that takes long to compress, by one thread.
 const SLOW: &str = "--compression max --pack-size 1 --read-concurrency 1";
-const FILES: usize = 160;
+const FILES: usize = 60;
 const FILE_BYTES: usize = 200_000;
 
 fn large_source(world: &World) {
@@ -82,7 +82,7 @@ fn stopped_on_request() {
 fn killed() {
     let world = World::with_repository();
     large_source(&world);
-    let mut child = begin(&world, 6);
+    let mut child = begin(&world, 3);
     signal(&child, Signal::KILL);
     child.wait().expect("ours");
     let durable: u64 = world.files("repo/packs").iter().map(|(_, len)| len).sum();

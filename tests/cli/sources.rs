@@ -4,8 +4,7 @@ use super::world::World;
 
 /// What a snapshot holds below the source.
 fn held(world: &World, snapshot: &str) -> Vec<String> {
-    let here = world.path("src");
-    let out = world.ok(&format!("ls -q {snapshot}:{}", here.display()));
+    let out = world.ok(&format!("ls -q {snapshot}:/src"));
     out.lines().map(str::to_owned).collect()
 }
 
@@ -168,7 +167,7 @@ fn archives() {
     world.ok("backup src");
     let here = world.path("src");
     for archive in ["tar", "zip"] {
-        world.ok(&format!("dump -a {archive} -t @/out.{archive} latest:{} /", here.display()));
+        world.ok(&format!("dump -a {archive} -t @/out.{archive} latest:/src /"));
     }
     std::fs::create_dir(world.path("out")).expect("ours");
     let mut archive = tar::Archive::new(std::fs::File::open(world.path("out.tar")).expect("written"));

@@ -11,12 +11,12 @@ snapshots
 snapshots -c --latest 1
 snapshots --tag nothing
 ls latest
-ls latest /@/src
-ls --recursive latest:/@ /src/sub
-ls -l --sort size --reverse latest:/@/src
-dump latest /@/src/one.txt
-dump latest:/@/src sub/two.txt
-dump latest /@/src/nothing
+ls latest /src
+ls --recursive latest:/ /src/sub
+ls -l --sort size --reverse latest:/src
+dump latest /src/one.txt
+dump latest:/src sub/two.txt
+dump latest /src/nothing
 backup src --dry-run -vv --exclude *.o
 backup src --skip-if-unchanged
 backup src --parent ffff
