@@ -263,7 +263,10 @@ impl Slot {
     pub fn open_escrow(&self, escrow: &Secret) -> Result<SlotSecret, FormatError> {
         let name = names::slot(self.header.id);
         let place = self.header.escrow_place(&name);
-        decode(WHAT, &record::parse(RecordType::SlotEscrow, &self.escrow)?.open(escrow, &place)?.payload)
+        let opened = record::parse(RecordType::SlotEscrow, &self.escrow)?.open(escrow, &place)?;
+        let secret: SlotSecret = decode(WHAT, &opened.payload)?;
+        check_ext(WHAT, &secret.ext, &[])?;
+        Ok(secret)
     }
 }
 

@@ -53,3 +53,13 @@ pub const SEGMENT_MAX: usize = 256 << 20;
 pub const ARMOUR_SHARDS: usize = 16;
 /// Most key slots that are tried.
 pub const SLOTS_MAX: usize = 32;
+/// Most packs that one gc record condemns.
+pub const GC_PACKS_MAX: usize = 16_384;
+/// Longest text that a person attaches to a snapshot.
+pub const TEXT_MAX: usize = 64 << 10;
+/// Most tags of a snapshot.
+pub const TAGS_MAX: usize = 1024;
+/// Most data shards of a parity sidecar.
+pub const PARITY_DATA_MAX: usize = 32_768;
+/// Most parity shards of a parity sidecar.
+pub const PARITY_SHARDS_MAX: usize = 4096;

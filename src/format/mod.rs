@@ -7,11 +7,13 @@
 pub mod armour;
 pub mod bytes;
 pub mod codec;
+pub mod gc;
 pub mod keys;
 pub mod limits;
 pub mod names;
 pub mod pack;
 pub mod page;
+pub mod parity;
 pub mod record;
 pub mod records;
 pub mod segment;

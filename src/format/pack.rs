@@ -178,7 +178,8 @@ pub struct FrameEntry {
 }
 
 impl FrameEntry {
-    fn check(&self) -> Result<(), FormatError> {
+    /// Its lengths are within limits and do not contradict each other.
+    pub(super) fn check(&self) -> Result<(), FormatError> {
         limit("plaintext of a frame", self.plain.into(), FRAME_PLAIN_MAX as u64)?;
         limit("stored length of a frame", self.stored.into(), (FRAME_PLAIN_MAX + TAG_LEN) as u64)?;
         let prefix = usize::from(self.blobs) * 4;
@@ -238,8 +239,13 @@ pub fn blob_ranges(plain: &[u8], blobs: u16) -> Result<Vec<std::ops::Range<usize
     for _ in 0..blobs {
         let len = r.u32()? as usize;
         limit("length of a blob", len as u64, super::limits::BLOB_MAX as u64)?;
-        out.push(at..at + len);
-        at += len;
+        // Checked one by one: the sum of 65,535 forged lengths does not fit 32 bits.
+        let end = at + len;
+        if end > plain.len() {
+            return Err(FormatError::invalid(FRAME, "blob lengths do not add up"));
+        }
+        out.push(at..end);
+        at = end;
     }
     if at == plain.len() { Ok(out) } else { Err(FormatError::invalid(FRAME, "blob lengths do not add up")) }
 }

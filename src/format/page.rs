@@ -150,7 +150,19 @@ const KNOWN_EXT: &[u16] = &[1, 2, 3, 4, 5, 6];
 
 fn check_node(node: &Node) -> Result<(), FormatError> {
     check_ext("node", &node.ext, KNOWN_EXT)?;
-    let NodeKind::File { size, content } = &node.kind else { return Ok(()) };
+    if [node.mtime, node.ctime].iter().any(|t| t.nsec > 999_999_999) {
+        return Err(FormatError::invalid("node", "a second has 1,000,000,000 nanoseconds"));
+    }
+    let (size, content) = match &node.kind {
+        NodeKind::File { size, content } => (size, content),
+        NodeKind::Symlink { target } => {
+            return limit("target of a symbolic link", target.len() as u64, SYMLINK_MAX as u64);
+        }
+        NodeKind::Dir { root: Some(root) } => {
+            return limit("level of a page", root.level.into(), PAGE_LEVEL_MAX.into());
+        }
+        _ => return Ok(()),
+    };
     let bytes = match content {
         Content::Inline(b) => {
             limit("inline content", b.len() as u64, INLINE_MAX as u64)?;
@@ -161,7 +173,10 @@ fn check_node(node: &Node) -> Result<(), FormatError> {
             check_extents(extents)?;
             sum(extents)?
         }
-        Content::Pages { root, .. } => root.bytes,
+        Content::Pages { root, .. } => {
+            limit("level of a page", root.level.into(), PAGE_LEVEL_MAX.into())?;
+            root.bytes
+        }
     };
     if bytes == *size { Ok(()) } else { Err(FormatError::invalid("node", "content and size differ")) }
 }
@@ -259,7 +274,8 @@ impl<'k> Builder<'k> {
         l.encoded.extend_from_slice(&entry.encoded);
         l.count += 1;
         l.entries += entry.entries;
-        l.bytes += entry.bytes;
+        // Three sparse files of 8 EiB are more than 64 bits count: the sum stays at the largest.
+        l.bytes = l.bytes.saturating_add(entry.bytes);
         let count = l.count;
         let (min, max) = match (level, self.kind) {
             (0, DIR) => (DIR_PAGE_MIN, PAGE_ENTRIES_MAX),

@@ -37,6 +37,7 @@ pub enum RecordType {
     State = 16,
     Keyring = 17,
     SlotEscrow = 18,
+    Times = 19,
 }
 
 impl RecordType {
@@ -61,6 +62,7 @@ impl RecordType {
             Self::State => "gc state",
             Self::Keyring => "keyring",
             Self::SlotEscrow => "escrow of a key slot",
+            Self::Times => "receive times",
         }
     }
 }
@@ -88,6 +90,7 @@ pub struct Opened {
     /// Its id: BLAKE3 over what is signed, and the signature.
     pub id: RecordId,
     kind: RecordType,
+    message: Vec<u8>,
 }
 
 impl Opened {
@@ -95,16 +98,19 @@ impl Opened {
     pub fn verify(&self, key: &PublicKey) -> Result<(), FormatError> {
         let what = self.kind.what();
         let signature = self.signature.ok_or(FormatError::Crypto { what, why: CryptoError::Signature })?;
-        let message = signed_message(self.kind, &self.clear, &self.payload);
-        key.verify(&message, &signature).map_err(|why| FormatError::Crypto { what, why })
+        key.verify(&self.message, &signature).map_err(|why| FormatError::Crypto { what, why })
     }
 }
 
-/// What a signature covers.
-fn signed_message(kind: RecordType, clear: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut m = Vec::with_capacity(clear.len() + payload.len() + 32);
+/// What a signature covers: the place too, so that whoever can seal cannot move what another signed.
+fn signed_message(kind: RecordType, place: &Place<'_>, clear: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut m = Vec::with_capacity(clear.len() + payload.len() + place.name.len() + 64);
     m.extend_from_slice(b"orlop v1 record");
     m.extend_from_slice(&(kind as u16).to_le_bytes());
+    m.extend_from_slice(place.domain.as_bytes());
+    m.extend_from_slice(place.instance.as_bytes());
+    m.extend_from_slice(&(place.name.len() as u16).to_le_bytes());
+    m.extend_from_slice(place.name.as_bytes());
     m.extend_from_slice(&(clear.len() as u32).to_le_bytes());
     m.extend_from_slice(clear);
     m.extend_from_slice(payload);
@@ -160,7 +166,7 @@ pub struct Sealing<'a> {
 impl Sealing<'_> {
     /// The record's bytes and id.
     pub fn seal(&self, payload: &[u8]) -> (Vec<u8>, RecordId) {
-        let message = signed_message(self.kind, self.clear, payload);
+        let message = signed_message(self.kind, &self.place, self.clear, payload);
         let signature = self.signer.map(|s| s.sign(&message));
         let id = record_id(&message, signature.as_ref());
         let mut plain = Vec::with_capacity(payload.len() + 5 + SIGNATURE_LEN);
@@ -252,9 +258,9 @@ impl Envelope<'_> {
             1 => Some(signature),
             _ => return Err(FormatError::invalid(what, "unknown kind of signature")),
         };
-        let message = signed_message(self.kind, self.clear, &payload);
+        let message = signed_message(self.kind, place, self.clear, &payload);
         let id = record_id(&message, signature.as_ref());
-        Ok(Opened { clear: self.clear.to_vec(), payload, signature, id, kind: self.kind })
+        Ok(Opened { clear: self.clear.to_vec(), payload, signature, id, kind: self.kind, message })
     }
 }
 
@@ -283,7 +289,11 @@ mod tests {
         opened.verify(&signer.public()).unwrap();
         assert!(opened.verify(&SigningKey::from_seed(&secret).public()).is_err());
 
+        // Somebody else who knows the secret seals the same words, with the same signature, elsewhere.
         let elsewhere = Place { name: "gc/2", ..PLACE };
+        let moved =
+            Opened { message: signed_message(RecordType::Gc, &elsewhere, b"clear", b"payload"), ..opened.clone() };
+        assert!(moved.verify(&signer.public()).is_err());
         assert!(parse(RecordType::Gc, &bytes).unwrap().open(&secret, &elsewhere).is_err());
         assert!(parse(RecordType::Close, &bytes).is_err());
         for i in 0..bytes.len() {

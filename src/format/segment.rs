@@ -9,8 +9,8 @@
 
 use super::bytes::Reader;
 use super::codec::{check_ext, decode, encode};
-use super::limits::SEGMENT_MAX;
-use super::pack::{FrameEntry, Header, Kind};
+use super::limits::{PACK_MAX, SEGMENT_MAX};
+use super::pack::{self, FrameEntry, Header, Kind};
 use super::record::RecordType;
 use super::{FormatError, limit};
 use crate::crypto::{Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand};
@@ -190,6 +190,7 @@ pub fn parse(bytes: &[u8]) -> Result<Sealed<'_>, FormatError> {
     r.zeros(2)?;
     let epoch = r.u32()?;
     let head_len = r.u32()? as usize;
+    limit("head of an index segment", head_len as u64, SEGMENT_MAX as u64)?;
     r.zeros(4)?;
     let rows = r.u64()?;
     limit("rows of an index segment", rows, (SEGMENT_MAX / ROW_LEN) as u64)?;
@@ -199,7 +200,10 @@ pub fn parse(bytes: &[u8]) -> Result<Sealed<'_>, FormatError> {
     let rows = rows as usize;
     let pages = rows.div_ceil(PAGE_ROWS);
     let need = head_len + rows * ROW_LEN + pages * TAG_LEN + pages * SHORT_ID_LEN + TAG_LEN;
-    if r.left() != need {
+    if r.left() > need {
+        return Err(FormatError::invalid(WHAT, "bytes follow its end"));
+    }
+    if r.left() < need {
         return Err(FormatError::Truncated { what: WHAT, at: HEADER_LEN, need, have: r.left() });
     }
     Ok(Sealed { bytes, header, epoch, head_len, rows, commitment })
@@ -254,6 +258,10 @@ impl Sealed<'_> {
         let (payload, signature) = head.split_at(at);
         let head: Head = decode(WHAT, payload)?;
         check_ext(WHAT, &head.ext, &[])?;
+        if head.domain != domain {
+            return Err(FormatError::invalid(WHAT, "it is of another domain"));
+        }
+        check_packs(&head.packs)?;
         if blake3::hash(&rows) != blake3::Hash::from_bytes(head.rows_hash) {
             return Err(FormatError::invalid(WHAT, "rows do not have the signed hash"));
         }
@@ -261,6 +269,19 @@ impl Sealed<'_> {
         let signature = signature.try_into().expect("split off at that length");
         Ok(Opened { segment, message: signed_message(payload), signature })
     }
+}
+
+/// Frames must be as a pack's own table may list them, and fit the pack.
+fn check_packs(packs: &[PackEntry]) -> Result<(), FormatError> {
+    for p in packs {
+        limit("length of a pack", p.len, PACK_MAX)?;
+        p.frames.iter().try_for_each(FrameEntry::check)?;
+        let end = p.frames.iter().fold(pack::HEADER_LEN as u64, |sum, f| sum + u64::from(f.stored));
+        if end > p.len {
+            return Err(FormatError::invalid(WHAT, "frames reach beyond their pack"));
+        }
+    }
+    Ok(())
 }
 
 fn parse_rows(head: &Head, bytes: &[u8]) -> Result<Vec<Row>, FormatError> {
@@ -292,7 +313,7 @@ mod tests {
         let domain = DomainId([3; 16]);
         let header =
             Header { suite: 2, wrap: 0, epoch: 1, session: SessionId([4; 16]), salt: [5; 32], commitment: [6; 32] };
-        let frames = vec![FrameEntry { stored: 100, plain: 200, codec: Codec::Zstd, blobs: 3000 }];
+        let frames = vec![FrameEntry { stored: 100, plain: 20_000, codec: Codec::Zstd, blobs: 3000 }];
         let pack = PackEntry { id: PackId([7; 32]), uploader: [8; 4], len: 16384, kind: Kind::Data, header, frames };
         let head = Head {
             domain,

@@ -4,4 +4,5 @@
 pub mod backup;
 pub mod dump;
 pub mod list;
+pub mod restore;
 pub mod select;

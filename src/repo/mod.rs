@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use client::Identity;
 pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, exists, init, open, slot_ids};
 pub use profile::{Complain, Remembered, place_key};
-pub use reader::{Blob, Reader};
+pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
 pub use tree::{Entries, Extents};

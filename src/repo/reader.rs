@@ -39,6 +39,11 @@ impl Decoded {
     pub fn blob(&self, ordinal: u16) -> Option<&[u8]> {
         self.plain.get(self.ranges.get(usize::from(ordinal))?.clone())
     }
+    /// Several of its blobs, one after another.
+    pub fn together(&self, first: u16, last: u16) -> Option<&[u8]> {
+        let (first, last) = (self.ranges.get(usize::from(first))?, self.ranges.get(usize::from(last))?);
+        self.plain.get(first.start..last.end)
+    }
     /// How many it has.
     pub fn blobs(&self) -> usize {
         self.ranges.len()
@@ -202,6 +207,18 @@ impl<'r> Reader<'r> {
         self.repo.storage().get_range(&super::objects::name(&object)?, frame.offset.into(), &mut sealed)?;
         self.open_frame(n, &mut sealed)
             .doing(|| format!("while reading frame {} of pack {}", n - pack.first_frame, pack.id.short()))
+    }
+
+    /// Read the stored bytes of neighbouring frames of one pack in one go.
+    pub fn read_frames(&self, first: u32, last: u32, into: &mut Vec<u8>) -> Result<()> {
+        let (from, to) = (self.index.frame(first), self.index.frame(last));
+        let pack = self.index.pack(from.pack);
+        let end = u64::from(to.offset) + u64::from(to.entry.stored);
+        let bytes = end.checked_sub(from.offset.into()).filter(|_| from.pack == to.pack);
+        let bytes = bytes.ok_or_else(|| Error::new(ErrorKind::Bug, "frames are not neighbours"))?;
+        into.resize(bytes as usize, 0);
+        let object = names::pack(pack.id, pack.uploader);
+        Ok(self.repo.storage().get_range(&super::objects::name(&object)?, from.offset.into(), into)?)
     }
 
     /// Open and decompress a frame's stored bytes.

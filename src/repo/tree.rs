@@ -76,6 +76,7 @@ pub struct Extents<'r> {
     reader: &'r Reader<'r>,
     todo: Vec<PageRef>,
     extents: std::vec::IntoIter<Extent>,
+    lost: u64,
 }
 
 impl<'r> Extents<'r> {
@@ -86,7 +87,13 @@ impl<'r> Extents<'r> {
             Content::Extents { extents, .. } => (vec![], extents.clone()),
             Content::Pages { root, .. } => (vec![*root], vec![]),
         };
-        Self { reader, todo, extents: extents.into_iter() }
+        Self { reader, todo, extents: extents.into_iter(), lost: 0 }
+    }
+
+    /// After an error: how many bytes of the file the page stood for that could not be had. The
+    /// next extent comes after them.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// The next extent.
@@ -97,6 +104,8 @@ impl<'r> Extents<'r> {
                 return Ok(Some(e));
             }
             let Some(at) = self.todo.pop() else { return Ok(None) };
+            // If this page cannot be had, that many bytes are unknown.
+            self.lost = at.bytes;
             match self.reader.page(&at)? {
                 Page::List(extents) if extents.iter().map(Extent::bytes).sum::<u64>() == at.bytes => {
                     self.extents = extents.into_iter();

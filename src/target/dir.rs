@@ -74,6 +74,11 @@ impl TargetDir {
     pub fn own_stat(&self) -> Result<Stat, TargetError> {
         Ok(self.dir.own_stat()?)
     }
+    /// The same directory with a position of its own, for listing it.
+    pub fn reopen(&self) -> Result<Self, TargetError> {
+        let fd = openat(&self.dir, ".", DIRECTORY, Mode::empty()).map_err(at("open"))?;
+        Ok(Self::new(fd, true))
+    }
     /// Every name in it, for finding out what is not in the snapshot.
     pub fn names(&mut self) -> Names {
         self.dir.names()

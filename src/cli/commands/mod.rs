@@ -10,6 +10,7 @@ pub mod ls;
 pub mod snapshots;
 
 mod recovery;
+pub mod restore;
 mod sources;
 mod stream;
 

@@ -1,0 +1,823 @@
+//! Files in the making: looking at what is there, opening, writing, finishing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::jobs::{DirJob, FileJob, Look, Piece, Progress, Stage, Stretch};
+use super::links::{Link, LinkState};
+use super::planner::Trouble;
+use super::worker::Hand;
+use super::{Mode, Overwrite, Run, locked};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Change, Event, ItemKind, Meter};
+use crate::format::pack;
+use crate::model::ext::Extras;
+use crate::model::{Node, NodeKind};
+use crate::source::OpenFile;
+use crate::sys;
+use crate::target::{FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata};
+
+/// How many files are kept open for several pieces.
+const OPEN_MAX: usize = 256;
+/// Runs of zeros from this length on become holes, if holes are wanted.
+const ZEROS_MIN: usize = 32 << 10;
+/// Holes are made of whole blocks.
+const BLOCK: usize = 4096;
+
+impl Run<'_> {
+    // --- what is there already -------------------------------------------------------------
+
+    /// Look at what is in a file's place; the pieces that are still needed.
+    pub(super) fn look(&self, hand: &mut Hand, look: &Look) -> Vec<Piece> {
+        if self.mode == Mode::Verify {
+            self.verify(hand, look);
+            return Vec::new();
+        }
+        let job = &look.job;
+        let data = look.stretches.iter().filter(|s| matches!(s, Stretch::Data(_))).count();
+        let needed = self.needed(hand, look).unwrap_or_else(|e| {
+            self.broken(hand, job, &e);
+            Vec::new()
+        });
+        // The planner's hold is given up after this, so nobody finishes the file meanwhile.
+        job.left.fetch_sub((data - needed.len()) as u64, Relaxed);
+        needed
+    }
+
+    fn needed(&self, hand: &mut Hand, look: &Look) -> Result<Vec<Piece>, Trouble> {
+        let job = &look.job;
+        let mut progress = locked(&job.progress);
+        match progress.stage {
+            Stage::Unknown => self.first_look(hand, look, &mut progress),
+            Stage::Update | Stage::Open(_) | Stage::Parked(_) if !progress.replaced => {
+                let dir = hand.dir(self, &job.dir)?;
+                let Some(stat) = dir.survey(&job.node.name)? else { return Err(Trouble::Target(raced("open"))) };
+                let (needed, untouched) = self.compare(hand, &dir, look, &stat)?;
+                progress.untouched &= untouched;
+                Ok(needed)
+            }
+            Stage::New | Stage::Open(_) | Stage::Parked(_) => Ok(all(look)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn first_look(&self, hand: &mut Hand, look: &Look, progress: &mut Progress) -> Result<Vec<Piece>, Trouble> {
+        let job = &look.job;
+        progress.stage = Stage::New;
+        if self.tree.is_none() || job.dir.fresh {
+            return Ok(all(look));
+        }
+        let dir = hand.dir(self, &job.dir)?;
+        let Some(stat) = dir.survey(&job.node.name)? else { return Ok(all(look)) };
+        progress.replaced = true;
+        if self.is_spared(job, &stat) {
+            progress.stage = Stage::Skip;
+            self.settle(job, Some(stat.id));
+            return Ok(Vec::new());
+        }
+        if stat.kind != Kind::File {
+            self.make_room(job, &dir, &stat);
+            return Ok(all(look));
+        }
+        let (needed, untouched) =
+            if self.is_believed(job, &stat) { (Vec::new(), true) } else { self.compare(hand, &dir, look, &stat)? };
+        let alone = stat.nlink == 1;
+        if alone && (untouched && look.whole || self.is_writable(&dir, job)?) {
+            (progress.stage, progress.untouched, progress.replaced) = (Stage::Update, untouched, false);
+            return Ok(needed);
+        }
+        if look.whole && untouched && !alone && agrees(&job.node, &stat) {
+            // Another name of it may be anybody's: it is right already, so nothing is set on it.
+            progress.stage = Stage::Skip;
+            self.settle(job, Some(stat.id));
+            return Ok(Vec::new());
+        }
+        Ok(all(look))
+    }
+
+    fn is_writable(&self, dir: &TargetDir, job: &FileJob) -> Result<bool, Trouble> {
+        Ok(self.mode == Mode::Look || dir.open_existing_for_update(&job.node.name)?.is_some())
+    }
+
+    /// Whether the policy says to leave alone what is there.
+    fn is_spared(&self, job: &FileJob, there: &Stat) -> bool {
+        match self.options.overwrite {
+            Overwrite::Always | Overwrite::IfChanged => false,
+            Overwrite::IfNewer => job.node.mtime <= there.mtime,
+            Overwrite::Never => true,
+        }
+    }
+
+    fn is_believed(&self, job: &FileJob, there: &Stat) -> bool {
+        let same = there.size == job.size && there.mtime == job.node.mtime;
+        self.options.overwrite == Overwrite::IfChanged && same && there.kind == Kind::File
+    }
+
+    /// Something of another kind is there. A directory goes only if removing was asked for, or if
+    /// it is empty, which placing the new one sees to.
+    fn make_room(&self, job: &FileJob, dir: &TargetDir, there: &Stat) {
+        if there.kind == Kind::Dir && self.options.delete {
+            let path = job.path();
+            self.remove(dir, &job.node.name, &path);
+        }
+    }
+
+    /// Pieces that are not there yet, and whether nothing has to be done at all.
+    fn compare(
+        &self,
+        hand: &mut Hand,
+        dir: &TargetDir,
+        look: &Look,
+        stat: &Stat,
+    ) -> Result<(Vec<Piece>, bool), Trouble> {
+        let Ok(file) = dir.as_source().open_file(&look.job.node.name, stat) else { return Ok((all(look), false)) };
+        let (mut needed, mut untouched) = (Vec::new(), stat.size == look.job.size);
+        for stretch in &look.stretches {
+            if self.stopped() {
+                break;
+            }
+            match stretch {
+                Stretch::Data(piece) if self.holds(hand, &file, piece) => {
+                    Meter::add(&self.cx.meter.bytes_done, piece.bytes());
+                }
+                Stretch::Data(piece) => needed.push(*piece),
+                Stretch::Hole { offset, len } if is_hole(&file, *offset, *len, stat.size) => {}
+                Stretch::Hole { offset, len } => {
+                    untouched = false;
+                    if self.mode == Mode::Write
+                        && let Some(file) = dir.open_existing_for_update(&look.job.node.name)?
+                    {
+                        file.punch_hole(*offset, *len)?;
+                    }
+                }
+            }
+        }
+        let untouched = untouched && needed.is_empty();
+        Ok((needed, untouched))
+    }
+
+    /// Whether the file has these bytes there.
+    pub(super) fn holds(&self, hand: &mut Hand, file: &OpenFile, piece: &Piece) -> bool {
+        let len = piece.len as usize;
+        if hand.scratch.len() < len {
+            hand.scratch.resize(len, 0);
+        }
+        (0..u64::from(piece.repeat)).all(|i| {
+            let bytes = &mut hand.scratch[..len];
+            !self.stopped()
+                && file.read_at(piece.offset + i * len as u64, bytes).is_ok_and(|n| n == len)
+                && self.reader.repo().keys().chunk_id(bytes) == piece.id
+        })
+    }
+
+    // --- entries without frames -------------------------------------------------------------
+
+    /// Anything whose content is in its node.
+    pub(super) fn small(&self, hand: &mut Hand, job: &Arc<FileJob>) {
+        if self.stopped() {
+            return;
+        }
+        let done = match self.mode {
+            Mode::Verify => {
+                self.verify_small(hand, job);
+                Ok(())
+            }
+            _ if job.follows => self.name_it(hand, job),
+            _ => self.place_small(hand, job),
+        };
+        if let Err(e) = done {
+            self.broken(hand, job, &e);
+            self.let_go(hand, job, 1);
+        }
+    }
+
+    fn place_small(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<(), Trouble> {
+        let mut there = None;
+        if self.tree.is_some() && !job.dir.fresh {
+            let dir = hand.dir(self, &job.dir)?;
+            there = dir.survey(&job.node.name)?;
+            if let Some(stat) = &there {
+                let left = self.is_spared(job, stat);
+                let same = !left && (self.is_believed(job, stat) || self.is_same(&dir, job, stat));
+                let untouchable = same && stat.nlink > 1 && agrees(&job.node, stat);
+                if left || untouchable {
+                    locked(&job.progress).stage = Stage::Skip;
+                    self.settle(job, Some(stat.id));
+                } else if same && stat.nlink == 1 {
+                    let mut progress = locked(&job.progress);
+                    (progress.stage, progress.untouched) = (Stage::Update, true);
+                } else {
+                    locked(&job.progress).replaced = true;
+                    self.make_room(job, &dir, stat);
+                }
+            }
+        }
+        if self.mode == Mode::Look || !matches!(locked(&job.progress).stage, Stage::New | Stage::Unknown) {
+            self.let_go(hand, job, 1);
+            return Ok(());
+        }
+        let dir = hand.dir(self, &job.dir)?;
+        match &job.node.kind {
+            NodeKind::File { .. } => {
+                let update = match there {
+                    Some(stat) if stat.kind == Kind::File => dir.open_existing_for_update(&job.node.name)?,
+                    _ => None,
+                };
+                if update.is_some() {
+                    job.gaps.store(true, Relaxed); // It may be longer than it should.
+                }
+                let file = update.map_or_else(|| self.create(&dir, job), Ok)?;
+                self.write(&file, job, 0, job.inline())?;
+                locked(&job.progress).stage = Stage::Open(Arc::new(file));
+            }
+            kind => {
+                if !self.place_special(&dir, job, kind)? {
+                    return Ok(()); // Told and let go.
+                }
+                locked(&job.progress).stage = Stage::Update;
+            }
+        }
+        self.let_go(hand, job, 1);
+        Ok(())
+    }
+
+    fn place_special(&self, dir: &TargetDir, job: &Arc<FileJob>, kind: &NodeKind) -> Result<bool, Trouble> {
+        let name = &job.node.name;
+        let withheld = match kind {
+            NodeKind::Symlink { target } => dir.symlink(name, target).map(|()| None),
+            NodeKind::Fifo => dir.fifo(name).map(|()| None),
+            NodeKind::Socket => dir.socket(name).map(|()| None),
+            NodeKind::CharDevice { device } => dir.device(name, false, *device, &self.policy),
+            NodeKind::BlockDevice { device } => dir.device(name, true, *device, &self.policy),
+            NodeKind::File { .. } | NodeKind::Dir { .. } => Ok(None),
+        };
+        if withheld?.is_some() {
+            self.left_out.devices.fetch_add(1, Relaxed);
+            self.exempt(job.number);
+            self.counts.skipped.fetch_add(1, Relaxed);
+            locked(&job.progress).stage = Stage::Done;
+            self.settle_failed(job);
+            self.leave_dir(&mut Hand::default(), job.dir.clone());
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether what is there has the content it should have.
+    pub(super) fn is_same(&self, dir: &TargetDir, job: &FileJob, there: &Stat) -> bool {
+        if there.kind != Kind::of(&job.node.kind) {
+            return false;
+        }
+        match &job.node.kind {
+            NodeKind::File { .. } => {
+                let inline = job.inline();
+                let mut bytes = vec![0; inline.len()];
+                let file = dir.as_source().open_file(&job.node.name, there);
+                there.size == inline.len() as u64
+                    && file.is_ok_and(|f| f.read_at(0, &mut bytes).is_ok_and(|n| n == inline.len()))
+                    && bytes == inline
+            }
+            NodeKind::Symlink { target } => dir.read_link(&job.node.name).is_ok_and(|t| t == *target),
+            NodeKind::CharDevice { device } | NodeKind::BlockDevice { device } => there.device == *device,
+            _ => true,
+        }
+    }
+
+    // --- writing ----------------------------------------------------------------------------
+
+    /// Write some pieces that follow each other, or one of them several times.
+    pub(super) fn put(&self, hand: &mut Hand, job: &Arc<FileJob>, offset: u64, bytes: &[u8], repeat: u32, pieces: u64) {
+        if let Err(e) = self.write_all(hand, job, offset, bytes, repeat) {
+            self.broken(hand, job, &e);
+        }
+        self.let_go(hand, job, pieces);
+    }
+
+    fn write_all(
+        &self,
+        hand: &mut Hand,
+        job: &Arc<FileJob>,
+        offset: u64,
+        bytes: &[u8],
+        repeat: u32,
+    ) -> Result<(), Trouble> {
+        let Some(file) = self.file(hand, job)? else { return Ok(()) };
+        for i in 0..u64::from(repeat) {
+            if i > 0 && self.stopped() {
+                break;
+            }
+            self.write(&file, job, offset + i * bytes.len() as u64, bytes)?;
+            Meter::add(&self.cx.meter.bytes_done, bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn write(&self, file: &TargetFile, job: &FileJob, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
+        self.counts.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
+        if !self.options.sparse {
+            return file.write_at(offset, bytes);
+        }
+        let mut at = 0;
+        for zeros in zero_runs(offset, bytes) {
+            file.write_at(offset + at as u64, &bytes[at..zeros.start])?;
+            file.punch_hole(offset + zeros.start as u64, zeros.len() as u64)?;
+            job.gaps.store(true, Relaxed);
+            at = zeros.end;
+        }
+        file.write_at(offset + at as u64, &bytes[at..])
+    }
+
+    /// The file, open. `None` if it is not to be written to.
+    fn file(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<Option<Arc<TargetFile>>, Trouble> {
+        let mut progress = locked(&job.progress);
+        if let Stage::Open(file) = &progress.stage {
+            return Ok(Some(file.clone()));
+        }
+        let dir = hand.dir(self, &job.dir)?;
+        let file = match &progress.stage {
+            Stage::Skip | Stage::Failed | Stage::Done => return Ok(None),
+            Stage::Parked(state) => dir.resume(&job.node.name, state)?,
+            Stage::Update => dir.open_existing_for_update(&job.node.name)?.ok_or_else(|| raced("open"))?,
+            _ => self.create(&dir, job)?,
+        };
+        let file = Arc::new(file);
+        progress.stage = Stage::Open(file.clone());
+        drop(progress);
+        if !job.single {
+            self.keep_open(job);
+        }
+        Ok(Some(file))
+    }
+
+    fn create(&self, dir: &TargetDir, job: &FileJob) -> Result<TargetFile, Trouble> {
+        let name = &job.node.name;
+        let file = match job.dir.fresh {
+            true => dir.create_new(name).map_err(|e| match e.why {
+                Why::Os(Errno::EXIST) => Trouble::Said("the file system takes it for another entry of this directory"),
+                _ => e.into(),
+            })?,
+            false => dir.create_file(name)?,
+        };
+        if let Some(flags) = job.node.ext(crate::model::ext_tag::FLAGS)
+            && let Ok(flags) = crate::model::ext::decode_flags(&flags.data)
+        {
+            file.set_early_flags(flags);
+        }
+        Ok(file)
+    }
+
+    /// Keep a file open, and close the one that was opened first if there are too many.
+    fn keep_open(&self, job: &Arc<FileJob>) {
+        let mut open = locked(&self.open);
+        open.push_back(job.clone());
+        if open.len() <= OPEN_MAX {
+            return;
+        }
+        let Some(oldest) = open.pop_front() else { return };
+        // Whoever holds it works on it right now; then it is a bad one to close anyway.
+        let Ok(mut progress) = oldest.progress.try_lock() else {
+            open.push_back(oldest.clone());
+            return;
+        };
+        if let Stage::Open(file) = &progress.stage
+            && let Ok(state) = file.in_progress()
+        {
+            let temporary = state.temp.is_some();
+            progress.stage = Stage::Parked(state);
+            if temporary {
+                drop(progress);
+                locked(&self.parked).push(oldest);
+            }
+        }
+    }
+
+    // --- the end of a file ------------------------------------------------------------------
+
+    /// Some pieces of a file are done; with the last one, so is the file.
+    pub(super) fn let_go(&self, hand: &mut Hand, job: &Arc<FileJob>, pieces: u64) {
+        if !job.let_go(pieces) || self.stopped() {
+            return;
+        }
+        if self.mode != Mode::Verify {
+            match self.finish(hand, job) {
+                Ok(()) => self.settle_ready(hand, job),
+                Err(e) => self.broken(hand, job, &e),
+            }
+            if matches!(locked(&job.progress).stage, Stage::Failed) {
+                self.settle_failed(job);
+            }
+        }
+        self.leave_dir(hand, job.dir.clone());
+    }
+
+    fn finish(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<(), Trouble> {
+        let (stage, damage, untouched, replaced) = {
+            let mut p = locked(&job.progress);
+            if matches!(p.stage, Stage::Failed) {
+                return Ok(());
+            }
+            let stage = std::mem::replace(&mut p.stage, Stage::Done);
+            (stage, std::mem::take(&mut p.damage), p.untouched, p.replaced)
+        };
+        if matches!(stage, Stage::Skip) {
+            self.exempt_if_spared(job);
+            self.done(job, Change::Unchanged);
+            return Ok(());
+        }
+        let change = match (untouched, replaced || matches!(stage, Stage::Update)) {
+            (true, _) => Change::Unchanged,
+            (_, true) => Change::Updated,
+            _ => Change::Restored,
+        };
+        if self.mode == Mode::Write {
+            self.complete(hand, job, stage, &damage)?;
+        }
+        if damage.is_empty() {
+            self.done(job, change);
+        } else {
+            self.tell_damage(job, damage);
+        }
+        Ok(())
+    }
+
+    /// Length, name, metadata.
+    fn complete(&self, hand: &mut Hand, job: &FileJob, stage: Stage, damage: &[(u64, u64)]) -> Result<(), Trouble> {
+        let dir = hand.dir(self, &job.dir)?;
+        let name = &job.node.name;
+        let now;
+        let node = if damage.is_empty() {
+            &job.node
+        } else {
+            // With the right time, `--overwrite if-changed` would believe the content.
+            now = Node { mtime: sys::now(), ..job.node.clone() };
+            &now
+        };
+        if !job.is_file() {
+            self.metadata(&Object::Named(&dir, name), node, &|| job.path());
+            return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
+        }
+        let updated = matches!(stage, Stage::Update);
+        let file = match stage {
+            Stage::Open(file) => Some(Arc::try_unwrap(file).map_err(|_| Trouble::Said("the file is still in use"))?),
+            Stage::Parked(state) => Some(dir.resume(name, &state)?),
+            Stage::Update => dir.open_existing_for_update(name)?,
+            _ => Some(self.create(&dir, job)?),
+        };
+        let Some(mut file) = file else {
+            self.metadata(&Object::Named(&dir, name), node, &|| job.path());
+            return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
+        };
+        if updated || !job.dir.fresh || job.gaps.load(Acquire) || !damage.is_empty() {
+            if file.stat()?.size != job.size {
+                file.set_len(job.size)?;
+            }
+        }
+        dir.finish(name, &mut file)?;
+        self.metadata(&Object::File(&file), node, &|| job.path());
+        Ok(self.linked_at(job, || Ok(Some(file.stat()?.id)))?)
+    }
+
+    fn linked_at(
+        &self,
+        job: &FileJob,
+        id: impl FnOnce() -> Result<Option<FileId>, TargetError>,
+    ) -> Result<(), TargetError> {
+        if job.link.is_some() && !job.follows {
+            let id = id()?;
+            self.settle(job, id);
+        }
+        Ok(())
+    }
+
+    fn metadata(&self, object: &Object<'_>, node: &Node, path: &dyn Fn() -> Vec<u8>) {
+        let mut lost = 0;
+        let (mut extras, wrong) = Extras::from_ext(&node.ext, |id, _| {
+            let value = self.reader.fetch(pack::Kind::Data, id).map(|b| b.to_vec()).ok();
+            lost += usize::from(value.is_none());
+            value
+        });
+        extras.xattrs.retain(|x| self.options.xattrs.wants(&x.name));
+        let applied = apply_metadata(object, node, &extras, &self.policy);
+        if lost == 0 && wrong.is_empty() && applied.is_complete() {
+            return;
+        }
+        let path = self.shown(&path());
+        if lost > 0 {
+            self.cx.problem("metadata", &path, "read", format!("{lost} extended attributes are lost"));
+        }
+        for e in wrong {
+            self.cx.problem("metadata", &path, "decode", e.to_string());
+        }
+        for f in applied.failures {
+            let what = if f.xattr.is_empty() {
+                f.why.to_string()
+            } else {
+                format!("{}: {}", String::from_utf8_lossy(&f.xattr), f.why)
+            };
+            self.cx.problem("metadata", &path, f.during, what);
+        }
+        for w in applied.withheld {
+            let counter = match w {
+                Withheld::Device => &self.left_out.devices,
+                Withheld::SetId => &self.left_out.set_id,
+                Withheld::Xattr(_) => &self.left_out.xattrs,
+                Withheld::Flags(_) => &self.left_out.flags,
+            };
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn exempt_if_spared(&self, job: &FileJob) {
+        if matches!(self.options.overwrite, Overwrite::IfNewer | Overwrite::Never) {
+            self.exempt(job.number);
+        }
+    }
+
+    fn done(&self, job: &FileJob, change: Change) {
+        let c = &self.counts;
+        let (entries, bytes) = match change {
+            Change::Unchanged => (&c.skipped, &c.bytes_skipped),
+            _ => (&c.restored, &c.bytes_restored),
+        };
+        entries.fetch_add(1, Relaxed);
+        bytes.fetch_add(job.size, Relaxed);
+        Meter::add(&self.cx.meter.files_done, 1);
+        if self.cx.observer.wants_items() {
+            let path = self.shown(&job.path());
+            self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::File, change, bytes: job.size });
+        }
+    }
+
+    // --- trouble ----------------------------------------------------------------------------
+
+    /// Bytes that cannot be had.
+    pub(super) fn lost(&self, job: &FileJob, offset: u64, len: u64) {
+        locked(&job.progress).damage.push((offset, len));
+        job.gaps.store(true, Relaxed);
+    }
+
+    fn tell_damage(&self, job: &FileJob, mut damage: Vec<(u64, u64)>) {
+        self.exempt(job.number);
+        damage.sort_unstable();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for (offset, len) in damage {
+            match ranges.last_mut() {
+                Some((_, end)) if *end == offset => *end += len,
+                _ => ranges.push((offset, offset + len)),
+            }
+        }
+        let (count, lost) = (ranges.len(), ranges.iter().map(|(a, b)| b - a).sum::<u64>());
+        let mut said: Vec<String> = ranges.iter().take(8).map(|(a, b)| format!("{a}-{}", b - 1)).collect();
+        if count > said.len() {
+            said.push(format!("{} more", count - said.len()));
+        }
+        let message = format!("{lost} of {} bytes are missing in the repository: bytes {}", job.size, said.join(", "));
+        self.cx.problem("damaged", &self.shown(&job.path()), "read", message);
+    }
+
+    /// A file cannot be restored: say so once, and leave nothing half done beside it.
+    pub(super) fn broken(&self, hand: &mut Hand, job: &Arc<FileJob>, trouble: &Trouble) {
+        let stage = std::mem::replace(&mut locked(&job.progress).stage, Stage::Failed);
+        if matches!(stage, Stage::Failed) {
+            return;
+        }
+        let state = match &stage {
+            Stage::Open(file) => file.in_progress().ok(),
+            Stage::Parked(state) => Some(*state),
+            _ => None,
+        };
+        if let Some(state) = state.filter(|s| s.temp.is_some())
+            && let Ok(dir) = hand.dir(self, &job.dir)
+        {
+            dir.abandon(&job.node.name, &state);
+        }
+        self.exempt(job.number);
+        self.trouble("not-restored", &job.path(), "write", trouble);
+    }
+
+    pub(super) fn trouble(&self, slug: &'static str, path: &[u8], during: &'static str, trouble: &Trouble) {
+        match trouble {
+            Trouble::Target(TargetError { why: Why::Os(e @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS)), .. }) => {
+                let what = match *e {
+                    Errno::ROFS => "the target is mounted read-only",
+                    Errno::DQUOT => "the quota on the target is used up",
+                    _ => "the target's file system is full",
+                };
+                let place = String::from_utf8_lossy(&self.shown(path)).into_owned();
+                self.fail(
+                    Error::new(ErrorKind::Target, what)
+                        .because(std::io::Error::from(*e))
+                        .doing(format!("while writing {place}"))
+                        .hint("what is there is kept; make room and run the same command again to go on"),
+                );
+            }
+            Trouble::Target(e) => self.cx.problem(slug, &self.shown(path), e.during, e.why.to_string()),
+            Trouble::Said(what) => self.cx.problem(slug, &self.shown(path), during, *what),
+        }
+    }
+
+    /// Remove temporary files after a run that was stopped.
+    pub(super) fn clean_up(&self) {
+        let mut jobs: Vec<Arc<FileJob>> = locked(&self.open).drain(..).collect();
+        jobs.append(&mut locked(&self.parked));
+        for job in jobs {
+            let stage = std::mem::replace(&mut locked(&job.progress).stage, Stage::Failed);
+            let state = match &stage {
+                Stage::Open(file) => file.in_progress().ok(),
+                Stage::Parked(state) => Some(*state),
+                _ => None,
+            };
+            if let (Some(state), Some(tree)) = (state.filter(|s| s.temp.is_some()), &self.tree)
+                && let Ok(dir) = tree.dir(&job.dir.path())
+            {
+                dir.abandon(&job.node.name, &state);
+            }
+        }
+    }
+
+    // --- further names ----------------------------------------------------------------------
+
+    /// Make a file a further name of another, now or when that is there.
+    fn name_it(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<(), Trouble> {
+        let Some(link) = job.link.clone() else { return Ok(()) };
+        let id = {
+            let mut state = locked(&link.state);
+            match &mut *state {
+                LinkState::Pending(waiting) => {
+                    waiting.push(job.clone());
+                    return Ok(());
+                }
+                LinkState::Ready(id) => *id,
+                LinkState::Failed => return Err(Trouble::Said("the file that it is a hard link of was not restored")),
+            }
+        };
+        self.link_to(hand, job, &link, id)
+    }
+
+    fn link_to(&self, hand: &mut Hand, job: &Arc<FileJob>, link: &Link, id: Option<FileId>) -> Result<(), Trouble> {
+        let mut change = Change::Restored;
+        if self.tree.is_some() && !job.dir.fresh {
+            let dir = hand.dir(self, &job.dir)?;
+            if let Some(there) = dir.survey(&job.node.name)? {
+                change = if self.is_spared(job, &there) || Some(there.id) == id {
+                    Change::Unchanged
+                } else {
+                    self.make_room(job, &dir, &there);
+                    Change::Updated
+                };
+            }
+        }
+        if self.mode == Mode::Write && change != Change::Unchanged {
+            let id = id.ok_or_else(|| raced("link"))?;
+            let from = match &self.tree {
+                Some(tree) => tree.dir(&link.dir.path())?,
+                None => return Ok(()),
+            };
+            hand.dir(self, &job.dir)?.hard_link(&job.node.name, &from, &link.name, id)?;
+        }
+        if change == Change::Unchanged {
+            self.exempt_if_spared(job);
+        }
+        locked(&job.progress).stage = Stage::Done;
+        self.done(job, change);
+        self.leave_dir(hand, job.dir.clone());
+        Ok(())
+    }
+
+    /// The first file of a group is there: which it is.
+    fn settle(&self, job: &FileJob, id: Option<FileId>) {
+        if let Some(link) = job.link.as_ref().filter(|_| !job.follows) {
+            *locked(&link.id) = id;
+        }
+    }
+
+    fn settle_ready(&self, hand: &mut Hand, job: &FileJob) {
+        let Some(link) = job.link.clone().filter(|_| !job.follows) else { return };
+        if matches!(locked(&job.progress).stage, Stage::Failed) {
+            return;
+        }
+        let id = *locked(&link.id);
+        let waiting = std::mem::replace(&mut *locked(&link.state), LinkState::Ready(id));
+        let LinkState::Pending(waiting) = waiting else { return };
+        for other in waiting {
+            if let Err(e) = self.link_to(hand, &other, &link, id) {
+                self.broken(hand, &other, &e);
+                self.leave_dir(hand, other.dir.clone());
+            }
+        }
+    }
+
+    fn settle_failed(&self, job: &FileJob) {
+        let Some(link) = job.link.clone().filter(|_| !job.follows) else { return };
+        let waiting = std::mem::replace(&mut *locked(&link.state), LinkState::Failed);
+        let LinkState::Pending(waiting) = waiting else { return };
+        let mut hand = Hand::default();
+        for other in waiting {
+            let why = Trouble::Said("the file that it is a hard link of was not restored");
+            self.broken(&mut hand, &other, &why);
+            self.leave_dir(&mut hand, other.dir.clone());
+        }
+    }
+
+    // --- directories ------------------------------------------------------------------------
+
+    /// One entry of a directory is done; with the last one so is the directory, and so on upwards.
+    pub(super) fn leave_dir(&self, hand: &mut Hand, dir: Arc<DirJob>) {
+        let mut here = dir;
+        while here.let_go() {
+            if self.stopped() {
+                return;
+            }
+            if let Some(node) = &here.node
+                && self.mode != Mode::Verify
+            {
+                self.finish_dir(hand, &here, node);
+            }
+            match here.parent.clone() {
+                Some(above) => here = above,
+                None => return,
+            }
+        }
+    }
+
+    fn finish_dir(&self, hand: &mut Hand, dir: &Arc<DirJob>, node: &Node) {
+        if self.mode == Mode::Write {
+            match hand.dir(self, dir) {
+                Ok(open) => self.metadata(&Object::Dir(&open), node, &|| dir.path()),
+                Err(e) => self.trouble("metadata", &dir.path(), "open", &e.into()),
+            }
+        }
+        self.counts.restored.fetch_add(1, Relaxed);
+        Meter::add(&self.cx.meter.files_done, 1);
+        if self.cx.observer.wants_items() {
+            let path = self.shown(&dir.path());
+            let change = if dir.fresh { Change::Restored } else { Change::Updated };
+            self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::Dir, change, bytes: 0 });
+        }
+    }
+}
+
+fn raced(during: &'static str) -> TargetError {
+    TargetError { during, why: Why::Raced }
+}
+
+fn all(look: &Look) -> Vec<Piece> {
+    let data = look.stretches.iter().filter_map(|s| match s {
+        Stretch::Data(piece) => Some(*piece),
+        Stretch::Hole { .. } => None,
+    });
+    data.collect()
+}
+
+/// Whether all metadata that can be seen by one call is right.
+fn agrees(node: &Node, stat: &Stat) -> bool {
+    let link = matches!(node.kind, NodeKind::Symlink { .. });
+    (stat.uid, stat.gid, stat.mtime) == (node.uid, node.gid, node.mtime) && (link || stat.mode == node.mode & 0o7777)
+}
+
+/// Whether a stretch of a file has no data in it; beyond its end there is none.
+pub(super) fn is_hole(file: &OpenFile, offset: u64, len: u64, size: u64) -> bool {
+    if offset >= size {
+        return true;
+    }
+    match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => data >= (offset + len).min(size),
+        Err(e) => e == Errno::NXIO,
+    }
+}
+
+/// Long runs of zeros, in whole blocks of the file.
+fn zero_runs(offset: u64, bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    let first = (BLOCK - (offset % BLOCK as u64) as usize) % BLOCK;
+    for at in (first..bytes.len()).step_by(BLOCK) {
+        let end = (at + BLOCK).min(bytes.len());
+        if bytes[at..end].iter().any(|b| *b != 0) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some(run) if run.end == at => run.end = end,
+            _ => runs.push(at..end),
+        }
+    }
+    runs.retain(|r| r.len() >= ZEROS_MIN);
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_in_whole_blocks() {
+        let mut bytes = vec![0; 200_000];
+        assert_eq!(zero_runs(0, &bytes), [0..200_000]);
+        assert_eq!(zero_runs(1, &bytes), [4095..200_000]);
+        bytes[50_000] = 1;
+        assert_eq!(zero_runs(0, &bytes), [0..49_152, 53_248..200_000]);
+        assert!(zero_runs(0, &bytes[40_000..60_000]).is_empty());
+    }
+}
