@@ -33,7 +33,7 @@ fn run(what: &str, dir: &Path, bytes: u64) {
         support::init(&storage);
         support::open(&storage)
     };
-    let time = median(3, fresh, |mut repo| drop(support::back_up(&mut repo, dir, &options())));
+    let time = median(3, fresh, |mut repo| _ = support::back_up(&mut repo, dir, &options()));
     tell(&format!("first backup, {what}"), time, bytes);
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&place.path().join("1")).unwrap());
     let open = || support::open(&storage);
@@ -54,7 +54,7 @@ fn main() {
     }
     run(&format!("{} small files", 4000 * scale), small.path(), bytes);
     let large = tempfile::tempdir().unwrap();
-    let len = 64 * scale << 20;
+    let len = (64 * scale) << 20;
     fs::write(large.path().join("noise"), support::noise(len, 1)).unwrap();
     run(&format!("a file of {} MiB", len >> 20), large.path(), len as u64);
 }

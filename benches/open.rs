@@ -12,9 +12,11 @@ use orlop::format::keys::Credential;
 use orlop::repo::{self, InitOptions};
 use orlop::storage::{LocalStorage, Storage};
 
+type Way = (&'static str, fn() -> Credential);
+
 fn main() {
     let place = tempfile::tempdir().unwrap();
-    let credentials: [(&str, fn() -> Credential); 3] = [
+    let credentials: [Way; 3] = [
         ("with a password", || Credential::Password(b"correct horse".to_vec().into())),
         ("with a key file", || Credential::Raw(Secret::new([7; 32]))),
         ("without any secret", || Credential::Nothing),

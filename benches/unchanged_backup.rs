@@ -24,7 +24,7 @@ fn main() {
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&place.path().join("r")).unwrap());
     support::init(&storage);
     let options = BackupOptions { about: support::small_packs().about, ..BackupOptions::default() };
-    let again = || drop(support::back_up(&mut support::open(&storage), dir.path(), &options));
+    let again = || _ = support::back_up(&mut support::open(&storage), dir.path(), &options);
     again();
     let time = median(5, || (), |()| again());
     tell_count(&format!("unchanged backup, {files} files"), time, files as u64);

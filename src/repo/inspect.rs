@@ -119,9 +119,9 @@ impl Repository {
             return if close.session == id { Ok(Verified::Whole) } else { Err(misnamed()) };
         }
         let (opening, opened) =
-            self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0)).or_else(|e| match n {
-                "00000000" => Err(e),
-                _ => Err(Error::new(ErrorKind::Damaged, "the beginning of its session cannot be read").because(e)),
+            self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0)).map_err(|e| match n {
+                "00000000" => e,
+                _ => Error::new(ErrorKind::Damaged, "the beginning of its session cannot be read").because(e),
             })?;
         let key = self.author(opening.client, opening.client_epoch)?;
         if n == "00000000" {

@@ -140,7 +140,8 @@ fn new_keyring(options: &InitOptions<'_>) -> Result<Keyring> {
 
 /// Whether there is a repository, ours or another program's.
 pub fn exists(storage: &dyn Storage) -> Result<bool> {
-    Ok(!storage.list(prefix::CONFIG)?.is_empty() || !storage.list(prefix::KEYS)?.is_empty())
+    // Keys first: where another program has a file of the name `config`, there is nothing to list.
+    Ok(!storage.list(prefix::KEYS)?.is_empty() || !storage.list(prefix::CONFIG)?.is_empty())
 }
 
 /// Make a repository in an empty storage.

@@ -359,7 +359,8 @@ impl TargetDir {
     pub(super) fn unseal(&self) -> bool {
         unseal(self.dir.as_fd())
     }
-    pub(super) fn unseal_entry(&self, name: &[u8]) {
+    /// Make a file or directory in it changeable again that an older restore left immutable.
+    pub fn unseal_entry(&self, name: &[u8]) {
         let sealable = |s: Stat| matches!(s.kind, Kind::File | Kind::Dir);
         if !self.survey(name).is_ok_and(|s| s.is_some_and(sealable)) {
             return;

@@ -186,16 +186,29 @@ pub fn assert_same(repo: &Repository, id: RecordId, dir: &Path) {
     let snapshot = snapshots.iter().find(|s| s.id == id).expect("the snapshot is there");
     let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
     let reader = Reader::new(repo, &index);
-    // Down the way that leads to the source.
-    let mut root = snapshot.statement.root;
+    let root = down(&reader, snapshot.statement.root, dir);
+    compare_dir(&reader, root, dir);
+}
+
+/// Down the way that leads to a directory. What stands beside it, and the times of what is above it,
+/// are other people's business.
+fn down(reader: &Reader<'_>, mut root: Option<PageRef>, dir: &Path) -> Option<PageRef> {
     for part in dir.components() {
         if let std::path::Component::Normal(name) = part {
-            let node = entries(&reader, root).remove(name.as_bytes()).expect("the way to the source");
+            let node = entries(reader, root).remove(name.as_bytes()).expect("the way to the source");
             let NodeKind::Dir { root: below } = node.kind else { panic!("the way leads through directories") };
             root = below;
         }
     }
-    compare_dir(&reader, root, dir);
+    root
+}
+
+/// The root of a directory in a snapshot.
+pub fn root_of(repo: &Repository, id: RecordId, dir: &Path) -> Option<PageRef> {
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    let root = all.into_iter().find(|s| s.id == id).unwrap().statement.root;
+    down(&Reader::new(repo, &index), root, dir)
 }
 
 fn entries(reader: &Reader<'_>, root: Option<PageRef>) -> BTreeMap<Vec<u8>, Node> {

@@ -2,19 +2,17 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{local_path, open};
-use crate::cli::args::{Filter as FilterArgs, Overwrite as OverwriteArg, Restore};
+use super::{local_path, open, snapshot};
+use crate::cli::args::{Overwrite as OverwriteArg, Restore};
 use crate::cli::console::Console;
 use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
-use crate::ops::backup::absolute;
 use crate::ops::restore::{self, Overwrite, RestoreOptions, RestoreSummary, XattrSelection};
-use crate::ops::select;
 use crate::plan::filter::{Case, Origin, Patterns, RestoreSelection, read_pattern_file};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary, units};
@@ -28,10 +26,8 @@ pub fn run(args: &Restore, settings: &Settings) -> Result<Outcome> {
     let repo = open(settings, &console)?;
     let done = {
         let cx = console.context();
-        let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-        let all = select::standing(repo.snapshots(&trouble)?);
-        let snapshot = select::find(&all, &filter(&args.filter), &reference.which)?;
-        restore::restore(&repo, snapshot, reference.subdir.as_deref(), &args.target, &options, &cx)
+        let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;
+        restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx)
     };
     console.finish();
     let done = done?;
@@ -85,15 +81,6 @@ fn options(args: &Restore, settings: &Settings, cx: &Context<'_>) -> Result<Rest
         avoid,
         threads: 0,
     })
-}
-
-fn filter(args: &FilterArgs) -> select::Filter {
-    select::Filter {
-        hosts: args.host.clone(),
-        tags: args.tag.iter().map(|list| list.0.clone()).collect(),
-        paths: args.path.iter().map(|p| absolute(Path::new(p))).collect(),
-        incomplete: args.incomplete,
-    }
 }
 
 /// Patterns of a flag and of its files.

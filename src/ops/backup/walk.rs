@@ -282,6 +282,10 @@ impl Walk<'_> {
 
     /// One entry, whatever it is.
     fn entry(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Vec<Before>, named: bool) -> Result<Done> {
+        if self.cx.cancelled() {
+            self.counts.incomplete.store(true, Relaxed);
+            return Ok(Done::Gone);
+        }
         self.note_owner(stat);
         match stat.kind {
             Kind::File => self.file(here, name, stat, &was),

@@ -141,7 +141,7 @@ impl Stream<'_> {
 impl Pass<'_> {
     fn run(&self, scratch: &mut Scratch) -> Result<()> {
         let Scratch { buffer, plain, ids } = scratch;
-        let name = Name::new(&names::pack(self.pack.id, self.pack.uploader))
+        let name = Name::new(names::pack(self.pack.id, self.pack.uploader))
             .map_err(|e| Error::new(ErrorKind::Bug, e.to_string()))?;
         let mut stream = Stream { pass: self, name, hash: blake3::Hasher::new(), read: 0, held: 0..0 };
         ids.clear();

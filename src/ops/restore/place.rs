@@ -14,7 +14,7 @@ use super::{Mode, Overwrite, Run, locked};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Change, Event, ItemKind, Meter};
 use crate::format::pack;
-use crate::model::ext::Extras;
+use crate::model::ext::{Extras, flag};
 use crate::model::{Node, NodeKind};
 use crate::source::OpenFile;
 use crate::sys;
@@ -78,6 +78,7 @@ impl Run<'_> {
             self.settle(job, Some(stat.id));
             return Ok(Vec::new());
         }
+        self.unseal(&dir, job, &stat);
         if stat.kind != Kind::File {
             self.make_room(job, &dir, &stat);
             return Ok(all(look));
@@ -114,6 +115,13 @@ impl Run<'_> {
     fn is_believed(&self, job: &FileJob, there: &Stat) -> bool {
         let same = there.size == job.size && there.mtime == job.node.mtime;
         self.options.overwrite == Overwrite::IfChanged && same && there.kind == Kind::File
+    }
+
+    /// An older restore left it immutable; it will be again.
+    fn unseal(&self, dir: &TargetDir, job: &FileJob, there: &Stat) {
+        if self.mode == Mode::Write && there.nlink == 1 && there.known_flags & flag::SEALING != 0 {
+            dir.unseal_entry(&job.node.name);
+        }
     }
 
     /// Something of another kind is there. A directory goes only if removing was asked for, or if
@@ -207,6 +215,7 @@ impl Run<'_> {
                     locked(&job.progress).stage = Stage::Skip;
                     self.settle(job, Some(stat.id));
                 } else if same && stat.nlink == 1 {
+                    self.unseal(&dir, job, stat);
                     let mut progress = locked(&job.progress);
                     (progress.stage, progress.untouched) = (Stage::Update, true);
                 } else {

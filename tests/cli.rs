@@ -1,0 +1,15 @@
+//! The program from outside, with repositories: what people type, and what they see.
+
+#[path = "cli/world.rs"]
+mod world;
+
+#[path = "cli/bad_inputs.rs"]
+mod bad_inputs;
+#[path = "cli/interrupted.rs"]
+mod interrupted;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/sources.rs"]
+mod sources;
+#[path = "cli/transcript.rs"]
+mod transcript;

@@ -1,0 +1,119 @@
+//! What goes wrong at the door: each says what happened, with its exit code.
+
+use super::world::{PASSWORD, World};
+
+#[test]
+fn wrong_password() {
+    let world = World::with_repository();
+    let ran = world.run_with("snapshots", &[("ORLOP_PASSWORD", "wrong")]);
+    assert_eq!(ran.code, 12, "{}", ran.err);
+    assert!(ran.err.contains("error[wrong-password]"), "{}", ran.err);
+    let ran = world.run_with("snapshots --json", &[("ORLOP_PASSWORD", "wrong")]);
+    let message: serde_json::Value = serde_json::from_str(ran.err.trim()).expect("JSON");
+    assert_eq!((&message["message_type"], &message["code"]), (&"exit_error".into(), &12.into()));
+}
+
+#[test]
+fn no_repository() {
+    let world = World::new();
+    for line in ["snapshots", "backup src", "-r @/src ls latest", "key list"] {
+        assert!(world.fails(line, 10).contains("there is no repository in"), "{line}");
+    }
+    assert!(world.fails("-r s3:bucket snapshots", 1).contains("s3"));
+}
+
+#[test]
+fn a_restic_repository_is_named() {
+    let world = World::new();
+    for dir in ["repo/keys", "repo/data", "repo/index", "repo/snapshots", "repo/locks"] {
+        std::fs::create_dir_all(world.path(dir)).expect("ours");
+    }
+    world.write("repo/config", [7; 155]);
+    world.write(&format!("repo/keys/{}", "ab".repeat(32)), "{}");
+    for line in ["snapshots", "backup src"] {
+        let err = world.fails(line, 1);
+        assert!(err.contains("restic repository"), "{line}: {err}");
+    }
+    assert!(world.fails("init", 1).contains("error[exists]"));
+}
+
+#[test]
+fn an_existing_repository_is_refused_before_a_password_is_wanted() {
+    let world = World::with_repository();
+    let ran = world.run_with("init", &[("ORLOP_PASSWORD", "")]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("error[exists]"), "{}", ran.err);
+}
+
+#[test]
+fn failing_to_make_one_leaves_nothing() {
+    let world = World::new();
+    world.write("taken", "x");
+    world.fails("-r @/new/deep init --recovery-file @/taken", 1);
+    assert!(!world.path("new").exists());
+    world.fails("-r @/new/deep init --recovery-file @/no/such/dir", 1);
+    assert!(!world.path("new").exists(), "the recovery key could not be handed over");
+}
+
+#[test]
+fn a_substituted_repository_is_noticed() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    let old = world.path("old");
+    copy(&world.path("repo"), &old);
+    world.ok("backup src -q");
+    // Set back to what it was.
+    std::fs::rename(world.path("repo"), world.path("newer")).expect("ours");
+    std::fs::rename(&old, world.path("repo")).expect("ours");
+    let err = world.fails("snapshots", 1);
+    assert!(err.contains("error[substituted]") && err.contains("--accept-repository"), "{err}");
+    world.fails("backup src", 1);
+    world.ok("snapshots --accept-repository");
+    world.ok("snapshots");
+    // Another one.
+    std::fs::remove_dir_all(world.path("repo")).expect("ours");
+    copy(&world.path("newer"), &world.path("repo"));
+    let other = World::with_repository();
+    std::fs::remove_dir_all(world.path("repo")).expect("ours");
+    copy(&other.path("repo"), &world.path("repo"));
+    assert!(world.fails("snapshots", 1).contains("not the one that was there before"));
+    // Whoever makes one knows that it is new.
+    std::fs::remove_dir_all(world.path("repo")).expect("ours");
+    world.ok("init -q");
+    world.ok("snapshots");
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().expect("coreutils");
+    assert!(done.success());
+}
+
+#[test]
+fn a_read_only_repository_can_be_read() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    let before = world.files("repo");
+    for line in ["snapshots", "ls latest", "dump latest /src/one.txt", "key list", "list blobs", "backup -n src"] {
+        world.ok(line);
+    }
+    assert_eq!(world.files("repo"), before, "reading writes nothing");
+    if rustix::process::getuid().is_root() {
+        return;
+    }
+    let done = std::process::Command::new("chmod").args(["-R", "a-w"]).arg(world.path("repo")).status();
+    assert!(done.expect("coreutils").success());
+    world.ok("ls latest");
+    let err = world.fails("backup src", 1);
+    let _ = std::process::Command::new("chmod").args(["-R", "u+w"]).arg(world.path("repo")).status();
+    assert!(err.contains("error[storage]"), "{err}");
+}
+
+#[test]
+fn secrets_do_not_reach_commands() {
+    let world = World::with_repository();
+    let mut command = world.command("backup --stdin-from-command --stdin-filename env -- env");
+    let output = command.env("RESTIC_PASSWORD", PASSWORD).output().expect("the program starts");
+    assert_eq!(super::world::Ran::of(output).code, 0);
+    let env = world.ok("dump latest /env");
+    assert!(env.contains("HOME=") && !env.contains("PASSWORD="), "{env}");
+}

@@ -1,0 +1,82 @@
+//! Lines that are typed, and everything that is answered, compared with a file. With `BLESS=1` in
+//! the environment the file is written anew.
+
+use super::world::World;
+
+const LINES: &str = "\
+init --no-recovery-key
+backup src --tag a,b --label first
+backup src --label second -v
+snapshots
+snapshots -c --latest 1
+snapshots --tag nothing
+ls latest
+ls latest /src
+ls --recursive latest:/ /src/sub
+ls -l --sort size --reverse latest:/src
+dump latest /src/one.txt
+dump latest:/src sub/two.txt
+dump latest /src/nothing
+backup src --dry-run -vv --exclude *.o
+backup src --skip-if-unchanged
+backup src --parent ffff
+backup missing src
+backup missing
+backup
+backup -x --init src --exclude [
+ls latest~7
+ls zzzz
+list keys
+list locks
+key list
+init
+mount /mnt
+";
+
+#[test]
+fn what_is_typed_is_answered() {
+    let world = World::new();
+    let mut told = String::new();
+    for line in LINES.lines() {
+        let ran = world.run(line);
+        told += &format!("$ orlop {line}\n{}", world.plain(&ran.out));
+        for err in world.plain(&ran.err).lines() {
+            told += &format!("! {err}\n");
+        }
+        told += &format!("= {}\n\n", ran.code);
+    }
+    let user = std::process::Command::new("id").arg("-un").output().expect("coreutils");
+    let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let told = told.replace(&format!("{user}@host"), "USER@host");
+    let told = tidy(&told, &[(user.as_str(), "USER"), (host.trim(), "HOST")]);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/transcript.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(file, &told).expect("writable");
+    }
+    let expected = std::fs::read_to_string(file).expect("the transcript is there");
+    assert!(told == expected, "the answers differ from {file}:\n{}", difference(&expected, &told));
+}
+
+/// Tables are as wide as their widest cell, which a name decides: columns are set apart by two
+/// spaces, rules are of one length, owners have no numbers.
+fn tidy(text: &str, names: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let rule = line.len() > 8 && line.bytes().all(|b| b == b'-');
+        let words: Vec<String> = line
+            .split_whitespace()
+            .map(|w| names.iter().find(|(name, _)| w == *name).map_or(w.to_owned(), |(_, to)| (*to).to_owned()))
+            .collect();
+        out += if rule { "--------" } else { "" };
+        out += &if rule { String::new() } else { words.join(" ") };
+        out.push('\n');
+    }
+    out
+}
+
+fn difference(expected: &str, told: &str) -> String {
+    let (a, b): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), told.lines().collect());
+    let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+    format!("line {}\n- {}\n+ {}", at + 1, a.get(at).unwrap_or(&""), b.get(at).unwrap_or(&""))
+}
