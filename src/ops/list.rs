@@ -82,6 +82,7 @@ impl<'r> Walk<'r> {
     }
 
     /// The next entry with its path. A directory's contents come next, unless [`Walk::skip`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail at every step")]
     pub fn next(&mut self) -> Result<Option<(&[u8], Node)>> {
         if let Some(root) = self.enter.take() {
             self.levels.push((Entries::new(self.reader, root), self.path.len()));
