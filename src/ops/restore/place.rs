@@ -479,10 +479,9 @@ impl Run<'_> {
             self.metadata(&Object::Named(&dir, name), node, &|| job.path());
             return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
         };
-        if updated || !job.dir.fresh || job.gaps.load(Acquire) || !damage.is_empty() {
-            if file.stat()?.size != job.size {
-                file.set_len(job.size)?;
-            }
+        let doubtful = updated || !job.dir.fresh || job.gaps.load(Acquire) || !damage.is_empty();
+        if doubtful && file.stat()?.size != job.size {
+            file.set_len(job.size)?;
         }
         dir.finish(name, &mut file)?;
         self.metadata(&Object::File(&file), node, &|| job.path());
@@ -823,8 +822,8 @@ mod tests {
     #[test]
     fn zeros_in_whole_blocks() {
         let mut bytes = vec![0; 200_000];
-        assert_eq!(zero_runs(0, &bytes), [0..200_000]);
-        assert_eq!(zero_runs(1, &bytes), [4095..200_000]);
+        assert_eq!(zero_runs(0, &bytes), vec![std::ops::Range { start: 0, end: 200_000 }]);
+        assert_eq!(zero_runs(1, &bytes), vec![std::ops::Range { start: 4095, end: 200_000 }]);
         bytes[50_000] = 1;
         assert_eq!(zero_runs(0, &bytes), [0..49_152, 53_248..200_000]);
         assert!(zero_runs(0, &bytes[40_000..60_000]).is_empty());
