@@ -148,7 +148,7 @@ impl Bench {
         let who = self.repo.identity(None).unwrap();
         let session = self.repo.begin(&who, Purpose::Backup, vec![]).unwrap();
         let index = Index::default();
-        let options = WriterOptions { compression: Some(3), pack_target: 16 << 20, verify: true, dry_run: false };
+        let options = WriterOptions { compression: Some(3), pack_target: 16 << 20, verify: true, dry_run: false, segment_packs: 32 };
         let writer = Writer::new(&self.repo, &who, &session, &index, &cx, options);
         let root = make(&writer);
         writer.finish().unwrap();
@@ -169,25 +169,7 @@ impl Bench {
 }
 
 fn plain() -> BackupOptions {
-    BackupOptions {
-        parent: Parent::None,
-        group_by: backup::GroupBy::default(),
-        force: false,
-        ignore_ctime: false,
-        ignore_inode: false,
-        with_atime: false,
-        one_file_system: false,
-        selection: Selection::default(),
-        avoid: vec![],
-        chunking: 1,
-        rechunk: false,
-        dry_run: false,
-        skip_if_unchanged: false,
-        compression: Some(3),
-        pack_target: None,
-        verify: true,
-        about: backup::About::default(),
-    }
+    BackupOptions { parent: Parent::None, ..BackupOptions::default() }
 }
 
 fn oracle(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
