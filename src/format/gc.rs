@@ -15,8 +15,7 @@ use super::record::{self, Opened, Place, RecordType};
 use super::{FormatError, limit, names};
 use crate::crypto::{CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey};
 use crate::id::{ClientId, DomainId, InstanceId, PackId, RecordId, SegmentId, SessionId};
-use crate::model::{Ext, Head, Time};
-use crate::storage::Name;
+use crate::model::{Ext, Head, Name, Time};
 
 /// Where and under what a record is sealed.
 pub struct Sealing<'a> {

@@ -36,9 +36,9 @@ pub const INLINE_MAX: usize = 512;
 /// Content lists up to this long are kept in their node.
 pub const EXTENTS_INLINE_MAX: usize = 16;
 /// Extended attributes up to this long are kept in their node.
-pub const XATTR_INLINE_MAX: usize = 1024;
+pub const XATTR_INLINE_MAX: usize = crate::model::ext::XATTR_INLINE_MAX;
 /// Longest extended attribute.
-pub const XATTR_MAX: usize = 64 << 10;
+pub const XATTR_MAX: usize = crate::model::ext::XATTR_MAX;
 /// Longest name of a path component.
 pub const NAME_MAX: usize = 4096;
 /// Longest target of a symbolic link.

@@ -6,11 +6,14 @@
 //! time, so that a damaged attribute list does not cost the birth time.
 
 use super::{Ext, Time, Xattr, XattrValue, ext_tag};
-use crate::format::limits::{XATTR_INLINE_MAX, XATTR_MAX};
 use crate::id::BlobId;
 
 /// Longest name of an extended attribute that any system accepts.
 pub const XATTR_NAME_MAX: usize = 255;
+/// Values of extended attributes up to this long are kept in their node.
+pub const XATTR_INLINE_MAX: usize = 1024;
+/// Longest value of an extended attribute.
+pub const XATTR_MAX: usize = 64 << 10;
 /// Most bytes that the attributes of one node may take in it. A node must fit into a page with
 /// room to spare; no known file system lets anyone get near this by ordinary use.
 pub const XATTRS_ENCODED_MAX: usize = 96 << 10;

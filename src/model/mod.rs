@@ -2,10 +2,12 @@
 //! `format`'s business, what may be done with them `ops`'.
 
 pub mod ext;
+mod name;
 mod snapshot;
 mod time;
 mod tree;
 
+pub use name::{Name, NameError};
 pub use snapshot::*;
 pub use time::*;
 pub use tree::*;

@@ -111,6 +111,21 @@ pub enum NodeKind {
     },
 }
 
+impl NodeKind {
+    /// What restic calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Dir { .. } => "dir",
+            Self::Symlink { .. } => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharDevice { .. } => "chardev",
+            Self::BlockDevice { .. } => "dev",
+        }
+    }
+}
+
 /// The bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub enum Content {

@@ -47,7 +47,7 @@ pub fn file(reader: &Reader<'_>, found: &Found, path: &[u8], out: &mut dyn Write
         Found::Node(node) => match &node.kind {
             NodeKind::File { size, content } => content_to(reader, *size, content, out, cx),
             kind => {
-                let kind = crate::report::listing::kind_name(kind);
+                let kind = kind.name();
                 Err(Error::new(ErrorKind::Invalid, format!("{shown:?} is a {kind}, not a file")))
             }
         },
@@ -188,7 +188,7 @@ fn zip_of(reader: &Reader<'_>, top: &Top<'_>, out: &mut dyn Write, cx: &Context<
                 content_to(reader, *size, content, &mut zip, cx)?;
             }
             kind => {
-                let kind = crate::report::listing::kind_name(kind);
+                let kind = kind.name();
                 let shown = String::from_utf8_lossy(path);
                 cx.notice("not-in-archive", format!("{shown} is a {kind}, which zip cannot hold, and is left out"));
             }

@@ -59,19 +59,6 @@ fn size(node: &Node) -> Option<u64> {
     }
 }
 
-/// What restic calls this kind of node.
-pub fn kind_name(kind: &NodeKind) -> &'static str {
-    match kind {
-        NodeKind::File { .. } => "file",
-        NodeKind::Dir { .. } => "dir",
-        NodeKind::Symlink { .. } => "symlink",
-        NodeKind::Fifo => "fifo",
-        NodeKind::Socket => "socket",
-        NodeKind::CharDevice { .. } => "chardev",
-        NodeKind::BlockDevice { .. } => "dev",
-    }
-}
-
 /// Mode bits as restic numbers them: the type and setuid, setgid and sticky have bits of their
 /// own high up, the permissions are the usual nine below.
 fn mode_number(node: &Node) -> u32 {
@@ -149,7 +136,7 @@ pub fn json(entry: Entry<'_>, zone: &TimeZone) -> String {
     wire::line(&JsonNode {
         name: lossy(&node.name),
         name_b64: raw_form(&node.name),
-        kind: kind_name(&node.kind),
+        kind: node.kind.name(),
         path: lossy(entry.path),
         path_b64: raw_form(entry.path),
         uid: node.uid,

@@ -5,12 +5,11 @@
 
 mod local;
 mod memory;
-mod name;
 pub mod testing;
 
+pub use crate::model::{Name, NameError};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
-pub use name::{Name, NameError};
 
 use crate::error::{Error, ErrorKind};
 use std::io;
