@@ -19,7 +19,7 @@ use orlop::model::ext::{Extras, PlainXattr};
 use orlop::model::{Content, Ext, Extent, Node, NodeKind, PageRef, Time, ext_tag};
 use orlop::ops::backup::{self, BackupOptions, Input, Parent, Sources};
 use orlop::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, restore};
-use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection, Selection};
+use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use orlop::repo::{self, FrameScope, InitOptions, Repository, Snapshot, Writer, WriterOptions};
 use orlop::storage::{LocalStorage, Storage};
 use orlop::target::TargetDir;
@@ -148,7 +148,13 @@ impl Bench {
         let who = self.repo.identity(None).unwrap();
         let session = self.repo.begin(&who, Purpose::Backup, vec![]).unwrap();
         let index = Index::default();
-        let options = WriterOptions { compression: Some(3), pack_target: 16 << 20, verify: true, dry_run: false, segment_packs: 32 };
+        let options = WriterOptions {
+            compression: Some(3),
+            pack_target: 16 << 20,
+            verify: true,
+            dry_run: false,
+            segment_packs: 32,
+        };
         let writer = Writer::new(&self.repo, &who, &session, &index, &cx, options);
         let root = make(&writer);
         writer.finish().unwrap();
