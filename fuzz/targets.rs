@@ -150,7 +150,7 @@ pub fn frame(data: &[u8]) {
 
 /// A whole segment.
 pub fn segment_(data: &[u8]) {
-    if let Ok(opened) = segment::parse(data).and_then(|s| s.open(&secret(), DOMAIN)) {
+    if let Ok(opened) = segment::parse(data).and_then(|s| s.open(&secret(), DOMAIN, INSTANCE)) {
         assert!(opened.segment.rows.is_sorted());
     }
 }

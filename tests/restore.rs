@@ -151,9 +151,9 @@ impl Bench {
         let options = WriterOptions {
             compression: Some(3),
             pack_target: 16 << 20,
-            segment_packs: WriterOptions::SEGMENT_PACKS,
             verify: true,
             dry_run: false,
+            segment_packs: 32,
         };
         let writer = Writer::new(&self.repo, &who, &session, &index, &cx, options);
         let root = make(&writer);

@@ -69,10 +69,10 @@ Client: id 16; name text; epoch u32; key 32; role Role; created Time; ext list o
 Close: session 16; kind CloseKind; snapshots list of 32; author 16; author_epoch u32; seen_gen u64; nonce 16; ext list of Ext
 Statement: domain 16; client 16; seq u64; prev 32; client_epoch u32; root optional PageRef; time Time; utc_offset i32; started Time; ended Time; machine 8; config 32; flags u32; parent optional 32; replaces optional 32; origin optional bytes; heads list of Head; body bytes; ext list of Ext
 Head: client 16; seq u64; id 32
-Commit: instance 16; session 16; seen_gen u64; statement 32; committer 16; received_from optional 16; received_at optional Time; ext list of Ext
+Commit: instance 16; session 16; seen_gen u64; statement 32; committer 16; committer_epoch u32; received_from optional 16; received_at optional Time; ext list of Ext
 Body: hostname text; username text; uid u32; gid u32; paths list of bytes; tags list of text; label text; description text; trigger Trigger; scope Scope; expires optional Time; chunking u8; excludes list of bytes; program text; name_encoding u8; root_style u8; users list of (u32, bytes); groups list of (u32, bytes); stats Stats; ext list of Ext
 Stats: files_new u64; files_changed u64; files_unmodified u64; dirs_new u64; dirs_changed u64; dirs_unmodified u64; data_blobs u64; tree_blobs u64; data_added u64; data_added_packed u64; files_processed u64; bytes_processed u64; problems u64
-SegmentHead: domain 16; client 16; client_epoch u32; session 16; packs list of PackEntry; supersedes list of 32; rows_hash 32; ext list of Ext
+SegmentHead: domain 16; instance 16; client 16; client_epoch u32; session 16; packs list of PackEntry; supersedes list of 32; rows_hash 32; ext list of Ext
 PackEntry: id 32; uploader 4; len u64; kind Kind; header Header; frames list of FrameEntry
 Header: suite u8; wrap u8; epoch u32; session 16; salt 32; commitment 32
 FrameEntry: stored u32; plain u32; codec Codec; blobs u16
@@ -605,14 +605,7 @@ class Repository:
         fits = s["domain"] == self.domain and s["client"].hex() == client and f"{s['seq']:016x}" == seq
         need(fits and c["instance"] == self.instance and c["statement"] == statement.id, "is not what its name says")
         statement.verify(self.signer(s["client"], s["client_epoch"]))
-        for known in sorted(self.clients.get(c["committer"], {}).items(), reverse=True):
-            try:
-                commit.verify(known[1]["key"])
-                break
-            except Bad:
-                continue
-        else:
-            raise Bad("the commit is signed by nobody known")
+        commit.verify(self.signer(c["committer"], c["committer_epoch"]))
         s.update(id=statement.id, commit=c, name=name, body_bytes=s["body"])
         s["body"] = None
         if self.secret("record")(self.record_epoch(s["body_bytes"])) is not None:
@@ -703,7 +696,7 @@ class Repository:
         need(len(data) == 96 + head_len + 26 * rows + 16 * pages + 20 * pages + 16, "a segment has the wrong length")
         secret = self.secret("index")(epoch)
         need(secret is not None, f"no secret for epoch {epoch}")
-        key = key_of(secret, b"orlop v1 segment" + self.domain + data[:64], data[64:96])
+        key = key_of(secret, b"orlop v1 segment" + self.domain + self.instance + data[:64], data[64:96])
         at = 96
 
         def part(domain, counter, length):
@@ -716,8 +709,9 @@ class Repository:
         fence = part(5, 0, 20 * pages + 16)
         need(fence == b"".join(body[i : i + 20] for i in range(0, len(body), 26 * 2520)), "the fence does not fit")
         head = decode("SegmentHead", signed[:-64])
-        need(head["domain"] == self.domain, "of another domain")
-        message = b"orlop v1 record" + struct.pack("<HI", 14, 0) + signed[:-64]
+        need(head["domain"] == self.domain and head["instance"] == self.instance, "of another repository")
+        place = self.domain + self.instance + struct.pack("<H", 5) + b"index"
+        message = b"orlop v1 record" + struct.pack("<H", 14) + place + struct.pack("<I", 0) + signed[:-64]
         verify(self.signer(head["client"], head["client_epoch"]), message, signed[-64:])
         need(H(body) == head["rows_hash"], "rows do not have the signed hash")
         frames = []

@@ -37,7 +37,7 @@ impl Geometry {
     /// For a pack of this length, with one parity shard for `ratio` data shards.
     ///
     /// Packs below 256 KiB have shards of 1 KiB, so that four of them are not as much as the pack;
-    /// from 4 MiB there are at least 16 parity shards, so that a burst of 256 KiB can be mended.
+    /// from 4 MiB there are at least 16 parity shards, so that any run of 240 KiB can be mended.
     pub fn of(pack_len: u64, ratio: u32) -> Self {
         let shard: u32 = match pack_len {
             0..0x4_0000 => 1 << 10,

@@ -103,7 +103,7 @@ impl Opened {
 }
 
 /// What a signature covers: the place too, so that whoever can seal cannot move what another signed.
-fn signed_message(kind: RecordType, place: &Place<'_>, clear: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn signed_message(kind: RecordType, place: &Place<'_>, clear: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut m = Vec::with_capacity(clear.len() + payload.len() + place.name.len() + 64);
     m.extend_from_slice(b"orlop v1 record");
     m.extend_from_slice(&(kind as u16).to_le_bytes());

@@ -11,10 +11,10 @@ use super::bytes::Reader;
 use super::codec::{check_ext, decode, encode};
 use super::limits::{PACK_MAX, SEGMENT_MAX};
 use super::pack::{self, FrameEntry, Header, Kind};
-use super::record::RecordType;
+use super::record::{self, Place, RecordType};
 use super::{FormatError, limit};
 use crate::crypto::{Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand};
-use crate::id::{ClientId, DomainId, PackId, SegmentId, SessionId};
+use crate::id::{ClientId, DomainId, InstanceId, PackId, SegmentId, SessionId};
 use crate::model::Ext;
 
 const MAGIC: &[u8; 8] = b"ORLPSEG1";
@@ -62,6 +62,8 @@ pub struct PackEntry {
 pub struct Head {
     /// Whose ids these are.
     pub domain: DomainId,
+    /// Whose packs these are: a mirror has the same ids in packs of its own.
+    pub instance: InstanceId,
     /// Who wrote and signs it.
     pub client: ClientId,
     /// Epoch of the key that signs.
@@ -91,6 +93,8 @@ pub struct Segment {
 pub struct Sealing<'a> {
     /// Its domain.
     pub domain: DomainId,
+    /// Its repository.
+    pub instance: InstanceId,
     /// Epoch of the index secret.
     pub epoch: u32,
     /// The index secret.
@@ -111,16 +115,13 @@ fn row_bytes(rows: &[Row]) -> Vec<u8> {
     out
 }
 
-fn signed_message(payload: &[u8]) -> Vec<u8> {
-    let mut m = b"orlop v1 record".to_vec();
-    m.extend_from_slice(&(RecordType::SegmentHead as u16).to_le_bytes());
-    m.extend_from_slice(&0u32.to_le_bytes());
-    m.extend_from_slice(payload);
-    m
+/// A segment has no name before it is sealed, so all of them are signed for one place.
+fn signed_message(domain: DomainId, instance: InstanceId, payload: &[u8]) -> Vec<u8> {
+    record::signed_message(RecordType::SegmentHead, &Place { domain, instance, name: "index" }, &[], payload)
 }
 
-fn keys(secret: &Secret, domain: DomainId, header: &[u8; 64]) -> (Aead, [u8; 32]) {
-    let okm: [u8; 64] = expand(secret, &[b"orlop v1 segment", domain.as_bytes(), header]);
+fn keys(secret: &Secret, domain: DomainId, instance: InstanceId, header: &[u8; 64]) -> (Aead, [u8; 32]) {
+    let okm: [u8; 64] = expand(secret, &[b"orlop v1 segment", domain.as_bytes(), instance.as_bytes(), header]);
     let (mut key, mut commitment) = ([0; 32], [0; 32]);
     key.copy_from_slice(&okm[..32]);
     commitment.copy_from_slice(&okm[32..]);
@@ -139,7 +140,7 @@ impl Segment {
         let rows = row_bytes(&self.rows);
         self.head.rows_hash = *blake3::hash(&rows).as_bytes();
         let mut head = encode(&self.head);
-        let signature = with.signer.sign(&signed_message(&head));
+        let signature = with.signer.sign(&signed_message(with.domain, with.instance, &head));
         head.extend_from_slice(&signature);
 
         let mut header = [0; 64];
@@ -149,7 +150,7 @@ impl Segment {
         header[16..20].copy_from_slice(&((head.len() + TAG_LEN) as u32).to_le_bytes());
         header[24..32].copy_from_slice(&(self.rows.len() as u64).to_le_bytes());
         header[32..64].copy_from_slice(&with.salt);
-        let (aead, commitment) = keys(with.secret, with.domain, &header);
+        let (aead, commitment) = keys(with.secret, with.domain, with.instance, &header);
         let mut out = Vec::with_capacity(HEADER_LEN + head.len() + rows.len() + rows.len() / 1000 + 256);
         out.extend_from_slice(&header);
         out.extend_from_slice(&commitment);
@@ -226,8 +227,8 @@ impl Opened {
 
 impl Sealed<'_> {
     /// Open all of it.
-    pub fn open(&self, secret: &Secret, domain: DomainId) -> Result<Opened, FormatError> {
-        let (aead, commitment) = keys(secret, domain, &self.header);
+    pub fn open(&self, secret: &Secret, domain: DomainId, instance: InstanceId) -> Result<Opened, FormatError> {
+        let (aead, commitment) = keys(secret, domain, instance, &self.header);
         if !equal(&commitment, &self.commitment) {
             return Err(FormatError::Crypto { what: WHAT, why: CryptoError::Open });
         }
@@ -258,8 +259,8 @@ impl Sealed<'_> {
         let (payload, signature) = head.split_at(at);
         let head: Head = decode(WHAT, payload)?;
         check_ext(WHAT, &head.ext, &[])?;
-        if head.domain != domain {
-            return Err(FormatError::invalid(WHAT, "it is of another domain"));
+        if (head.domain, head.instance) != (domain, instance) {
+            return Err(FormatError::invalid(WHAT, "it is of another repository"));
         }
         check_packs(&head.packs)?;
         if blake3::hash(&rows) != blake3::Hash::from_bytes(head.rows_hash) {
@@ -267,7 +268,7 @@ impl Sealed<'_> {
         }
         let segment = Segment { rows: parse_rows(&head, &rows)?, head };
         let signature = signature.try_into().expect("split off at that length");
-        Ok(Opened { segment, message: signed_message(payload), signature })
+        Ok(Opened { segment, message: signed_message(domain, instance, payload), signature })
     }
 }
 
@@ -310,13 +311,14 @@ mod tests {
     fn round_trip_and_every_byte_counts() {
         let secret = Secret::new([1; 32]);
         let signer = SigningKey::from_seed(&Secret::new([2; 32]));
-        let domain = DomainId([3; 16]);
+        let (domain, instance) = (DomainId([3; 16]), InstanceId([11; 16]));
         let header =
             Header { suite: 2, wrap: 0, epoch: 1, session: SessionId([4; 16]), salt: [5; 32], commitment: [6; 32] };
         let frames = vec![FrameEntry { stored: 100, plain: 20_000, codec: Codec::Zstd, blobs: 3000 }];
         let pack = PackEntry { id: PackId([7; 32]), uploader: [8; 4], len: 16384, kind: Kind::Data, header, frames };
         let head = Head {
             domain,
+            instance,
             client: ClientId([9; 16]),
             client_epoch: 1,
             session: SessionId([4; 16]),
@@ -331,19 +333,19 @@ mod tests {
             Row { id, frame: 0, ordinal: n }
         };
         let mut segment = Segment { head, rows: (0..3000).map(row).collect() };
-        let with = Sealing { domain, epoch: 1, secret: &secret, salt: [10; 32], signer: &signer };
+        let with = Sealing { domain, instance, epoch: 1, secret: &secret, salt: [10; 32], signer: &signer };
         let bytes = segment.seal(&with);
-        let opened = parse(&bytes).unwrap().open(&secret, domain).unwrap();
+        let opened = parse(&bytes).unwrap().open(&secret, domain, instance).unwrap();
         assert_eq!(opened.segment, segment);
         opened.verify(&signer.public()).unwrap();
         assert!(opened.verify(&SigningKey::from_seed(&secret).public()).is_err());
         for i in (0..bytes.len()).step_by(97).chain(0..HEADER_LEN) {
             let mut bad = bytes.clone();
             bad[i] ^= 1;
-            assert!(parse(&bad).and_then(|s| s.open(&secret, domain)).is_err(), "byte {i}");
+            assert!(parse(&bad).and_then(|s| s.open(&secret, domain, instance)).is_err(), "byte {i}");
         }
         segment.rows[5].ordinal = 3000;
         let bytes = segment.seal(&with);
-        assert!(parse(&bytes).unwrap().open(&secret, domain).is_err(), "a row outside its frame");
+        assert!(parse(&bytes).unwrap().open(&secret, domain, instance).is_err(), "a row outside its frame");
     }
 }

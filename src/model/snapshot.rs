@@ -175,6 +175,8 @@ pub struct Commit {
     pub statement: RecordId,
     /// Who commits.
     pub committer: ClientId,
+    /// Epoch of the key that signs.
+    pub committer_epoch: u32,
     /// The repository it was copied from.
     pub received_from: Option<InstanceId>,
     /// When that one's storage received it.

@@ -136,6 +136,7 @@ mod tests {
             seen_gen: 0,
             statement: RecordId::ZERO,
             committer: ClientId::ZERO,
+            committer_epoch: 1,
             received_from: None,
             received_at: None,
             ext: vec![],

@@ -13,8 +13,18 @@ pub fn name(text: &str) -> Result<Name> {
     Name::new(text).map_err(|e| Error::new(ErrorKind::Bug, e.to_string()))
 }
 
+/// No reader takes a longer small object, so none may be written.
+fn check_len(object: &str, content: &[u8]) -> Result<()> {
+    if content.len() <= limits::RECORD_MAX {
+        return Ok(());
+    }
+    let what = format!("{object} would be {} bytes long, and the format allows {}", content.len(), limits::RECORD_MAX);
+    Err(Error::new(ErrorKind::Invalid, what).hint("give fewer paths, exclude patterns or tags to one backup"))
+}
+
 /// Put a small object in armour.
 pub fn put(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<Put> {
+    check_len(object, content)?;
     Ok(storage.put_new(&name(object)?, &armour::wrap(content))?)
 }
 

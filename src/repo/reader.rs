@@ -118,7 +118,7 @@ impl Repository {
             }
             let sealed = segment::parse(&bytes)?;
             let secret = self.need(self.index_secret(sealed.epoch), "read the index")?;
-            let opened = sealed.open(&secret, self.domain())?;
+            let opened = sealed.open(&secret, self.domain(), self.instance())?;
             let head = &opened.segment.head;
             let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
             let author = self.client_key(head.client, head.client_epoch).ok_or_else(unknown)?;

@@ -110,7 +110,7 @@ impl Repository {
         let (statement, commit) = (&opened.statement, &opened.commit);
         let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
         let author = self.client_key(statement.client, statement.client_epoch).ok_or_else(unknown)?;
-        let committer = self.clients.iter().rfind(|c| c.id == commit.committer).ok_or_else(unknown)?;
+        let committer = self.client_key(commit.committer, commit.committer_epoch).ok_or_else(unknown)?;
         opened.verify(&author.key, &committer.key)?;
         let body = match self.role() {
             Role::Put => Body::default(),
@@ -183,6 +183,7 @@ impl Repository {
                 seen_gen: session.seen_gen(),
                 statement: id,
                 committer: who.client,
+                committer_epoch: who.epoch,
                 received_from: None,
                 received_at: None,
                 ext: vec![],

@@ -446,6 +446,7 @@ pub(super) fn write_segment(
     rows.sort_unstable();
     let head = Head {
         domain: repo.domain(),
+        instance: repo.instance(),
         client: who.client,
         client_epoch: who.epoch,
         session: session.id,
@@ -456,8 +457,14 @@ pub(super) fn write_segment(
     };
     let epoch = repo.epoch();
     let secret = repo.need(repo.index_secret(epoch), "write the index")?;
-    let with =
-        segment::Sealing { domain: repo.domain(), epoch, secret: &secret, salt: sys::salt()?, signer: &who.signer };
+    let with = segment::Sealing {
+        domain: repo.domain(),
+        instance: repo.instance(),
+        epoch,
+        secret: &secret,
+        salt: sys::salt()?,
+        signer: &who.signer,
+    };
     let bytes = Segment { head, rows }.seal(&with);
     let id = SegmentId(*blake3::hash(&bytes).as_bytes());
     let name = names::segment(id);

@@ -1201,6 +1201,7 @@ fn segments() -> Vec<Vector> {
     };
     let head = SegmentHead {
         domain: DOMAIN,
+        instance: INSTANCE,
         client: CLIENT,
         client_epoch: 1,
         session: SESSION,
@@ -1214,10 +1215,22 @@ fn segments() -> Vec<Vector> {
     let signer = signer();
     let secret = index();
     let seal = |head: &SegmentHead, rows: &[Row]| {
-        let sealing = segment::Sealing { domain: DOMAIN, epoch: 1, secret: &secret, salt: [0xa5; 32], signer: &signer };
+        let sealing = segment::Sealing {
+            domain: DOMAIN,
+            instance: INSTANCE,
+            epoch: 1,
+            secret: &secret,
+            salt: [0xa5; 32],
+            signer: &signer,
+        };
         Segment { head: head.clone(), rows: rows.to_vec() }.seal(&sealing)
     };
-    let fields = [("domain", DOMAIN.hex()), ("secret", hex(index().expose())), ("key", hex(&signer.public().0))];
+    let fields = [
+        ("domain", DOMAIN.hex()),
+        ("instance", INSTANCE.hex()),
+        ("secret", hex(index().expose())),
+        ("key", hex(&signer.public().0)),
+    ];
     let mut c = Cases::new("segment", &fields);
     let good = seal(&head, &rows);
     c.ok("two-rows", "one pack, one frame, two blobs", good.clone());
@@ -1393,6 +1406,7 @@ fn statement_and_commit() -> (Statement, Commit) {
         seen_gen: 3,
         statement: RecordId::ZERO,
         committer: CLIENT,
+        committer_epoch: 1,
         received_from: None,
         received_at: None,
         ext: vec![],

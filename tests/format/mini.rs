@@ -141,6 +141,7 @@ impl Mini {
         rows.sort();
         let head = SegmentHead {
             domain: DOMAIN,
+            instance: INSTANCE,
             client: CLIENT,
             client_epoch: 1,
             session: SESSION,
@@ -151,7 +152,14 @@ impl Mini {
         };
         let signer = signer();
         let secret = index();
-        let with = segment::Sealing { domain: DOMAIN, epoch: 1, secret: &secret, salt: [9; 32], signer: &signer };
+        let with = segment::Sealing {
+            domain: DOMAIN,
+            instance: INSTANCE,
+            epoch: 1,
+            secret: &secret,
+            salt: [9; 32],
+            signer: &signer,
+        };
         let bytes = Segment { head, rows }.seal(&with);
         self.put(&names::segment(SegmentId(*blake3::hash(&bytes).as_bytes())), &bytes);
     }
@@ -211,6 +219,7 @@ impl Mini {
             seen_gen: 0,
             statement: id,
             committer: CLIENT,
+            committer_epoch: 1,
             received_from: None,
             received_at: None,
             ext: vec![],

@@ -210,7 +210,7 @@ fn frame(v: &Vector) -> Gives {
 }
 
 fn segment_(v: &Vector) -> Gives {
-    let opened = segment::parse(&v.body)?.open(&secret(v, "secret"), domain(v))?;
+    let opened = segment::parse(&v.body)?.open(&secret(v, "secret"), domain(v), instance(v))?;
     opened.verify(&PublicKey(v.bytes("key")))?;
     let s = opened.segment;
     let rows: Vec<String> = s.rows.iter().map(|r| format!("{}:{}:{}", hex(&r.id), r.frame, r.ordinal)).collect();

@@ -358,6 +358,9 @@ impl Contents<'_> {
             Meter::add(&self.cx.meter.bytes_read, n as u64);
             Meter::add(&self.cx.meter.bytes_done, n as u64);
             let (end, done) = (kept + n, kept + n < buffer.len());
+            if done && sink.bytes == 0 && end <= INLINE_MAX {
+                return Ok((end as u64, Content::Inline(buffer[..end].to_vec())));
+            }
             let (steps, rest) = cut(&chunker, &buffer[..end], &[], done);
             self.store_together(&buffer[..end], &steps, scope, &mut sink)?;
             if done {

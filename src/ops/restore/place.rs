@@ -822,8 +822,8 @@ mod tests {
     #[test]
     fn zeros_in_whole_blocks() {
         let mut bytes = vec![0; 200_000];
-        assert_eq!(zero_runs(0, &bytes), vec![0..200_000usize]);
-        assert_eq!(zero_runs(1, &bytes), vec![4095..200_000usize]);
+        assert_eq!(zero_runs(0, &bytes), vec![std::ops::Range { start: 0, end: 200_000 }]);
+        assert_eq!(zero_runs(1, &bytes), vec![std::ops::Range { start: 4095, end: 200_000 }]);
         bytes[50_000] = 1;
         assert_eq!(zero_runs(0, &bytes), [0..49_152, 53_248..200_000]);
         assert!(zero_runs(0, &bytes[40_000..60_000]).is_empty());
