@@ -155,8 +155,8 @@ mod tests {
     fn records_count_themselves() {
         let mut pax = Vec::new();
         record(&mut pax, b"path", b"x");
-        record(&mut pax, b"path", &[b'y'; 90]);
-        assert!(pax.starts_with(b"10 path=x\n100 path=yyy"), "{}", String::from_utf8_lossy(&pax));
+        record(&mut pax, b"path", &[b'y'; 91]);
+        assert!(pax.starts_with(b"9 path=x\n101 path=yyy"), "{}", String::from_utf8_lossy(&pax));
         assert_eq!(pax.len(), 110);
     }
 
