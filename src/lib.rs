@@ -82,7 +82,7 @@
 //! Modules lie in layers and use only what is beside or below them; a test holds them to it.
 //!
 //! - what it is called: [`id`], [`error`], [`model`], [`event`]
-//! - how it is decided, without clock, randomness or threads: [`format`], [`crypto`], [`chunk`],
+//! - how it is decided, without clock, randomness or threads: [`mod@format`], [`crypto`], [`chunk`],
 //!   [`compress`], [`index`], [`plan`]
 //! - where the world begins: [`sys`], [`storage`], [`source`], [`target`]
 //! - what is kept: [`repo`]
