@@ -212,6 +212,7 @@ fn segment(n: u32, blobs: &[u16]) -> (Segment, PackId) {
     rows.sort();
     let head = Head {
         domain: DomainId([1; 16]),
+        instance: orlop::id::InstanceId([1; 16]),
         client: ClientId([1; 16]),
         client_epoch: 1,
         session: SessionId([1; 16]),
