@@ -9,7 +9,7 @@ use super::limits::*;
 use super::{FormatError, limit};
 use crate::crypto::BlobKeys;
 use crate::id::BlobId;
-use crate::model::{Content, Extent, Node, NodeKind, PageRef};
+use crate::model::{Content, Extent, Node, NodeKind, PageRef, ext_tag};
 
 const WHAT: &str = "page";
 /// Kind bytes, also mixed into cut decisions.
@@ -146,7 +146,14 @@ pub fn is_safe_name(name: &[u8]) -> bool {
 }
 
 /// Extensions of a node that this build knows.
-const KNOWN_EXT: &[u16] = &[1, 2, 3, 4, 5, 6];
+const KNOWN_EXT: &[u16] = &[
+    ext_tag::BTIME,
+    ext_tag::XATTRS,
+    ext_tag::FLAGS,
+    ext_tag::LINK,
+    ext_tag::ATIME,
+    ext_tag::INCOMPLETE,
+];
 
 fn check_node(node: &Node) -> Result<(), FormatError> {
     check_ext("node", &node.ext, KNOWN_EXT)?;
