@@ -135,8 +135,10 @@ fn with_head(kind: u8, level: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a name is one component that a file system can have. Checked by whoever walks, so that
-/// one bad name does not hide its neighbours.
+/// Whether a name can be one component of a path: not empty, not `.` or `..`, without `/` and NUL,
+/// and not too long. Asked by whoever walks, so that one bad name does not hide its neighbours, and
+/// again at every door to a file system, because a name that is right on paper and wrong there is how
+/// archives write outside their target.
 pub fn is_safe_name(name: &[u8]) -> bool {
     !name.is_empty()
         && name.len() <= NAME_MAX
@@ -146,14 +148,8 @@ pub fn is_safe_name(name: &[u8]) -> bool {
 }
 
 /// Extensions of a node that this build knows.
-const KNOWN_EXT: &[u16] = &[
-    ext_tag::BTIME,
-    ext_tag::XATTRS,
-    ext_tag::FLAGS,
-    ext_tag::LINK,
-    ext_tag::ATIME,
-    ext_tag::INCOMPLETE,
-];
+const KNOWN_EXT: &[u16] =
+    &[ext_tag::BTIME, ext_tag::XATTRS, ext_tag::FLAGS, ext_tag::LINK, ext_tag::ATIME, ext_tag::INCOMPLETE];
 
 fn check_node(node: &Node) -> Result<(), FormatError> {
     check_ext("node", &node.ext, KNOWN_EXT)?;
