@@ -6,7 +6,9 @@
 //! Layout and key are in `format-spec/30-record.md`.
 
 use super::{FormatError, bytes::Reader, limit, limits::RECORD_MAX};
-use crate::crypto::{CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, equal, expand_committed, open_small, seal_small};
+use crate::crypto::{
+    CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, equal, expand_committed, open_small, seal_small,
+};
 use crate::id::{DomainId, InstanceId, RecordId};
 
 const MAGIC: &[u8; 8] = b"ORLPREC1";

@@ -13,7 +13,9 @@ use super::limits::{PACK_MAX, SEGMENT_MAX};
 use super::pack::{self, FrameEntry, Header, Kind};
 use super::record::{self, Place, RecordType};
 use super::{FormatError, limit};
-use crate::crypto::{Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand_committed};
+use crate::crypto::{
+    Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand_committed,
+};
 use crate::id::{ClientId, DomainId, InstanceId, PackId, SegmentId, SessionId};
 use crate::model::Ext;
 

@@ -10,7 +10,6 @@ use std::collections::{HashMap, HashSet};
 pub use table::{Row, Table};
 
 use crate::error::{Error, ErrorKind, Result};
-
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
 use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
 use crate::id::{BlobId, PackId};

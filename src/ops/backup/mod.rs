@@ -43,7 +43,7 @@ pub struct Avoid {
 /// What to compare with.
 #[derive(Debug, Clone, Default)]
 pub enum Parent {
-    /// The newest of the same host and paths.
+    /// The newest of its group, as [`BackupOptions::group_by`] says.
     #[default]
     Latest,
     /// Nothing.

@@ -100,13 +100,6 @@ pub enum Verdict<'s> {
     Excluded(&'s IgnoreRule),
 }
 
-impl Verdict<'_> {
-    /// Whether the path goes.
-    pub fn is_excluded(&self) -> bool {
-        matches!(self, Self::Excluded(_))
-    }
-}
-
 /// The rules in force in one directory.
 #[derive(Debug, Clone)]
 pub struct IgnoreStack {
