@@ -31,6 +31,13 @@ pub struct DirChild {
     pub last: Vec<u8>,
 }
 
+impl DirChild {
+    /// The page, as a page of level `above`, which is not 0, points to it.
+    pub fn below(&self, above: u8) -> PageRef {
+        PageRef { id: self.id, level: above - 1, entries: self.entries, bytes: self.bytes }
+    }
+}
+
 /// Points to a page of extents.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct ListChild {
@@ -40,6 +47,13 @@ pub struct ListChild {
     pub entries: u64,
     /// Bytes of the file below.
     pub bytes: u64,
+}
+
+impl ListChild {
+    /// The page, as a page of level `above`, which is not 0, points to it.
+    pub fn below(&self, above: u8) -> PageRef {
+        PageRef { id: self.id, level: above - 1, entries: self.entries, bytes: self.bytes }
+    }
 }
 
 /// One page.

@@ -22,6 +22,7 @@ use crate::event::{Context, Event, Phase};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::model::{Body, PageRef, Scope, Statement, Stats, Time, Trigger};
+use crate::ops::locked;
 use crate::plan::filter::Selection;
 use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer, WriterOptions};
 use crate::source::Identities;
@@ -405,7 +406,7 @@ impl Run<'_> {
 
     fn describe(&self, root: Option<PageRef>, summary: &BackupSummary, walk: &walk::Walk<'_>) -> NewSnapshot {
         let about = &self.options.about;
-        let owners = walk.owners.lock().unwrap_or_else(|p| p.into_inner());
+        let owners = locked(&walk.owners);
         let names = Identities::load();
         let (mut users, mut groups) = self
             .base

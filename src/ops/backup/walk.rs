@@ -21,6 +21,7 @@ use crate::format::records::Profile;
 use crate::id::ClientId;
 use crate::model::ext::{Extras, decode_xattrs};
 use crate::model::{Content, Node, NodeKind, PageRef, Time, XattrValue, ext_tag};
+use crate::ops::locked;
 use crate::plan::filter::{Decision, Level, Selection};
 use crate::repo::{Entries, Extents, FrameScope, Reader, Repository, Writer};
 use crate::source::{Dir, Keep, Kind, LinkMap, Metadata, Names, SourceError, Stat};
@@ -486,7 +487,7 @@ impl Walk<'_> {
             self.cx.problem("changed-while-read", path, "read", what);
         }
         if stat.nlink > 1 {
-            let mut links = self.links.lock().unwrap_or_else(|p| p.into_inner());
+            let mut links = locked(&self.links);
             links.first(stat.id, stat.nlink, (stat.mtime, size, content.clone()));
         }
         let ext = self.ext(file.metadata(&stat, self.keep()), path, self.link(here, &stat))?;
@@ -505,7 +506,7 @@ impl Walk<'_> {
         if stat.nlink < 2 {
             return None;
         }
-        let mut links = self.links.lock().unwrap_or_else(|p| p.into_inner());
+        let mut links = locked(&self.links);
         let (mtime, size, content) = links.again(stat.id)?;
         (mtime == stat.mtime && size == stat.size).then_some((size, content))
     }
@@ -590,7 +591,7 @@ impl Walk<'_> {
         }
         let key = Some((std::ptr::from_ref(self).addr(), stat.uid, stat.gid));
         if LAST.replace(key) != key {
-            let mut owners = self.owners.lock().unwrap_or_else(|p| p.into_inner());
+            let mut owners = locked(&self.owners);
             owners.0.insert(stat.uid);
             owners.1.insert(stat.gid);
         }
