@@ -61,7 +61,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<
         Command::Key(args) => commands::key::run(&args, settings),
         Command::List(args) => commands::list::run(&args, settings),
         Command::Cat(args) => commands::cat::run(&args, settings),
-        Command::Restore(args) => commands::restore::run(&args, settings),
+        Command::Restore(args) => commands::restore::run(&args, settings, env),
         Command::Check(args) => commands::check::run(&args, settings),
     }
 }

@@ -14,8 +14,17 @@ pub fn expand<const N: usize>(secret: &Secret, parts: &[&[u8]]) -> [u8; N] {
     out
 }
 
+/// A key, and a commitment to it: what shows at once whether the right secret was given.
+pub fn expand_committed(secret: &Secret, parts: &[&[u8]]) -> (Secret, [u8; 32]) {
+    let okm: [u8; 64] = expand(secret, parts);
+    let (mut key, mut commitment) = ([0; 32], [0; 32]);
+    key.copy_from_slice(&okm[..32]);
+    commitment.copy_from_slice(&okm[32..]);
+    (Secret::new(key), commitment)
+}
+
 /// Keyed BLAKE3 of one message.
-pub fn keyed_hash(key: &Secret, message: &[u8]) -> [u8; 32] {
+fn keyed_hash(key: &Secret, message: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(key.expose(), message).as_bytes()
 }
 

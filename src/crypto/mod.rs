@@ -10,11 +10,11 @@ mod secret;
 mod sign;
 mod stretch;
 
-pub use kdf::{BlobKeys, derive_client_seed, expand, keyed_hash};
+pub use kdf::{BlobKeys, derive_client_seed, expand, expand_committed};
 pub use seal::{Aead, Suite, TAG_LEN, open_small, seal_small};
 pub use secret::Secret;
 pub use sign::{PublicKey, SIGNATURE_LEN, SigningKey};
-pub use stretch::{ARGON2_M_MAX, ARGON2_P_MAX, ARGON2_T_MAX, Argon2Params, stretch};
+pub use stretch::{Argon2Params, stretch};
 
 /// A sealed thing did not open, or a signature did not verify.
 ///

@@ -3,11 +3,11 @@
 use super::{CryptoError, Secret};
 
 /// Argon2id memory that is accepted, in KiB.
-pub const ARGON2_M_MAX: u32 = 2 << 20;
+const ARGON2_M_MAX: u32 = 2 << 20;
 /// Argon2id passes that are accepted.
-pub const ARGON2_T_MAX: u32 = 16;
+const ARGON2_T_MAX: u32 = 16;
 /// Argon2id lanes that are accepted.
-pub const ARGON2_P_MAX: u32 = 16;
+const ARGON2_P_MAX: u32 = 16;
 
 /// Cost of the password hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::{FormatError, bytes::Reader, limit};
 const MAGIC: &[u8; 8] = b"ORLPARM1";
 const WHAT: &str = "armour";
 const HEADER_LEN: usize = 48;
-const SUM_LEN: usize = 8;
+pub(super) const SUM_LEN: usize = 8;
 const SUMS_LEN: usize = 2 * K * SUM_LEN;
 
 /// Put armour around a content of up to [`RECORD_MAX`] bytes.
@@ -46,7 +46,8 @@ fn shard_len(content_len: usize) -> usize {
     content_len.div_ceil(K).next_multiple_of(64).max(64)
 }
 
-fn sum(shard: &[u8]) -> [u8; SUM_LEN] {
+/// The checksum of a shard, here and in parity sidecars.
+pub(super) fn sum(shard: &[u8]) -> [u8; SUM_LEN] {
     let mut out = [0; SUM_LEN];
     out.copy_from_slice(&blake3::hash(shard).as_bytes()[..SUM_LEN]);
     out

@@ -11,7 +11,7 @@ use super::limits::RECORD_MAX;
 use super::record::{self, Place, RecordType};
 use super::{FormatError, limit, names};
 use crate::crypto::{
-    Argon2Params, CryptoError, PublicKey, Secret, SigningKey, equal, expand, open_small, seal_small, stretch,
+    Argon2Params, CryptoError, PublicKey, Secret, SigningKey, equal, expand_committed, open_small, seal_small, stretch,
 };
 use crate::id::{ClientId, DomainId, InstanceId, SlotId};
 use crate::model::{Ext, Time};
@@ -141,11 +141,7 @@ impl SlotHeader {
             (Kdf::Nothing, Credential::Nothing) => Secret::new([0; 32]),
             _ => return Ok(None),
         };
-        let okm: [u8; 64] = expand(&base, &[b"orlop v1 slot", &self.encode()]);
-        let (mut key, mut commitment) = ([0; 32], [0; 32]);
-        key.copy_from_slice(&okm[..32]);
-        commitment.copy_from_slice(&okm[32..]);
-        Ok(Some((Secret::new(key), commitment)))
+        Ok(Some(expand_committed(&base, &[b"orlop v1 slot", &self.encode()])))
     }
 
     fn escrow_place<'a>(&self, name: &'a str) -> Place<'a> {

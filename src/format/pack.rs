@@ -9,7 +9,7 @@
 use super::bytes::Reader;
 use super::limits::{FRAME_BLOBS_MAX, FRAME_PLAIN_MAX, PACK_MAX, PACK_ROUND, TABLE_MAX};
 use super::{FormatError, limit};
-use crate::crypto::{Aead, CryptoError, Secret, Suite, TAG_LEN, equal, expand};
+use crate::crypto::{Aead, CryptoError, Secret, Suite, TAG_LEN, equal, expand, expand_committed};
 use crate::id::{BlobId, DomainId, SessionId};
 
 /// Length of the header.
@@ -150,11 +150,7 @@ impl Header {
     }
 
     fn derive(&self, domain: DomainId, secret: &Secret) -> (Secret, [u8; 32]) {
-        let okm: [u8; 64] = expand(secret, &[b"orlop v1 pack", domain.as_bytes(), &self.encode()[..64]]);
-        let (mut key, mut commitment) = ([0; 32], [0; 32]);
-        key.copy_from_slice(&okm[..32]);
-        commitment.copy_from_slice(&okm[32..]);
-        (Secret::new(key), commitment)
+        expand_committed(secret, &[b"orlop v1 pack", domain.as_bytes(), &self.encode()[..64]])
     }
 
     /// The key to its table.

@@ -9,7 +9,7 @@ use super::limits::*;
 use super::{FormatError, limit};
 use crate::crypto::BlobKeys;
 use crate::id::BlobId;
-use crate::model::{Content, Extent, Node, NodeKind, PageRef};
+use crate::model::{Content, Extent, Node, NodeKind, PageRef, ext_tag};
 
 const WHAT: &str = "page";
 /// Kind bytes, also mixed into cut decisions.
@@ -31,6 +31,13 @@ pub struct DirChild {
     pub last: Vec<u8>,
 }
 
+impl DirChild {
+    /// The page, as a page of level `above`, which is not 0, points to it.
+    pub fn below(&self, above: u8) -> PageRef {
+        PageRef { id: self.id, level: above - 1, entries: self.entries, bytes: self.bytes }
+    }
+}
+
 /// Points to a page of extents.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct ListChild {
@@ -40,6 +47,13 @@ pub struct ListChild {
     pub entries: u64,
     /// Bytes of the file below.
     pub bytes: u64,
+}
+
+impl ListChild {
+    /// The page, as a page of level `above`, which is not 0, points to it.
+    pub fn below(&self, above: u8) -> PageRef {
+        PageRef { id: self.id, level: above - 1, entries: self.entries, bytes: self.bytes }
+    }
 }
 
 /// One page.
@@ -135,8 +149,10 @@ fn with_head(kind: u8, level: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a name is one component that a file system can have. Checked by whoever walks, so that
-/// one bad name does not hide its neighbours.
+/// Whether a name can be one component of a path: not empty, not `.` or `..`, without `/` and NUL,
+/// and not too long. Asked by whoever walks, so that one bad name does not hide its neighbours, and
+/// again at every door to a file system, because a name that is right on paper and wrong there is how
+/// archives write outside their target.
 pub fn is_safe_name(name: &[u8]) -> bool {
     !name.is_empty()
         && name.len() <= NAME_MAX
@@ -146,7 +162,8 @@ pub fn is_safe_name(name: &[u8]) -> bool {
 }
 
 /// Extensions of a node that this build knows.
-const KNOWN_EXT: &[u16] = &[1, 2, 3, 4, 5, 6];
+const KNOWN_EXT: &[u16] =
+    &[ext_tag::BTIME, ext_tag::XATTRS, ext_tag::FLAGS, ext_tag::LINK, ext_tag::ATIME, ext_tag::INCOMPLETE];
 
 fn check_node(node: &Node) -> Result<(), FormatError> {
     check_ext("node", &node.ext, KNOWN_EXT)?;

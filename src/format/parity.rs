@@ -11,6 +11,7 @@
 use reed_solomon_simd::engine::DefaultEngine;
 use reed_solomon_simd::rate::{HighRateDecoder, HighRateEncoder, RateDecoder, RateEncoder};
 
+use super::armour::{SUM_LEN, sum};
 use super::bytes::Reader;
 use super::limits::{PACK_MAX, PACK_ROUND, PARITY_DATA_MAX, PARITY_SHARDS_MAX};
 use super::{FormatError, limit};
@@ -20,7 +21,6 @@ const MAGIC: &[u8; 8] = b"ORLPPAR1";
 const VERSION: u16 = 1;
 const WHAT: &str = "parity sidecar";
 const HEADER_LEN: usize = 64;
-const SUM_LEN: usize = 8;
 
 /// How a pack is cut into shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +90,6 @@ impl Header {
             && header.body_len == u64::from(shard) * u64::from(data);
         if fits { Ok(header) } else { Err(FormatError::invalid(WHAT, "its shards do not make up the pack")) }
     }
-}
-
-fn sum(shard: &[u8]) -> [u8; SUM_LEN] {
-    let mut out = [0; SUM_LEN];
-    out.copy_from_slice(&blake3::hash(shard).as_bytes()[..SUM_LEN]);
-    out
 }
 
 /// Make a sidecar. `pack` is a whole pack; the geometry must be one of [`Geometry::of`] for it.

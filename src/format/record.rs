@@ -6,7 +6,9 @@
 //! Layout and key are in `format-spec/30-record.md`.
 
 use super::{FormatError, bytes::Reader, limit, limits::RECORD_MAX};
-use crate::crypto::{CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, equal, expand, open_small, seal_small};
+use crate::crypto::{
+    CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, equal, expand_committed, open_small, seal_small,
+};
 use crate::id::{DomainId, InstanceId, RecordId};
 
 const MAGIC: &[u8; 8] = b"ORLPREC1";
@@ -128,7 +130,7 @@ fn record_id(message: &[u8], signature: Option<&[u8; SIGNATURE_LEN]>) -> RecordI
 
 /// Key and commitment of a record.
 fn record_key(secret: &Secret, place: &Place<'_>, header: &[u8; 64]) -> (Secret, [u8; 32]) {
-    let okm: [u8; 64] = expand(
+    expand_committed(
         secret,
         &[
             b"orlop v1 record",
@@ -138,11 +140,7 @@ fn record_key(secret: &Secret, place: &Place<'_>, header: &[u8; 64]) -> (Secret,
             place.name.as_bytes(),
             header,
         ],
-    );
-    let (mut key, mut commitment) = ([0; 32], [0; 32]);
-    key.copy_from_slice(&okm[..32]);
-    commitment.copy_from_slice(&okm[32..]);
-    (Secret::new(key), commitment)
+    )
 }
 
 /// What goes into a record, beside its payload.

@@ -13,7 +13,9 @@ use super::limits::{PACK_MAX, SEGMENT_MAX};
 use super::pack::{self, FrameEntry, Header, Kind};
 use super::record::{self, Place, RecordType};
 use super::{FormatError, limit};
-use crate::crypto::{Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand};
+use crate::crypto::{
+    Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand_committed,
+};
 use crate::id::{ClientId, DomainId, InstanceId, PackId, SegmentId, SessionId};
 use crate::model::Ext;
 
@@ -121,11 +123,9 @@ fn signed_message(domain: DomainId, instance: InstanceId, payload: &[u8]) -> Vec
 }
 
 fn keys(secret: &Secret, domain: DomainId, instance: InstanceId, header: &[u8; 64]) -> (Aead, [u8; 32]) {
-    let okm: [u8; 64] = expand(secret, &[b"orlop v1 segment", domain.as_bytes(), instance.as_bytes(), header]);
-    let (mut key, mut commitment) = ([0; 32], [0; 32]);
-    key.copy_from_slice(&okm[..32]);
-    commitment.copy_from_slice(&okm[32..]);
-    (Aead::new(Suite::ChaCha20Poly1305, &Secret::new(key)), commitment)
+    let parts: [&[u8]; 4] = [b"orlop v1 segment", domain.as_bytes(), instance.as_bytes(), header];
+    let (key, commitment) = expand_committed(secret, &parts);
+    (Aead::new(Suite::ChaCha20Poly1305, &key), commitment)
 }
 
 /// Nonce domains of the three parts.

@@ -10,7 +10,6 @@ use std::collections::{HashMap, HashSet};
 pub use table::{Row, Table};
 
 use crate::error::{Error, ErrorKind, Result};
-
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
 use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
 use crate::id::{BlobId, PackId};
@@ -61,6 +60,11 @@ pub fn short(id: &BlobId) -> [u8; SHORT_ID_LEN] {
     out
 }
 
+/// Whether two entries say the same of a pack; who uploaded it may differ.
+fn same(a: &PackEntry, b: &PackEntry) -> bool {
+    (a.len, a.kind, &a.header, &a.frames) == (b.len, b.kind, &b.header, &b.frames)
+}
+
 /// The whole index.
 #[derive(Default)]
 pub struct Index {
@@ -75,8 +79,17 @@ pub struct Index {
 impl Index {
     /// Add a segment's packs and rows.
     pub fn add(&mut self, segment: &Segment) -> Result<()> {
-        if let Some(pack) = segment.head.packs.iter().find(|p| !self.agrees(p)) {
-            let what = format!("it says of pack {} what another segment denies", pack.id.short());
+        let mut own: HashMap<PackId, &PackEntry> = HashMap::new();
+        for pack in &segment.head.packs {
+            let twice = own.insert(pack.id, pack);
+            let denied = if !self.agrees(pack) {
+                "what another segment denies"
+            } else if twice.is_some_and(|before| !same(before, pack)) {
+                "two different things"
+            } else {
+                continue;
+            };
+            let what = format!("it says of pack {} {denied}", pack.id.short());
             return Err(Error::new(ErrorKind::Damaged, what));
         }
         let mut number = Vec::new();

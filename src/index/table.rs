@@ -14,7 +14,7 @@ use crate::format::segment::SHORT_ID_LEN;
 
 type Short = [u8; SHORT_ID_LEN];
 
-/// One row: 20 bytes of id, frame, ordinal.
+/// One row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// Which blob.
@@ -23,24 +23,24 @@ pub struct Row {
     pub at: Location,
 }
 
-/// Bytes of a row in a file.
-const ROW_LEN: usize = 26;
+/// Bytes of a row in a file: short id, frame, ordinal.
+const ROW_LEN: usize = SHORT_ID_LEN + 4 + 2;
 /// Rows a bucket has on average.
 const BUCKET_ROWS: usize = 64;
 /// Rows above which a run lives in a file.
-pub const MEMORY_ROWS_MAX: usize = 1 << 20;
+const MEMORY_ROWS_MAX: usize = 1 << 20;
 
 impl Row {
     fn to_bytes(self) -> [u8; ROW_LEN] {
         let mut b = [0; ROW_LEN];
-        b[..20].copy_from_slice(&self.id);
+        b[..SHORT_ID_LEN].copy_from_slice(&self.id);
         b[20..24].copy_from_slice(&self.at.frame.to_le_bytes());
         b[24..].copy_from_slice(&self.at.ordinal.to_le_bytes());
         b
     }
     fn from_bytes(b: &[u8; ROW_LEN]) -> Self {
         let mut id = [0; SHORT_ID_LEN];
-        id.copy_from_slice(&b[..20]);
+        id.copy_from_slice(&b[..SHORT_ID_LEN]);
         let frame = u32::from_le_bytes([b[20], b[21], b[22], b[23]]);
         Self { id, at: Location { frame, ordinal: u16::from_le_bytes([b[24], b[25]]) } }
     }

@@ -1,4 +1,4 @@
-//! The nouns: nodes, pages, snapshots, configuration. Plain values; how they look as bytes is
+//! The nouns: nodes, extents, snapshots, names of objects. Plain values; how they look as bytes is
 //! `format`'s business, what may be done with them `ops`'.
 
 pub mod ext;

@@ -7,3 +7,10 @@ pub mod dump;
 pub mod list;
 pub mod restore;
 pub mod select;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -7,7 +7,7 @@ use crate::format::codec::check_ext;
 use crate::format::keys::{Keyring, Slot};
 use crate::format::names::{self, prefix};
 use crate::format::record::RecordType;
-use crate::format::records::{Heartbeat, SessionOpen};
+use crate::format::records::{Client, Heartbeat, SessionOpen};
 use crate::id::{ClientId, SessionId, SlotId};
 
 /// How far an object could be verified.
@@ -123,7 +123,7 @@ impl Repository {
                 "00000000" => e,
                 _ => Error::new(ErrorKind::Damaged, "the beginning of its session cannot be read").because(e),
             })?;
-        let key = self.author(opening.client, opening.client_epoch)?;
+        let key = self.author(opening.client, opening.client_epoch)?.key;
         if n == "00000000" {
             check_ext("session", &opening.ext, &[])?;
             opened.verify(&key)?;
@@ -135,9 +135,9 @@ impl Repository {
         if names::session(beat.session, beat.n) == object { Ok(Verified::Whole) } else { Err(misnamed()) }
     }
 
-    /// The key of whoever signed something.
-    pub(super) fn author(&self, client: ClientId, epoch: u32) -> Result<crate::crypto::PublicKey> {
+    /// Whoever signed something.
+    pub(super) fn author(&self, client: ClientId, epoch: u32) -> Result<&Client> {
         let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
-        self.client_key(client, epoch).map(|c| c.key).ok_or_else(unknown)
+        self.client_key(client, epoch).ok_or_else(unknown)
     }
 }

@@ -14,7 +14,7 @@ mod suspect;
 mod tree;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use client::Identity;
 pub use inspect::Verified;
@@ -34,6 +34,11 @@ use crate::format::records::{Client, Config, Profile};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
 use crate::storage::Storage;
 use crate::sys::Host;
+
+/// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An opened repository.
 pub struct Repository {

@@ -258,7 +258,7 @@ fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Resul
 
 /// Unlock a repository. `hint` is the slot to try first.
 pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<SlotId>) -> Result<Repository> {
-    let slots = list_slots(storage.as_ref())?;
+    let slots = slot_ids(storage.as_ref())?;
     if slots.is_empty() {
         return Err(no_repository(storage.as_ref()));
     }
@@ -286,19 +286,14 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
 
 /// The ids of all key slots, for which nothing needs to be known.
 pub fn slot_ids(storage: &dyn Storage) -> Result<Vec<SlotId>> {
-    list_slots(storage)
-}
-
-fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
-    let id = |name: &str| SlotId::parse(name.strip_prefix(prefix::KEYS)?).ok();
-    let first = storage.list(prefix::KEYS)?;
-    if first.is_empty() {
+    let mut listed = storage.list(prefix::KEYS)?;
+    if listed.is_empty() {
         // The second homes are there for just that.
-        let second = storage.list(&names::copy_of(prefix::KEYS))?;
-        let id = |name: &str| id(name.strip_prefix(prefix::COPY)?);
-        return Ok(second.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect());
+        listed = storage.list(&names::copy_of(prefix::KEYS))?;
     }
-    Ok(first.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+    let first = |name| str::strip_prefix(name, prefix::COPY).unwrap_or(name);
+    let id = |name| SlotId::parse(first(name).strip_prefix(prefix::KEYS)?).ok();
+    Ok(listed.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {
@@ -341,16 +336,21 @@ fn unlock(
     })
 }
 
-fn load_keyring(storage: &dyn Storage, header: &SlotHeader, seed: &Secret) -> Result<Keyring> {
-    let folder = format!("{}{}/", prefix::KEYRING, header.id);
-    let number = |name: &str| u32::from_str_radix(name.strip_prefix(&folder)?, 16).ok();
-    let mut numbers: Vec<u32> = storage.list(&folder)?.iter().filter_map(|l| number(l.name.as_str())).collect();
+/// The numbers of the versions in a folder, highest first. Where none is listed the first one may
+/// still have its second home.
+fn versions(storage: &dyn Storage, folder: &str) -> Result<Vec<u32>> {
+    let number = |name: &str| u32::from_str_radix(name.strip_prefix(folder)?, 16).ok();
+    let mut numbers: Vec<u32> = storage.list(folder)?.iter().filter_map(|l| number(l.name.as_str())).collect();
     if numbers.is_empty() {
         numbers.push(1);
     }
-    numbers.sort_unstable();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(numbers)
+}
+
+fn load_keyring(storage: &dyn Storage, header: &SlotHeader, seed: &Secret) -> Result<Keyring> {
     let mut failed = None;
-    for n in numbers.into_iter().rev() {
+    for n in versions(storage, &format!("{}{}/", prefix::KEYRING, header.id))? {
         let object = names::keyring(header.id, n);
         match objects::get_either(storage, &object).and_then(|b| Ok(Keyring::open(&b, header, n, seed)?)) {
             Ok(ring) => return Ok(ring),
@@ -362,14 +362,8 @@ fn load_keyring(storage: &dyn Storage, header: &SlotHeader, seed: &Secret) -> Re
 
 /// The highest version that is the owner's.
 fn load_config(storage: &dyn Storage, ring: &Keyring) -> Result<(Config, RecordId)> {
-    let number = |name: &str| u32::from_str_radix(name.strip_prefix(prefix::CONFIG)?, 16).ok();
-    let mut numbers: Vec<u32> = storage.list(prefix::CONFIG)?.iter().filter_map(|l| number(l.name.as_str())).collect();
-    if numbers.is_empty() {
-        numbers.push(1);
-    }
-    numbers.sort_unstable();
     let mut failed = None;
-    for n in numbers.into_iter().rev() {
+    for n in versions(storage, prefix::CONFIG)? {
         match read_config(storage, ring, n) {
             Ok(found) => return Ok(found),
             Err(e) if e.kind() == ErrorKind::Unsupported => return Err(e),
@@ -445,7 +439,7 @@ impl Repository {
     /// All key slots.
     pub fn slots(&self) -> Result<Vec<SlotInfo>> {
         let mut out = Vec::new();
-        for id in list_slots(self.storage.as_ref())? {
+        for id in slot_ids(self.storage.as_ref())? {
             let slot = Slot::parse(&objects::get_either(self.storage.as_ref(), &names::slot(id))?)
                 .doing(|| format!("while reading key slot {}", id.short()))?;
             let (current, owner) = (id == self.slot, self.keyring.owner.as_ref());

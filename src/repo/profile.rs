@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::Repository;
+use super::{Repository, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ClientId, RecordId, SlotId, hex};
 use crate::model::Head;
@@ -83,7 +83,7 @@ impl Remembered {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(|p| p.into_inner())
+        locked(&self.known)
     }
 
     /// Compare an opened repository with what is remembered, and remember it.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex};
 
-use super::Repository;
+use super::{Repository, locked};
 use crate::compress::decompress;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::pack::{Kind, PackKey, blob_ranges};
@@ -120,9 +120,7 @@ impl Repository {
             let secret = self.need(self.index_secret(sealed.epoch), "read the index")?;
             let opened = sealed.open(&secret, self.domain(), self.instance())?;
             let head = &opened.segment.head;
-            let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
-            let author = self.client_key(head.client, head.client_epoch).ok_or_else(unknown)?;
-            opened.verify(&author.key)?;
+            opened.verify(&self.author(head.client, head.client_epoch)?.key)?;
             Ok(opened.segment)
         };
         load().doing(|| format!("while reading {object}"))
@@ -198,7 +196,7 @@ impl<'r> Reader<'r> {
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(|p| p.into_inner())
+        locked(&self.cache)
     }
 
     /// Read and decode a frame, without keeping it.
@@ -242,7 +240,7 @@ impl<'r> Reader<'r> {
     }
 
     fn key(&self, n: u32) -> Result<Arc<PackKey>> {
-        let mut slot = self.keys[n as usize].lock().unwrap_or_else(|p| p.into_inner());
+        let mut slot = locked(&self.keys[n as usize]);
         if let Some(key) = &*slot {
             return Ok(key.clone());
         }
@@ -266,6 +264,7 @@ impl<'r> Reader<'r> {
     }
 }
 
-fn crooked(id: &BlobId) -> Error {
+/// A page that its parent describes otherwise.
+pub(super) fn crooked(id: &BlobId) -> Error {
     Error::new(ErrorKind::Damaged, format!("page {} is not what the page above it says", id.short()))
 }

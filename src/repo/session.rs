@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{Identity, Repository};
+use super::{Identity, Repository, locked};
 use crate::crypto::SigningKey;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
@@ -129,7 +129,7 @@ impl Repository {
     /// Say that the session lives, if it is time; finds out whether it was fenced.
     pub fn tick(&self, session: &Session, progress: u64) -> Result<()> {
         let n = {
-            let mut pulse = session.pulse.lock().unwrap_or_else(|p| p.into_inner());
+            let mut pulse = locked(&session.pulse);
             if pulse.last.elapsed() < HEARTBEAT {
                 return Ok(());
             }
@@ -247,8 +247,7 @@ impl Repository {
 impl Leftover {
     /// The part of its id that is in the names of its packs.
     pub fn suffix(&self) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.id.0;
-        [a, b, c, d]
+        suffix(self.id)
     }
 }
 
@@ -259,9 +258,13 @@ impl Session {
     }
     /// The part of its id that is in the names of its packs.
     pub fn suffix(&self) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.id.0;
-        [a, b, c, d]
+        suffix(self.id)
     }
+}
+
+fn suffix(id: SessionId) -> [u8; 4] {
+    let [a, b, c, d, ..] = id.0;
+    [a, b, c, d]
 }
 
 fn fenced() -> Error {

@@ -108,9 +108,8 @@ impl Repository {
         let at = Found { domain: self.domain(), instance: self.instance(), name };
         let opened = snapshot::open_object(bytes, at, &|e| self.index_secret(e))?;
         let (statement, commit) = (&opened.statement, &opened.commit);
-        let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
-        let author = self.client_key(statement.client, statement.client_epoch).ok_or_else(unknown)?;
-        let committer = self.client_key(commit.committer, commit.committer_epoch).ok_or_else(unknown)?;
+        let author = self.author(statement.client, statement.client_epoch)?;
+        let committer = self.author(commit.committer, commit.committer_epoch)?;
         opened.verify(&author.key, &committer.key)?;
         let body = match self.role() {
             Role::Put => Body::default(),
@@ -173,7 +172,8 @@ impl Repository {
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
         for _ in 0..TRIES {
             let (seq, prev) = self.head(who.client)?;
-            statement.seq = seq + 1;
+            let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
+            statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
             statement.body = snapshot::seal_body(&body, self.domain(), who.client, statement.seq, &with, sys::salt()?);
             let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &who.signer);

@@ -48,7 +48,7 @@ impl Repository {
         let bytes = objects::get(self.storage.as_ref(), object)?;
         let found = Found { domain: self.domain(), instance: self.instance(), name: object };
         let record = gc::open::<Suspect>(&bytes, found, &|e| self.index_secret(e))?;
-        record.verify(&self.author(record.payload.author, record.payload.author_epoch)?)?;
+        record.verify(&self.author(record.payload.author, record.payload.author_epoch)?.key)?;
         Ok(record.payload.pack)
     }
 }

@@ -1,7 +1,8 @@
 //! Walking page trees: the entries of a directory, the extents of a file, in order.
 
 use super::Reader;
-use crate::error::{Error, ErrorKind, Result};
+use super::reader::crooked;
+use crate::error::Result;
 use crate::format::page::Page;
 use crate::model::{Content, Extent, Node, PageRef};
 
@@ -30,16 +31,10 @@ impl<'r> Entries<'r> {
             match self.reader.page(&at)? {
                 Page::Dir(nodes) if nodes.len() as u64 == at.entries => self.nodes = nodes.into_iter(),
                 Page::DirInner(level, children) => {
-                    let below = |c: &crate::format::page::DirChild| PageRef {
-                        id: c.id,
-                        level: level - 1,
-                        entries: c.entries,
-                        bytes: c.bytes,
-                    };
-                    check_sums(&at, children.iter().map(below))?;
-                    self.todo.extend(children.iter().rev().map(below));
+                    check_sums(&at, children.iter().map(|c| c.below(level)))?;
+                    self.todo.extend(children.iter().rev().map(|c| c.below(level)));
                 }
-                _ => return Err(crooked(&at)),
+                _ => return Err(crooked(&at.id)),
             }
         }
     }
@@ -107,20 +102,14 @@ impl<'r> Extents<'r> {
             // If this page cannot be had, that many bytes are unknown.
             self.lost = at.bytes;
             match self.reader.page(&at)? {
-                Page::List(extents) if extents.iter().map(Extent::bytes).sum::<u64>() == at.bytes => {
+                Page::List(extents) if extents.iter().map(Extent::bytes).fold(0, u64::saturating_add) == at.bytes => {
                     self.extents = extents.into_iter();
                 }
                 Page::ListInner(level, children) => {
-                    let below = |c: &crate::format::page::ListChild| PageRef {
-                        id: c.id,
-                        level: level - 1,
-                        entries: c.entries,
-                        bytes: c.bytes,
-                    };
-                    check_sums(&at, children.iter().map(below))?;
-                    self.todo.extend(children.iter().rev().map(below));
+                    check_sums(&at, children.iter().map(|c| c.below(level)))?;
+                    self.todo.extend(children.iter().rev().map(|c| c.below(level)));
                 }
-                _ => return Err(crooked(&at)),
+                _ => return Err(crooked(&at.id)),
             }
         }
     }
@@ -131,9 +120,5 @@ fn check_sums(at: &PageRef, children: impl Iterator<Item = PageRef>) -> Result<(
     for c in children {
         sums = (sums.0.saturating_add(c.entries), sums.1.saturating_add(c.bytes));
     }
-    if sums == (at.entries, at.bytes) { Ok(()) } else { Err(crooked(at)) }
-}
-
-fn crooked(at: &PageRef) -> Error {
-    Error::new(ErrorKind::Damaged, format!("page {} is not what the page above it says", at.id.short()))
+    if sums == (at.entries, at.bytes) { Ok(()) } else { Err(crooked(&at.id)) }
 }

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Identity, Repository, Session, objects};
+use super::{Identity, Repository, Session, locked, objects};
 use crate::compress::{compress, decompress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
@@ -175,10 +175,6 @@ impl OpenPack {
     }
 }
 
-fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(|p| p.into_inner())
-}
-
 impl<'r> Writer<'r> {
     /// Begin to store.
     pub fn new(
@@ -242,10 +238,10 @@ impl<'r> Writer<'r> {
     fn known(&self, id: &BlobId) -> Result<bool> {
         let short = short(id);
         let shard = &self.seen[usize::from(short[0]) % SHARDS];
-        if lock(shard).contains(&short) {
+        if locked(shard).contains(&short) {
             return Ok(true);
         }
-        Ok(self.index.contains(id)? || !lock(shard).insert(short))
+        Ok(self.index.contains(id)? || !locked(shard).insert(short))
     }
 
     fn push(
@@ -260,7 +256,7 @@ impl<'r> Writer<'r> {
             return Ok(());
         }
         let full = {
-            let mut b = lock(builder);
+            let mut b = locked(builder);
             let full = (!b.has_room(scope, bytes.len())).then(|| std::mem::take(&mut *b));
             if full.is_some() {
                 b.bytes = SCRATCH.with_borrow_mut(|s| std::mem::take(&mut s.spare));
@@ -312,7 +308,7 @@ impl<'r> Writer<'r> {
         ids: &[BlobId],
         buffer: &mut Vec<u8>,
     ) -> Result<(u64, std::sync::Arc<PackKey>, Option<OpenPack>)> {
-        let mut slot = lock(&self.packs[kind as usize - 1]);
+        let mut slot = locked(&self.packs[kind as usize - 1]);
         let pack = match &mut *slot {
             Some(pack) => pack,
             none => none.insert(self.open_pack(kind)?),
@@ -390,7 +386,7 @@ impl<'r> Writer<'r> {
         pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
         let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
         let batch = {
-            let mut done = lock(&self.done);
+            let mut done = locked(&self.done);
             done.push((entry, table.ids));
             if done.len() >= self.options.segment_packs { std::mem::take(&mut *done) } else { vec![] }
         };
@@ -409,18 +405,18 @@ impl<'r> Writer<'r> {
     /// returns, all that was stored is durable and can be found.
     pub fn finish(&self) -> Result<()> {
         for b in &self.frames {
-            let frame = std::mem::take(&mut *lock(b));
+            let frame = std::mem::take(&mut *locked(b));
             self.seal(Kind::Data, frame)?;
         }
-        let frame = std::mem::take(&mut *lock(&self.pages));
+        let frame = std::mem::take(&mut *locked(&self.pages));
         self.seal(Kind::Tree, frame)?;
         for (slot, kind) in self.packs.iter().zip([Kind::Data, Kind::Tree]) {
-            let open = lock(slot).take();
+            let open = locked(slot).take();
             if let Some(pack) = open {
                 self.publish(kind, pack)?;
             }
         }
-        let rest = std::mem::take(&mut *lock(&self.done));
+        let rest = std::mem::take(&mut *locked(&self.done));
         self.write_segment(rest)
     }
 }

@@ -270,14 +270,11 @@ struct JsonStats {
     data_added_packed: u64,
     total_files_processed: u64,
     total_bytes_processed: u64,
-    #[serde(skip_serializing_if = "is_zero_64")]
+    #[serde(skip_serializing_if = "wire::zero")]
     total_errors: u64,
 }
 
 fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-fn is_zero_64(n: &u64) -> bool {
     *n == 0
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Loudness;
 use super::units::{bytes, count, rfc3339, seconds, seconds_between};
-use super::wire;
+use super::wire::{self, zero};
 use crate::id::{PackId, RecordId};
 use crate::model::{Stats, Time};
 
@@ -74,10 +74,6 @@ struct BackupJson {
     dry_run: bool,
     #[serde(skip_serializing_if = "zero")]
     total_errors: u64,
-}
-
-fn zero(n: &u64) -> bool {
-    *n == 0
 }
 
 /// As a JSON line.

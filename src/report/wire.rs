@@ -23,7 +23,8 @@ pub fn line(message: &impl Serialize) -> String {
     json_escapes(text)
 }
 
-fn zero(n: &u64) -> bool {
+/// For keys that are left out where they are 0.
+pub(super) fn zero(n: &u64) -> bool {
     *n == 0
 }
 

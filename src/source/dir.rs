@@ -95,10 +95,6 @@ impl Dir {
     pub fn filesystem(&self) -> Option<u64> {
         rustix::fs::fstatvfs(&self.fd).ok().map(|s| s.f_fsid).filter(|&id| id != 0)
     }
-    /// The type of the file system, as `statfs` numbers them.
-    pub fn filesystem_type(&self) -> Option<u64> {
-        rustix::fs::fstatfs(&self.fd).ok().map(|s| s.f_type as u64)
-    }
 }
 
 impl AsFd for Dir {

@@ -23,16 +23,7 @@ pub use stat::{FileId, Kind, Stat};
 
 use rustix::io::Errno;
 
-/// Whether `name` can be one component of a path: not empty, not `.` or `..`, without `/` and
-/// NUL, and no longer than the format allows. Asked again at every door, because a name that is
-/// right on paper and wrong here is how archives write outside their target.
-pub fn valid_name(name: &[u8]) -> bool {
-    !name.is_empty()
-        && name != b"."
-        && name != b".."
-        && name.len() <= crate::format::limits::NAME_MAX
-        && !name.iter().any(|&b| b == b'/' || b == 0)
-}
+use crate::format::page::is_safe_name;
 
 /// Why something in a file system did not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,5 +72,5 @@ pub(crate) fn at<E: Into<Why>>(during: &'static str) -> impl Fn(E) -> SourceErro
 
 /// The name, if it is one.
 pub(crate) fn component<'a>(name: &'a [u8], during: &'static str) -> Result<&'a [u8], SourceError> {
-    if valid_name(name) { Ok(name) } else { Err(SourceError { during, why: Why::Name }) }
+    if is_safe_name(name) { Ok(name) } else { Err(SourceError { during, why: Why::Name }) }
 }

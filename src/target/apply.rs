@@ -19,7 +19,8 @@ use rustix::io::Errno;
 use hashbrown::HashMap;
 
 use super::dir::proc_path;
-use super::{Kind, Stat, TargetDir, TargetFile, Why, valid_name};
+use super::{Kind, Stat, TargetDir, TargetFile, Why};
+use crate::format::page::is_safe_name;
 use crate::model::ext::{Extras, flag};
 use crate::model::{Node, NodeKind, Time};
 
@@ -174,7 +175,7 @@ pub fn apply_metadata(object: &Object<'_>, node: &Node, extras: &Extras, policy:
 
 /// Get hold of something by name, and of nothing else than what the node is.
 fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), Why> {
-    if !valid_name(name) {
+    if !is_safe_name(name) {
         return Err(Why::Name);
     }
     let kind = Kind::of(&node.kind);

@@ -13,7 +13,8 @@ use crate::source::{Dir, Names};
 
 /// How often something may appear in our way before we stop arguing with whoever puts it there.
 const TRIES: usize = 8;
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// How a directory below the root is opened: never by way of a symbolic link.
+pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What was in the place of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +140,7 @@ impl TargetDir {
         }
         let temp = TempName::random();
         let fd = self.create_exclusive(temp.as_bytes()).map_err(at("create"))?;
-        TargetFile::new(fd, Some(temp), self.endows)
+        Ok(TargetFile::new(fd, Some(temp), self.endows))
     }
 
     /// Make a file where nothing is, or fail with `EXIST`. In a directory that is new, that means
@@ -150,7 +151,7 @@ impl TargetDir {
             Err(Errno::PERM) if self.unseal() => self.create_exclusive(name),
             other => other,
         };
-        TargetFile::new(fd.map_err(at("create"))?, None, self.endows)
+        Ok(TargetFile::new(fd.map_err(at("create"))?, None, self.endows))
     }
 
     fn create_exclusive(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -196,7 +197,7 @@ impl TargetDir {
             }
             Err(e) => return Err(at("open")(e)),
         };
-        let file = TargetFile::new(fd, None, true)?;
+        let file = TargetFile::new(fd, None, true);
         let stat = file.stat()?;
         Ok((stat.id == id && stat.nlink == 1).then_some(file))
     }

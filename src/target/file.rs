@@ -53,8 +53,8 @@ pub struct TargetFile {
 }
 
 impl TargetFile {
-    pub(super) fn new(fd: OwnedFd, temp: Option<TempName>, stained: bool) -> Result<Self, TargetError> {
-        Ok(Self { fd, temp, stained })
+    pub(super) fn new(fd: OwnedFd, temp: Option<TempName>, stained: bool) -> Self {
+        Self { fd, temp, stained }
     }
     /// Whether it is still beside what it will replace.
     pub fn replaces(&self) -> bool {

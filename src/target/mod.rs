@@ -15,13 +15,14 @@ mod file;
 mod remove;
 mod tree;
 
-pub use crate::source::{FileId, Kind, Stat, Why, valid_name};
+pub use crate::source::{FileId, Kind, Stat, Why};
 pub use apply::{Applied, Failure, Object, Owners, Policy, Withheld, apply_metadata};
 pub use dir::{Found, TargetDir};
 pub use file::{InProgress, TargetFile, TempName};
 pub use remove::Tell;
 pub use tree::TargetTree;
 
+use crate::format::page::is_safe_name;
 use crate::source::SourceError;
 
 /// Writing to the target failed in one step.
@@ -53,5 +54,5 @@ fn at<E: Into<Why>>(during: &'static str) -> impl Fn(E) -> TargetError {
 
 /// The name, if it is one.
 fn component<'a>(name: &'a [u8], during: &'static str) -> Result<&'a [u8], TargetError> {
-    if valid_name(name) { Ok(name) } else { Err(TargetError { during, why: Why::Name }) }
+    if is_safe_name(name) { Ok(name) } else { Err(TargetError { during, why: Why::Name }) }
 }

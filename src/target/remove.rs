@@ -4,9 +4,10 @@
 //! down came from: if somebody moved things meanwhile, the removal stops where it is.
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, openat, unlinkat};
 use rustix::io::Errno;
 
+use super::dir::DIRECTORY;
 use super::{FileId, Kind, TargetDir, TargetError, Why, at, component};
 use crate::source::Names;
 
@@ -118,8 +119,7 @@ impl Removal<'_> {
 }
 
 fn up(from: BorrowedFd<'_>, to: FileId, home: FileId) -> Result<TargetDir, TargetError> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = TargetDir::new(openat(from, "..", flags, Mode::empty()).map_err(at("remove"))?, true);
+    let dir = TargetDir::new(openat(from, "..", DIRECTORY, Mode::empty()).map_err(at("remove"))?, true);
     let id = dir.own_stat()?.id;
     if id == to && id != home { Ok(dir) } else { Err(TargetError { during: "remove", why: Why::Raced }) }
 }

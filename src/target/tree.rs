@@ -7,9 +7,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
+use super::dir::DIRECTORY;
 use super::{TargetDir, TargetError, Why, at, component};
 use crate::format::limits::DEPTH_MAX;
 
@@ -116,8 +117,6 @@ fn piece(path: &[u8]) -> usize {
     let first = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
     path[..PIECE_MAX].iter().rposition(|&b| b == b'/').unwrap_or(first)
 }
-
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Several levels down in one call where the kernel can promise not to leave, else one by one.
 fn descend(dir: &TargetDir, path: &[u8]) -> Result<OwnedFd, Errno> {

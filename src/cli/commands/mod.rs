@@ -8,10 +8,10 @@ pub mod init;
 pub mod key;
 pub mod list;
 pub mod ls;
+pub mod restore;
 pub mod snapshots;
 
 mod recovery;
-pub mod restore;
 mod sources;
 mod stream;
 

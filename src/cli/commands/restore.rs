@@ -1,7 +1,7 @@
 //! `restore`.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{local_path, open, snapshot};
 use crate::cli::args::{Overwrite as OverwriteArg, Restore};
 use crate::cli::console::Console;
 use crate::cli::reference::Reference;
-use crate::cli::settings::Settings;
+use crate::cli::settings::{Environment, Settings};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::ops::restore::{self, Overwrite, RestoreOptions, RestoreSummary, XattrSelection};
@@ -18,11 +18,11 @@ use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary, units};
 
 /// Bring files back.
-pub fn run(args: &Restore, settings: &Settings) -> Result<Outcome> {
+pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Outcome> {
     let began = Instant::now();
     let reference = Reference::parse(&args.snapshot)?;
     let mut console = Console::new(settings, Job::Restore, false);
-    let options = options(args, settings, &console.context())?;
+    let options = options(args, settings, env, &console.context())?;
     let repo = open(settings, &console)?;
     let done = {
         let cx = console.context();
@@ -60,11 +60,11 @@ fn plan(done: &RestoreSummary) -> String {
     format!("Plan: {fetched} in {} frames would be fetched from the repository\n", done.frames)
 }
 
-fn options(args: &Restore, settings: &Settings, cx: &Context<'_>) -> Result<RestoreOptions> {
+fn options(args: &Restore, settings: &Settings, env: &Environment, cx: &Context<'_>) -> Result<RestoreOptions> {
     let mut avoid: Vec<PathBuf> = settings.cache_dir.clone().into_iter().collect();
     avoid.push(local_path(settings.repository()?)?.to_owned());
     Ok(RestoreOptions {
-        selection: selection(args, cx)?,
+        selection: selection(args, env, cx)?,
         overwrite: match args.overwrite {
             OverwriteArg::Always => Overwrite::Always,
             OverwriteArg::IfChanged => Overwrite::IfChanged,
@@ -89,6 +89,7 @@ fn patterns(
     flag: &'static str,
     files: &[PathBuf],
     case: Case,
+    env: &Environment,
     cx: &Context<'_>,
 ) -> Result<Patterns> {
     let mut all: Vec<(Vec<u8>, Origin)> = given.iter().map(|p| (p.as_bytes().to_vec(), Origin::Flag(flag))).collect();
@@ -96,8 +97,7 @@ fn patterns(
         let contents = std::fs::read(file)
             .map_err(|e| Error::new(ErrorKind::Invalid, "the file of patterns cannot be read").because(e))
             .doing(|| format!("while reading {}", file.display()))?;
-        let env = |name: &[u8]| std::env::var_os(std::ffi::OsStr::from_bytes(name)).map(OsStringExt::into_vec);
-        let read = read_pattern_file(file.as_os_str().as_bytes(), &contents, &env);
+        let read = read_pattern_file(file.as_os_str().as_bytes(), &contents, &|name| env.variable(name));
         for (line, name) in read.unset {
             let (file, name) = (file.display(), String::from_utf8_lossy(&name).into_owned());
             cx.notice("unset-variable", format!("{file}:{line}: ${name} is not set and stands for nothing"));
@@ -107,11 +107,11 @@ fn patterns(
     Ok(Patterns::compile(all, case)?)
 }
 
-fn selection(args: &Restore, cx: &Context<'_>) -> Result<RestoreSelection> {
-    let include = patterns(&args.include, "--include", &args.include_file, Case::Sensitive, cx)?;
-    let iinclude = patterns(&args.iinclude, "--iinclude", &args.iinclude_file, Case::Insensitive, cx)?;
-    let exclude = patterns(&args.exclude, "--exclude", &args.exclude_file, Case::Sensitive, cx)?;
-    let iexclude = patterns(&args.iexclude, "--iexclude", &args.iexclude_file, Case::Insensitive, cx)?;
+fn selection(args: &Restore, env: &Environment, cx: &Context<'_>) -> Result<RestoreSelection> {
+    let include = patterns(&args.include, "--include", &args.include_file, Case::Sensitive, env, cx)?;
+    let iinclude = patterns(&args.iinclude, "--iinclude", &args.iinclude_file, Case::Insensitive, env, cx)?;
+    let exclude = patterns(&args.exclude, "--exclude", &args.exclude_file, Case::Sensitive, env, cx)?;
+    let iexclude = patterns(&args.iexclude, "--iexclude", &args.iexclude_file, Case::Insensitive, env, cx)?;
     let given = |strings: [&[OsString]; 2], files: [&[PathBuf]; 2]| {
         strings.iter().any(|l| !l.is_empty()) || files.iter().any(|l| !l.is_empty())
     };

@@ -26,7 +26,9 @@ use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
 const LARGE_BUFFER: usize = 8 << 20;
 /// Large files that are read ahead at the same time.
 const LARGE_FILES: usize = 2;
-/// Buffer of any other file; also the longest file that is read in one go.
+/// Buffer of a further large file.
+const LONE_BUFFER: usize = 4 << 20;
+/// Buffer of a small file; files from this length on are large.
 const SMALL_BUFFER: usize = 1 << 20;
 
 thread_local! {
@@ -256,8 +258,7 @@ impl Contents<'_> {
             let mut buffers = [ReadBuffer::new(LARGE_BUFFER), ReadBuffer::new(LARGE_BUFFER)];
             self.read_ahead(file, profile, scope, &mut buffers)
         } else {
-            let mut buffers = [ReadBuffer::new(SMALL_BUFFER * 4), ReadBuffer::new(0)];
-            self.read_along(file, profile, scope, &mut buffers[0])
+            self.read_along(file, profile, scope, &mut ReadBuffer::new(LONE_BUFFER))
         };
         self.large.fetch_sub(1, SeqCst);
         out
@@ -274,7 +275,7 @@ impl Contents<'_> {
         let n = n.min(size);
         let out = if n <= INLINE_MAX {
             Ok((n as u64, Content::Inline(buffer[..n].to_vec())))
-        } else if file.stat().blocks * 512 < file.stat().size {
+        } else if file.stat().blocks.saturating_mul(512) < file.stat().size {
             self.read_along(file, profile, scope, &mut buffer)
         } else {
             self.store_small(&buffer[..n], profile, scope)
@@ -404,8 +405,8 @@ impl Contents<'_> {
     }
 }
 
-/// The id of a file's chunks; for careful runs, which look every one of them up.
-pub fn ids(extent: &Extent) -> Option<BlobId> {
+/// The chunk of an extent; for careful runs, which look every one of them up.
+pub fn chunk_of(extent: &Extent) -> Option<BlobId> {
     match extent {
         Extent::Data { id, .. } => Some(*id),
         Extent::Hole { .. } => None,

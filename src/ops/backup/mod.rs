@@ -21,7 +21,9 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Event, Phase};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
+use crate::index::Index;
 use crate::model::{Body, PageRef, Scope, Statement, Stats, Time, Trigger};
+use crate::ops::locked;
 use crate::plan::filter::Selection;
 use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer, WriterOptions};
 use crate::source::Identities;
@@ -43,7 +45,7 @@ pub struct Avoid {
 /// What to compare with.
 #[derive(Debug, Clone, Default)]
 pub enum Parent {
-    /// The newest of the same host and paths.
+    /// The newest of its group, as [`BackupOptions::group_by`] says.
     #[default]
     Latest,
     /// Nothing.
@@ -276,23 +278,9 @@ pub fn backup(
         true => repo.begin_unseen(&who)?,
         false => repo.begin(&who, Purpose::Backup, base.ids())?,
     };
-    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    let mut index = repo.load_index(&trouble)?;
-    if !options.dry_run {
-        repo.adopt_leftovers(&who, &session, &mut index, cx)?;
-    }
-    // What is in packs that were found damaged counts as absent, so that it is stored again.
-    let suspects = repo.suspects()?;
-    suspects.iter().for_each(|pack| index.distrust(pack));
+    let (index, careful) = load_index(repo, &who, &session, options, cx)?;
     let reader = Reader::new(repo, &index);
-    let writer_options = WriterOptions {
-        compression: options.compression,
-        pack_target: options.pack_target.unwrap_or_else(|| pack_target(&index)),
-        segment_packs: options.segment_packs.unwrap_or(WriterOptions::SEGMENT_PACKS),
-        verify: options.verify,
-        dry_run: options.dry_run,
-    };
-    let writer = Writer::new(repo, &who, &session, &index, cx, writer_options);
+    let writer = Writer::new(repo, &who, &session, &index, cx, writer_options(options, &index));
     let contents =
         content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
     let walk = walk::Walk {
@@ -306,7 +294,7 @@ pub fn backup(
         avoid: &options.avoid,
         client: who.client,
         profile,
-        careful: !suspects.is_empty(),
+        careful,
         links: Mutex::default(),
         owners: Mutex::default(),
         counts: walk::Counts::default(),
@@ -329,8 +317,37 @@ pub fn backup(
     }
 }
 
+/// The index with what dead runs left behind, and whether anything in the repository is suspected.
+fn load_index(
+    repo: &Repository,
+    who: &Identity,
+    session: &Session,
+    options: &BackupOptions,
+    cx: &Context<'_>,
+) -> Result<(Index, bool)> {
+    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+    let mut index = repo.load_index(&trouble)?;
+    if !options.dry_run {
+        repo.adopt_leftovers(who, session, &mut index, cx)?;
+    }
+    // What is in packs that were found damaged counts as absent, so that it is stored again.
+    let suspects = repo.suspects()?;
+    suspects.iter().for_each(|pack| index.distrust(pack));
+    Ok((index, !suspects.is_empty()))
+}
+
+fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
+    WriterOptions {
+        compression: options.compression,
+        pack_target: options.pack_target.unwrap_or_else(|| pack_target(index)),
+        segment_packs: options.segment_packs.unwrap_or(WriterOptions::SEGMENT_PACKS),
+        verify: options.verify,
+        dry_run: options.dry_run,
+    }
+}
+
 /// Packs grow with the repository, so that their number grows by its square root only.
-fn pack_target(index: &crate::index::Index) -> u64 {
+fn pack_target(index: &Index) -> u64 {
     let stored: u64 = index.packs().iter().map(|p| p.len).sum();
     match stored >> 30 {
         0..=63 => 16 << 20,
@@ -339,6 +356,9 @@ fn pack_target(index: &crate::index::Index) -> u64 {
         _ => 128 << 20,
     }
 }
+
+/// Numbers with their names.
+type OwnerNames = Vec<(u32, Vec<u8>)>;
 
 struct Run<'a> {
     repo: &'a Repository,
@@ -403,22 +423,28 @@ impl Run<'_> {
         }
     }
 
-    fn describe(&self, root: Option<PageRef>, summary: &BackupSummary, walk: &walk::Walk<'_>) -> NewSnapshot {
-        let about = &self.options.about;
-        let owners = walk.owners.lock().unwrap_or_else(|p| p.into_inner());
+    /// Names of the owners that occur: as they are called here, and else as the parent has them.
+    fn owners(&self, walk: &walk::Walk<'_>) -> (OwnerNames, OwnerNames) {
+        let seen = locked(&walk.owners);
         let names = Identities::load();
         let (mut users, mut groups) = self
             .base
             .snapshots
             .first()
             .map_or_else(Default::default, |p| (p.body.users.clone(), p.body.groups.clone()));
-        users.retain(|(n, _)| !owners.0.contains(n));
-        groups.retain(|(n, _)| !owners.1.contains(n));
-        users.extend(owners.0.iter().filter_map(|n| Some((*n, names.user(*n)?.to_vec()))));
-        groups.extend(owners.1.iter().filter_map(|n| Some((*n, names.group(*n)?.to_vec()))));
+        users.retain(|(n, _)| !seen.0.contains(n));
+        groups.retain(|(n, _)| !seen.1.contains(n));
+        users.extend(seen.0.iter().filter_map(|n| Some((*n, names.user(*n)?.to_vec()))));
+        groups.extend(seen.1.iter().filter_map(|n| Some((*n, names.group(*n)?.to_vec()))));
         users.sort();
         groups.sort();
-        let body = Body {
+        (users, groups)
+    }
+
+    fn body(&self, stats: Stats, walk: &walk::Walk<'_>) -> Body {
+        let about = &self.options.about;
+        let (users, groups) = self.owners(walk);
+        Body {
             hostname: about.host.clone().unwrap_or_else(|| self.repo.host().hostname.clone()),
             username: sys::username(),
             uid: rustix::process::getuid().as_raw(),
@@ -437,9 +463,12 @@ impl Run<'_> {
             root_style: 1,
             users,
             groups,
-            stats: summary.stats,
+            stats,
             ext: vec![],
-        };
+        }
+    }
+
+    fn describe(&self, root: Option<PageRef>, summary: &BackupSummary, walk: &walk::Walk<'_>) -> NewSnapshot {
         let flag = |on: bool, flag: u32| if on { flag } else { 0 };
         let statement = Statement {
             domain: self.repo.domain(),
@@ -448,8 +477,8 @@ impl Run<'_> {
             prev: RecordId::ZERO,
             client_epoch: self.who.epoch,
             root,
-            time: about.time.unwrap_or(summary.started),
-            utc_offset: about.utc_offset,
+            time: self.options.about.time.unwrap_or(summary.started),
+            utc_offset: self.options.about.utc_offset,
             started: summary.started,
             ended: summary.ended,
             machine: self.repo.machine(),
@@ -464,7 +493,7 @@ impl Run<'_> {
             body: vec![],
             ext: vec![],
         };
-        NewSnapshot { statement, body }
+        NewSnapshot { statement, body: self.body(summary.stats, walk) }
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::sources::{Place, Sources};
-use super::walk::{join, read_head};
+use super::walk::read_head;
 use super::{Avoid, BackupOptions};
 use crate::event::{ItemKind, Meter};
-use crate::plan::filter::{Level, Selection};
+use crate::plan::filter::{Level, Selection, join};
 use crate::source::{Dir, Kind, Stat};
 
 struct Scan<'a> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use super::content::{Contents, Trouble, ids};
+use super::content::{Contents, Trouble, chunk_of};
 use super::sources::Place;
 use super::{Avoid, BackupOptions};
 use crate::error::{Error, Result};
@@ -21,7 +21,8 @@ use crate::format::records::Profile;
 use crate::id::ClientId;
 use crate::model::ext::{Extras, decode_xattrs};
 use crate::model::{Content, Node, NodeKind, PageRef, Time, XattrValue, ext_tag};
-use crate::plan::filter::{Decision, Level, Selection};
+use crate::ops::locked;
+use crate::plan::filter::{Decision, Level, Selection, join};
 use crate::repo::{Entries, Extents, FrameScope, Reader, Repository, Writer};
 use crate::source::{Dir, Keep, Kind, LinkMap, Metadata, Names, SourceError, Stat};
 use crate::sys;
@@ -45,7 +46,6 @@ pub struct Counts {
     pub dirs_unmodified: AtomicU64,
     pub files: AtomicU64,
     pub bytes: AtomicU64,
-    pub incomplete: std::sync::atomic::AtomicBool,
 }
 
 /// Everything a walk needs.
@@ -95,16 +95,6 @@ struct Listing {
 
 /// What an entry was in the parents.
 type Before = Option<Node>;
-
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len() + 1 + name.len());
-    out.extend_from_slice(path);
-    if !path.ends_with(b"/") {
-        out.push(b'/');
-    }
-    out.extend_from_slice(name);
-    out
-}
 
 impl Walk<'_> {
     /// Store the places at the top; gives the root of the tree.
@@ -161,7 +151,7 @@ impl Walk<'_> {
         let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
         let shown = shown.as_os_str().as_bytes();
         let trouble = |e: SourceError| {
-            self.cx.problem(slug(&e), shown, e.during, e.why.to_string());
+            self.unread(shown, &e);
             Ok(Done::Gone)
         };
         // `..` and `/` have no name of their own to be looked up by.
@@ -253,7 +243,7 @@ impl Walk<'_> {
         let stat = match here.dir.stat(name) {
             Ok(stat) => stat,
             Err(e) => {
-                self.cx.problem(slug(&e), &path, e.during, e.why.to_string());
+                self.unread(&path, &e);
                 return None;
             }
         };
@@ -283,7 +273,6 @@ impl Walk<'_> {
     /// One entry, whatever it is.
     fn entry(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Vec<Before>, named: bool) -> Result<Done> {
         if self.cx.cancelled() {
-            self.counts.incomplete.store(true, Relaxed);
             return Ok(Done::Gone);
         }
         self.note_owner(stat);
@@ -317,7 +306,7 @@ impl Walk<'_> {
         let mut dir = match open_dir(here.dir, name, stat) {
             Ok(dir) => dir,
             Err(e) => {
-                self.cx.problem(slug(&e), &path, e.during, e.why.to_string());
+                self.unread(&path, &e);
                 return Ok(Done::Gone);
             }
         };
@@ -325,7 +314,7 @@ impl Walk<'_> {
         let unseen = self.options.one_file_system && stat.id.dev != here.device;
         let names = if unseen { Names::default() } else { dir.names() };
         if let Some(e) = names.trouble() {
-            self.cx.problem(slug(e), &path, e.during, e.why.to_string());
+            self.unread(&path, e);
         }
         let level = self.enter(here.level, &dir, &path, &names, named);
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
@@ -343,7 +332,6 @@ impl Walk<'_> {
             _ => self.ext(dir.metadata(stat, self.keep()), &path, None)?,
         };
         if below.incomplete {
-            self.counts.incomplete.store(true, Relaxed);
             node.set_ext(ext_tag::INCOMPLETE, vec![]);
         }
         let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
@@ -383,11 +371,10 @@ impl Walk<'_> {
             Ok(node) => node,
             Err(Trouble::Fatal(e)) => return Err(e),
             Err(Trouble::Cancelled) => {
-                self.counts.incomplete.store(true, Relaxed);
                 return Ok(Done::Gone);
             }
             Err(Trouble::Source(e)) => {
-                self.cx.problem(slug(&e), &path, e.during, e.why.to_string());
+                self.unread(&path, &e);
                 return Ok(Done::Gone);
             }
         };
@@ -431,7 +418,7 @@ impl Walk<'_> {
         // A page that cannot be read is as good as missing.
         while let Ok(next) = extents.next() {
             let Some(extent) = next else { return Ok(true) };
-            if let Some(id) = ids(&extent)
+            if let Some(id) = chunk_of(&extent)
                 && !index.contains(&id)?
             {
                 return Ok(false);
@@ -486,7 +473,7 @@ impl Walk<'_> {
             self.cx.problem("changed-while-read", path, "read", what);
         }
         if stat.nlink > 1 {
-            let mut links = self.links.lock().unwrap_or_else(|p| p.into_inner());
+            let mut links = locked(&self.links);
             links.first(stat.id, stat.nlink, (stat.mtime, size, content.clone()));
         }
         let ext = self.ext(file.metadata(&stat, self.keep()), path, self.link(here, &stat))?;
@@ -505,7 +492,7 @@ impl Walk<'_> {
         if stat.nlink < 2 {
             return None;
         }
-        let mut links = self.links.lock().unwrap_or_else(|p| p.into_inner());
+        let mut links = locked(&self.links);
         let (mtime, size, content) = links.again(stat.id)?;
         (mtime == stat.mtime && size == stat.size).then_some((size, content))
     }
@@ -532,7 +519,7 @@ impl Walk<'_> {
                 node.map_or(Ok(Done::Gone), |node| self.special(here, node, stat, &path, was))
             }
             Err(e) => {
-                self.cx.problem(slug(&e), &path, e.during, e.why.to_string());
+                self.unread(&path, &e);
                 Ok(Done::Gone)
             }
         }
@@ -590,7 +577,7 @@ impl Walk<'_> {
         }
         let key = Some((std::ptr::from_ref(self).addr(), stat.uid, stat.gid));
         if LAST.replace(key) != key {
-            let mut owners = self.owners.lock().unwrap_or_else(|p| p.into_inner());
+            let mut owners = locked(&self.owners);
             owners.0.insert(stat.uid);
             owners.1.insert(stat.gid);
         }
@@ -617,6 +604,12 @@ impl Walk<'_> {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// Tell what could not be read.
+    fn unread(&self, path: &[u8], e: &SourceError) {
+        let slug = if e.vanished() { "vanished" } else { "unreadable" };
+        self.cx.problem(slug, path, e.during, e.why.to_string());
+    }
+
     fn tell(&self, path: &[u8], kind: ItemKind, change: Change, bytes: u64) {
         if self.cx.observer.wants_items() {
             self.cx.observer.on(&Event::Item { path, kind, change, bytes });
@@ -630,10 +623,6 @@ fn change(same: bool, existed: bool) -> Change {
         (false, true) => Change::Modified,
         (false, false) => Change::New,
     }
-}
-
-fn slug(e: &SourceError) -> &'static str {
-    if e.vanished() { "vanished" } else { "unreadable" }
 }
 
 fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {

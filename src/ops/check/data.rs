@@ -14,6 +14,7 @@ use crate::format::names;
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header, Kind, Table};
 use crate::id::{BlobId, PackId};
 use crate::index::Pack;
+use crate::ops::locked;
 use crate::repo::Reader;
 use crate::storage::Name;
 
@@ -38,10 +39,10 @@ pub fn read(reader: &Reader<'_>, packs: &[u32], threads: usize, cx: &Context<'_>
         while let Some(pack) = packs.get(next.fetch_add(1, Relaxed)) {
             match one(reader, *pack, &mut scratch, cx) {
                 Ok(None) => {}
-                Ok(Some(b)) => lock(&broken).push(b),
+                Ok(Some(b)) => locked(&broken).push(b),
                 Err(e) => {
                     next.store(packs.len(), Relaxed);
-                    *lock(&failed) = Some(e);
+                    *locked(&failed) = Some(e);
                 }
             }
             Meter::add(&cx.meter.files_done, 1);
@@ -50,16 +51,12 @@ pub fn read(reader: &Reader<'_>, packs: &[u32], threads: usize, cx: &Context<'_>
     std::thread::scope(|s| {
         (0..threads).for_each(|_| drop(s.spawn(work)));
     });
-    if let Some(e) = lock(&failed).take() {
+    if let Some(e) = locked(&failed).take() {
         return Err(e);
     }
     let mut broken = broken.into_inner().unwrap_or_else(|p| p.into_inner());
     broken.sort_by_key(|b: &Broken| b.pack);
     Ok(broken)
-}
-
-fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(|p| p.into_inner())
 }
 
 fn one(reader: &Reader<'_>, n: u32, scratch: &mut Scratch, cx: &Context<'_>) -> Result<Option<Broken>> {

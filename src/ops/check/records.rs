@@ -10,9 +10,10 @@ use crate::error::{ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
+use crate::ops::locked;
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
-/// Every kind of object that stands in armour.
+/// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
 const ARMOURED: [&str; 7] =
     [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS, prefix::SESSIONS, prefix::COPY];
 /// Those of them that have a second home.
@@ -74,7 +75,7 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
     let broken = Mutex::new(Vec::new());
     let mut all = repo.snapshots(&|name, e| {
         findings.error("damaged", name.as_bytes(), "read", e.to_string());
-        broken.lock().unwrap_or_else(|p| p.into_inner()).push(name.to_owned());
+        locked(&broken).push(name.to_owned());
     })?;
     let broken = broken.into_inner().unwrap_or_else(|p| p.into_inner());
     let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
@@ -103,7 +104,7 @@ fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, findi
             findings.error("missing", names::snapshot(client, gone).as_bytes(), "list", what);
         }
         let Some(s) = snapshot else {
-            (next, prev) = (seq + 1, None);
+            (next, prev) = (seq.saturating_add(1), None);
             continue;
         };
         // Who could not read its predecessor says zero.
@@ -112,6 +113,6 @@ fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, findi
             let what = "it does not follow the snapshot that stands before it: one of the two was exchanged";
             findings.error("substituted", names::snapshot(client, *seq).as_bytes(), "check", what);
         }
-        (next, prev) = (seq + 1, Some(s.id));
+        (next, prev) = (seq.saturating_add(1), Some(s.id));
     }
 }

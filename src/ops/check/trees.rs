@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::findings::Findings;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +18,7 @@ use crate::id::BlobId;
 use crate::index::{Index, Location};
 use crate::model::ext::decode_xattrs;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
+use crate::ops::locked;
 use crate::repo::{Reader, Snapshot};
 
 /// Paths that are kept for each damaged pack.
@@ -127,10 +128,6 @@ struct Stack {
     failed: Option<Error>,
 }
 
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(|p| p.into_inner())
-}
-
 fn crooked(what: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("a page is not what the page above it says: {what}"))
 }
@@ -177,11 +174,11 @@ impl<'a> Trees<'a> {
             (1..threads).for_each(|_| drop(s.spawn(|| self.work(&stack))));
             self.work(&stack);
         });
-        lock(&stack.0).failed.take().map_or(Ok(()), Err)
+        locked(&stack.0).failed.take().map_or(Ok(()), Err)
     }
 
     fn work(&self, (stack, changed): &(Mutex<Stack>, Condvar)) {
-        let mut s = lock(stack);
+        let mut s = locked(stack);
         loop {
             let Some(task) = s.tasks.pop() else {
                 if s.busy == 0 {
@@ -194,7 +191,7 @@ impl<'a> Trees<'a> {
             s.busy += 1;
             drop(s);
             let below = self.cx.check().and_then(|()| self.visit(&task));
-            s = lock(stack);
+            s = locked(stack);
             s.busy -= 1;
             match below {
                 Ok(below) => s.tasks.extend(below.into_iter().rev()),
@@ -222,7 +219,7 @@ impl<'a> Trees<'a> {
                 let pack = self.pack_of(at);
                 if !self.bad.contains(&pack) {
                     self.tell("damaged", &task.way, format!("a part of this tree cannot be read: {e}"));
-                    lock(&self.doubtful).insert(pack);
+                    locked(&self.doubtful).insert(pack);
                 }
                 Ok(vec![])
             }
@@ -235,7 +232,7 @@ impl<'a> Trees<'a> {
             (true, Page::DirInner(level, children)) => {
                 let (mut after, mut below) = (task.after.clone(), Vec::with_capacity(children.len()));
                 for c in children {
-                    let page = PageRef { id: c.id, level: level - 1, entries: c.entries, bytes: c.bytes };
+                    let page = c.below(level);
                     let way = task.way.clone();
                     below.push(Task { page, dir: true, way, after, last: Some(c.last.clone()) });
                     after = c.last;
@@ -255,7 +252,7 @@ impl<'a> Trees<'a> {
             }
             (false, Page::ListInner(level, children)) => {
                 let below = children.into_iter().map(|c| {
-                    let page = PageRef { id: c.id, level: level - 1, entries: c.entries, bytes: c.bytes };
+                    let page = c.below(level);
                     Task { page, dir: false, way: task.way.clone(), after: vec![], last: None }
                 });
                 let below: Vec<Task> = below.collect();
@@ -366,7 +363,7 @@ impl<'a> Trees<'a> {
     }
 
     fn note(&self, pack: u32, way: &Way) {
-        let mut affected = lock(&self.affected);
+        let mut affected = locked(&self.affected);
         let a = affected.entry(pack).or_default();
         let path = way.path();
         let hash = std::hash::BuildHasher::hash_one(&self.hasher, &path);

@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use hashbrown::HashSet;
 
@@ -31,6 +31,7 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
 use crate::format::page::is_safe_name;
 use crate::model::{NodeKind, PageRef};
+use crate::ops::locked;
 use crate::plan::filter::{Patterns, RestoreSelection};
 use crate::repo::{Entries, Reader, Repository, Snapshot};
 use crate::source::Identities;
@@ -200,11 +201,6 @@ impl Bits {
     fn contains(&self, n: u64) -> bool {
         self.0.get((n / 64) as usize).is_some_and(|w| w & 1 << (n % 64) != 0)
     }
-}
-
-/// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|p| p.into_inner())
 }
 
 impl Run<'_> {

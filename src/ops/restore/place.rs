@@ -573,12 +573,13 @@ impl Run<'_> {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         for (offset, len) in damage {
             match ranges.last_mut() {
-                Some((_, end)) if *end == offset => *end += len,
-                _ => ranges.push((offset, offset + len)),
+                Some((_, end)) if *end == offset => *end = end.saturating_add(len),
+                _ => ranges.push((offset, offset.saturating_add(len))),
             }
         }
-        let (count, lost) = (ranges.len(), ranges.iter().map(|(a, b)| b - a).sum::<u64>());
-        let mut said: Vec<String> = ranges.iter().take(8).map(|(a, b)| format!("{a}-{}", b - 1)).collect();
+        let (count, lost) = (ranges.len(), ranges.iter().map(|(a, b)| b - a).fold(0, u64::saturating_add));
+        let mut said: Vec<String> =
+            ranges.iter().take(8).map(|(a, b)| format!("{a}-{}", b.saturating_sub(1))).collect();
         if count > said.len() {
             said.push(format!("{} more", count - said.len()));
         }
@@ -792,7 +793,7 @@ pub(super) fn is_hole(file: &OpenFile, offset: u64, len: u64, size: u64) -> bool
         return true;
     }
     match rustix::fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(data) => data >= (offset + len).min(size),
+        Ok(data) => data >= offset.saturating_add(len).min(size),
         Err(e) => e == Errno::NXIO,
     }
 }

@@ -48,7 +48,7 @@ impl Run<'_> {
             };
             Meter::add(&self.cx.meter.bytes_done, len);
             if !right {
-                return Some(format!("bytes {offset}-{} are not what they should be", offset + len - 1));
+                return Some(format!("bytes {offset}-{} are not what they should be", offset.saturating_add(len) - 1));
             }
         }
         None
@@ -60,7 +60,7 @@ impl Run<'_> {
             return true;
         }
         hand.scratch.resize(hand.scratch.len().max(64 << 10), 0);
-        let (mut at, end) = (offset, offset + len);
+        let (mut at, end) = (offset, offset.saturating_add(len));
         while at < end && !self.stopped() {
             let n = (end - at).min(64 << 10) as usize;
             let bytes = &mut hand.scratch[..n];

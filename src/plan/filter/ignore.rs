@@ -100,13 +100,6 @@ pub enum Verdict<'s> {
     Excluded(&'s IgnoreRule),
 }
 
-impl Verdict<'_> {
-    /// Whether the path goes.
-    pub fn is_excluded(&self) -> bool {
-        matches!(self, Self::Excluded(_))
-    }
-}
-
 /// The rules in force in one directory.
 #[derive(Debug, Clone)]
 pub struct IgnoreStack {
@@ -335,11 +328,12 @@ fn without_spaces_behind(line: &[u8]) -> &[u8] {
     &line[..end.min(line.len())]
 }
 
-fn last_component(path: &[u8]) -> &[u8] {
+pub(super) fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
 
-pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+/// The path of an entry, as all rules here expect it: one slash between the two.
+pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     let dir = dir.strip_suffix(b"/").unwrap_or(dir);
     [dir, b"/", name].concat()
 }

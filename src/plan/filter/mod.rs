@@ -16,7 +16,7 @@ mod wildmatch;
 pub(super) use component::Component;
 
 pub use component::Fault;
-pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict};
+pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join};
 pub use pattern_file::{PatternFile, read_pattern_file};
 pub use patterns::{BadPattern, BadPatterns, Case, Origin, Patterns, Reach, Rule};
 pub use selection::{Decision, Doubt, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};

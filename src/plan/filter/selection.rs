@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ignore::{IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join};
+use super::ignore::{IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join, last_component};
 use super::patterns::{Patterns, Reach, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ItemKind;
@@ -239,7 +239,7 @@ impl Selection {
         if let Some(bytes_max) = self.bytes_max.filter(|max| !is_dir && size > *max) {
             return Decision::Drop { rule: Reason::Larger { bytes_max } };
         }
-        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let name = last_component(path);
         let mut tags = level.tags.iter().filter_map(|index| self.tags.get(*index));
         match tags.find(|tag| tag.name != name) {
             Some(tag) => Decision::Drop { rule: Reason::Tag(tag) },

@@ -86,7 +86,7 @@ fn kind_of(stat: &fs::Stat) -> Kind {
     }
 }
 
-#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+#[allow(clippy::unnecessary_cast, reason = "seconds have another type on other systems")]
 fn seconds(stat: &fs::Stat) -> i64 {
     stat.st_mtime as i64
 }

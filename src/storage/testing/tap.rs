@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What is asked of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // They are the verbs of `Storage` and `Draft`.
+#[allow(missing_docs, reason = "the verbs of `Storage` and `Draft`")]
 pub enum Verb {
     PutNew,
     Draft,
