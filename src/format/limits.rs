@@ -20,7 +20,7 @@ pub const TABLE_MAX: usize = 64 << 20;
 /// Longest page.
 pub const PAGE_MAX: usize = 256 << 10;
 /// A page is cut by content only after this many entries of a directory.
-pub const DIR_PAGE_MIN: usize = 32;
+pub const DIR_PAGE_MIN: usize = 16;
 /// Most entries in a page.
 pub const PAGE_ENTRIES_MAX: usize = 4096;
 /// A page is cut by content only after this many extents.

@@ -17,6 +17,8 @@ const DIR: u8 = 1;
 const LIST: u8 = 2;
 /// A page ends after a key whose hash has these bits zero: every 64th, once the minimum is reached.
 const CUT_MASK: u64 = 0x3f;
+/// The same for directories: every 32nd. Their entries are long, and scattered changes are the rule.
+const DIR_CUT_MASK: u64 = 0x1f;
 
 /// Points to a page of directory entries.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -294,13 +296,13 @@ impl<'k> Builder<'k> {
         // Three sparse files of 8 EiB are more than 64 bits count: the sum stays at the largest.
         l.bytes = l.bytes.saturating_add(entry.bytes);
         let count = l.count;
-        let (min, max) = match (level, self.kind) {
-            (0, DIR) => (DIR_PAGE_MIN, PAGE_ENTRIES_MAX),
-            (0, _) => (LIST_PAGE_MIN, PAGE_ENTRIES_MAX),
-            _ => (INNER_PAGE_MIN, INNER_PAGE_MAX),
+        let (min, max, mask) = match (level, self.kind) {
+            (0, DIR) => (DIR_PAGE_MIN, PAGE_ENTRIES_MAX, DIR_CUT_MASK),
+            (0, _) => (LIST_PAGE_MIN, PAGE_ENTRIES_MAX, CUT_MASK),
+            _ => (INNER_PAGE_MIN, INNER_PAGE_MAX, CUT_MASK),
         };
         let cut = count >= min
-            && entry.key.as_ref().is_some_and(|k| self.keys.page_cut(self.kind, level as u8, k) & CUT_MASK == 0);
+            && entry.key.as_ref().is_some_and(|k| self.keys.page_cut(self.kind, level as u8, k) & mask == 0);
         self.levels[level].last = entry.key.unwrap_or_default();
         if cut || count >= max { self.close(level, emit) } else { Ok(()) }
     }

@@ -82,7 +82,13 @@ impl OpenFile {
             let at_offset = offset.saturating_add(done as u64);
             match self.read_some(at_offset, &mut into[done..]) {
                 Ok(0) => break,
-                Ok(n) => done += n,
+                Ok(n) => {
+                    done += n;
+                    // A regular file gives less only at its end: no need to ask once more.
+                    if done < into.len() && at_offset.saturating_add(n as u64) >= self.stat.size {
+                        break;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(at("read")(e)),
             }
