@@ -115,7 +115,7 @@ fn what_is_gone_is_missed() {
                 assert!(told.contains("in no pack that the index knows"), "{told}");
             }
             "copy" => assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("single-copy")), "{name}"),
-            "snapshots" | "keys" | "keyring" | "config" => assert!(told.contains("gone"), "{name}: {told}"),
+            "snapshots" | "clients" | "keys" | "keyring" | "config" => assert!(told.contains("gone"), "{name}: {told}"),
             _ => {}
         }
     }

@@ -117,3 +117,21 @@ fn secrets_do_not_reach_commands() {
     let env = world.ok("dump latest /env");
     assert!(env.contains("HOME=") && !env.contains("PASSWORD="), "{env}");
 }
+
+#[test]
+fn second_homes_take_the_place_of_first_ones() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    world.write("src/newer", "newer");
+    world.ok("backup src -q");
+    for kind in ["snapshots", "clients"] {
+        std::fs::remove_dir_all(world.path("repo").join(kind)).expect("ours");
+    }
+    std::fs::remove_dir_all(world.path("home/.local")).expect("nothing is remembered");
+    assert_eq!(world.snapshots().len(), 2);
+    world.ok("restore latest --target @/out");
+    assert!(world.path("out/src/newer").exists(), "the newest is still the newest");
+    assert!(world.fails("check", 1).contains("its second copy takes its place"));
+    world.ok("backup src -q");
+    assert_eq!(world.snapshots().len(), 3, "and nothing is written over");
+}
