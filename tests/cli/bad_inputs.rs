@@ -135,3 +135,23 @@ fn second_homes_take_the_place_of_first_ones() {
     world.ok("backup src -q");
     assert_eq!(world.snapshots().len(), 3, "and nothing is written over");
 }
+
+#[test]
+fn a_damaged_client_does_not_end_without_advice() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    let (client, _) = world.files("repo/clients").remove(0);
+    let copy = world.files("repo/copy/clients").remove(0).0;
+    for home in [&client, &copy] {
+        std::fs::remove_file(home).expect("ours");
+        std::fs::write(home, "").expect("ours");
+    }
+    let err = world.fails("restore latest --target @/out", 1);
+    assert!(err.contains("named above: `orlop check`"), "{err}");
+    let err = world.fails("backup src", 1);
+    assert!(err.contains("delete this one file") && err.matches("while reading").count() == 1, "{err}");
+    std::fs::remove_file(&client).expect("ours");
+    std::fs::remove_file(&copy).expect("ours");
+    world.ok("backup src -q");
+    assert_eq!(world.snapshots().len(), 2);
+}
