@@ -155,3 +155,11 @@ fn a_damaged_client_does_not_end_without_advice() {
     world.ok("backup src -q");
     assert_eq!(world.snapshots().len(), 2);
 }
+
+#[test]
+fn an_empty_host_is_any_host() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    assert!(world.ok("snapshots --host=").contains("1 snapshots"));
+    assert!(world.ok("snapshots --host other").contains("0 snapshots"));
+}

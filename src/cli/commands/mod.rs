@@ -190,7 +190,8 @@ pub(super) fn tell(console: &Console, notices: &[Notice]) {
 /// Which snapshots a command looks at.
 pub(super) fn filter(args: &FilterArgs) -> select::Filter {
     select::Filter {
-        hosts: args.host.clone(),
+        // An empty one stands for no host in particular, as in restic.
+        hosts: args.host.iter().filter(|h| !h.is_empty()).cloned().collect(),
         tags: args.tag.iter().map(|t| t.0.clone()).collect(),
         paths: args.path.iter().map(|p| absolute(Path::new(p))).collect(),
         incomplete: args.incomplete,
