@@ -163,3 +163,14 @@ fn an_empty_host_is_any_host() {
     assert!(world.ok("snapshots --host=").contains("1 snapshots"));
     assert!(world.ok("snapshots --host other").contains("0 snapshots"));
 }
+
+#[test]
+fn a_full_target_of_a_dump_is_named() {
+    let world = World::with_repository();
+    world.write("src/large", vec![7; 1 << 20]);
+    world.ok("backup src -q");
+    for line in ["dump latest / -t /dev/full", "dump latest src/one.txt -t /dev/full"] {
+        let err = world.fails(line, 1);
+        assert!(err.contains("/dev/full") && err.contains("No space left"), "{line}: {err}");
+    }
+}
