@@ -91,7 +91,10 @@ impl Error {
     }
     /// Attach what was being done, outermost last: "while reading snapshot 1f…".
     pub fn doing(mut self, doing: impl Into<String>) -> Self {
-        self.0.doing.push(doing.into());
+        let doing = doing.into();
+        if self.0.doing.last() != Some(&doing) {
+            self.0.doing.push(doing);
+        }
         self
     }
     /// Attach something to try.

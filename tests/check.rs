@@ -115,7 +115,7 @@ fn what_is_gone_is_missed() {
                 assert!(told.contains("in no pack that the index knows"), "{told}");
             }
             "copy" => assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("single-copy")), "{name}"),
-            "snapshots" | "keys" | "keyring" | "config" => assert!(told.contains("gone"), "{name}: {told}"),
+            "snapshots" | "clients" | "keys" | "keyring" | "config" => assert!(told.contains("gone"), "{name}: {told}"),
             _ => {}
         }
     }
@@ -134,7 +134,7 @@ fn the_backup_after_a_check_stores_again_what_was_damaged() {
         let (done, ears) = check(&mut repo, Data::All);
         assert_eq!(done.broken_packs, [pack]);
         let told = ears.problems.lock().unwrap().join("\n");
-        assert!(told.contains("needed by") && told.contains("/d"), "{told}");
+        assert!(told.contains("needed by") && told.contains(":/"), "{told}");
         assert!(!w.memory.list("suspect/").unwrap().is_empty(), "it is written down");
 
         let done = back_up(&mut repo, w.dir.path(), &small_packs());

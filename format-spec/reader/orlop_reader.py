@@ -467,6 +467,10 @@ class Repository:
         with open(self.file(name), "rb") as f:
             return f.read()
 
+    def list_either(self, prefix):
+        """The names below a prefix, also of objects of which only the second home is left."""
+        return sorted(set(self.list(prefix)) | {n[5:] for n in self.list("copy/" + prefix)})
+
     def small(self, name):
         """The content of an armoured object, from its second home if the first is gone."""
         failed = None
@@ -566,7 +570,7 @@ class Repository:
 
     def open_clients(self):
         self.clients = {}
-        for name in self.list("clients"):
+        for name in self.list_either("clients"):
             try:
                 record = self.record(2, name)
                 record.verify(self.admin)
@@ -585,7 +589,7 @@ class Repository:
 
     def snapshots(self):
         out = []
-        for name in self.list("snapshots"):
+        for name in self.list_either("snapshots"):
             try:
                 out.append(self.snapshot(name))
             except Bad as e:

@@ -43,7 +43,7 @@ const FLAGS: [(&str, &str); 13] = [
     ("--limit-upload", LOCAL),
     ("--limit-download", LOCAL),
     ("--stuck-request-timeout", LOCAL),
-    ("--option", LOCAL),
+    ("--option", "orlop has no extended options"),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--ncdu", "that listing is not here yet; `ls --json` has its numbers"),

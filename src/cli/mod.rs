@@ -29,8 +29,12 @@ const FORMAT_VERSION: u32 = 1;
 /// What to say when something was left out; exit code 3.
 fn partial(command: &Command) -> &'static str {
     match command {
-        Command::Backup(_) => "at least one source file could not be read",
-        Command::Restore(_) => "at least one file could not be restored completely",
+        Command::Backup(_) => {
+            "at least one source file could not be read, or something in the repository; it was named above"
+        }
+        Command::Restore(_) => {
+            "at least one file could not be restored completely, or something in the repository not be read; it was named above"
+        }
         _ => "some of it could not be done; what is missing was named above",
     }
 }

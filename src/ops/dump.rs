@@ -101,7 +101,9 @@ fn crooked() -> Error {
 }
 
 fn cannot_write(cause: io::Error) -> Error {
-    Error::new(ErrorKind::Target, "the output cannot be written").because(cause)
+    Error::new(ErrorKind::Target, "the output cannot be written")
+        .because(cause)
+        .hint("what was written so far is a part only: make room, or choose another place, and run it again")
 }
 
 /// Write everything below a directory as an archive.

@@ -47,6 +47,7 @@ pub fn find(reader: &Reader<'_>, root: Option<PageRef>, path: &[u8]) -> Result<F
     let missing = || {
         let shown = String::from_utf8_lossy(path);
         Error::new(ErrorKind::Missing, format!("path {shown:?} is not in the snapshot"))
+            .hint("`orlop ls --recursive` shows what there is")
     };
     let mut at = Found::Top(root);
     for part in components(path) {

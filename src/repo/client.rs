@@ -9,6 +9,7 @@ use crate::format::names;
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::Client;
 use crate::id::{ClientId, DomainId};
+use crate::storage::Put;
 use crate::sys;
 
 /// An identity that signs.
@@ -91,8 +92,14 @@ impl Repository {
         }
         .seal(&encode(&record));
         // Another machine of the owner may have been quicker: its record says the same.
-        self.put_small(&object, &bytes)?;
-        let stored = self.load_client(&object)?;
+        if self.put_small(&object, &bytes)? == Put::Created {
+            // The second home is a convenience: its absence costs nothing but a chance of repair.
+            self.put_small(&names::copy_of(&object), &bytes).ok();
+        }
+        let stored = self.load_client(&object).map_err(|e| match e.kind() {
+            ErrorKind::Damaged => e.hint("delete this one file in the repository: the next backup writes it again"),
+            _ => e,
+        })?;
         self.clients.push(stored);
         Ok(())
     }
@@ -100,8 +107,8 @@ impl Repository {
     /// All clients' records; those that are damaged are left out, and named by a check.
     pub(super) fn load_clients(&mut self) -> Result<()> {
         let mut clients = Vec::new();
-        for listed in self.storage.list(names::prefix::CLIENTS)? {
-            match self.load_client(listed.name.as_str()) {
+        for object in objects::list_either(self.storage.as_ref(), names::prefix::CLIENTS)? {
+            match self.load_client(&object) {
                 Ok(client) => clients.push(client),
                 // One bad record must not keep everybody out; whatever needs it says that it is missing.
                 Err(e) if e.kind() == ErrorKind::Damaged => {}
@@ -114,7 +121,7 @@ impl Repository {
 
     pub(super) fn load_client(&self, object: &str) -> Result<Client> {
         let load = || -> Result<Client> {
-            let bytes = objects::get(self.storage.as_ref(), object)?;
+            let bytes = objects::get_either(self.storage.as_ref(), object)?;
             let what = RecordType::Client.what();
             let envelope = record::parse(RecordType::Client, &bytes)?;
             let secret = self.need(self.index_secret(envelope.epoch), "read clients")?;

@@ -1,5 +1,7 @@
 //! Small objects: armoured, read with their second home as a fallback.
 
+use std::collections::BTreeSet;
+
 use super::Repository;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::{armour, limits, names};
@@ -49,6 +51,16 @@ pub fn get(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
 /// Get a small object from its first home, else from its second.
 pub fn get_either(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
     get(storage, object).or_else(|first| get(storage, &names::copy_of(object)).map_err(|_| first))
+}
+
+/// The names below a prefix, also of objects of which only the second home is left.
+pub fn list_either(storage: &dyn Storage, prefix: &str) -> Result<Vec<String>> {
+    // The first home is written before the second, so what is in this list was all there.
+    let first = storage.list(prefix)?;
+    let second = storage.list(&names::copy_of(prefix))?;
+    let firsts = first.iter().map(|l| l.name.as_str());
+    let seconds = second.iter().filter_map(|l| l.name.as_str().strip_prefix(names::prefix::COPY));
+    Ok(firsts.chain(seconds).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 impl Repository {

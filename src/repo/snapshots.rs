@@ -12,7 +12,7 @@ use crate::format::records::CloseKind;
 use crate::format::snapshot::{self, Found, Secrets};
 use crate::id::{ClientId, RecordId, SessionId};
 use crate::model::{Body, Commit, Head, Statement};
-use crate::storage::{Listed, Put};
+use crate::storage::Put;
 use crate::sys;
 
 /// How often a lost race for the next place in the chain is tried again.
@@ -65,7 +65,7 @@ impl Repository {
     /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
     /// left out.
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
-        let listed = self.storage.list(prefix::SNAPSHOTS)?;
+        let listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             Err(e) => {
@@ -73,16 +73,16 @@ impl Repository {
                 None
             }
         };
-        let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|l| load(l.name.as_str())).collect();
+        let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
         self.compare_heads(&listed, &out)?;
         self.judge(&mut out, trouble)?;
         Ok(out)
     }
 
     /// A chain that ends earlier than it once did was cut by somebody.
-    fn compare_heads(&self, listed: &[Listed], loaded: &[Snapshot]) -> Result<()> {
+    fn compare_heads(&self, listed: &[String], loaded: &[Snapshot]) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
-        let places = listed.iter().filter_map(|l| names::parse_snapshot(l.name.as_str()));
+        let places = listed.iter().filter_map(|name| names::parse_snapshot(name));
         let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
         for (client, seq) in places {
             let top = tops.entry(client).or_default();
@@ -155,8 +155,8 @@ impl Repository {
 
     /// The highest place in a client's chain that is taken, and the statement there.
     fn head(&self, client: ClientId) -> Result<(u64, RecordId)> {
-        let listed = self.storage.list(&format!("{}{client}/", prefix::SNAPSHOTS))?;
-        let seqs = listed.iter().filter_map(|l| names::parse_snapshot(l.name.as_str()));
+        let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
+        let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
         let Some((_, seq)) = seqs.max_by_key(|(_, seq)| *seq) else { return Ok((0, RecordId::ZERO)) };
         let prev = self.load_snapshot(&names::snapshot(client, seq)).map(|s| s.id);
         // A damaged head must not end the chain: the next one says that it could not see it.

@@ -61,6 +61,7 @@ mod tests {
         Error::new(ErrorKind::Damaged, "pack \x1b[31m is bad")
             .because(inner)
             .doing("reading snapshot 1f")
+            .doing("reading snapshot 1f")
             .doing("while checking")
             .hint("run `orlop check`")
     }

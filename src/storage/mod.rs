@@ -113,7 +113,7 @@ impl From<StorageError> for Error {
         let (kind, hint) = match e.kind {
             StorageErrorKind::NotFound => (ErrorKind::Missing, None),
             StorageErrorKind::Denied => {
-                (ErrorKind::Storage, Some("check who may write there, and whether it is mounted read-only"))
+                (ErrorKind::Storage, Some("check who may read and write there, and whether it is mounted read-only"))
             }
             StorageErrorKind::Full => {
                 (ErrorKind::Storage, Some("free some space there, then run the same command again"))

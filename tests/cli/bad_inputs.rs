@@ -117,3 +117,60 @@ fn secrets_do_not_reach_commands() {
     let env = world.ok("dump latest /env");
     assert!(env.contains("HOME=") && !env.contains("PASSWORD="), "{env}");
 }
+
+#[test]
+fn second_homes_take_the_place_of_first_ones() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    world.write("src/newer", "newer");
+    world.ok("backup src -q");
+    for kind in ["snapshots", "clients"] {
+        std::fs::remove_dir_all(world.path("repo").join(kind)).expect("ours");
+    }
+    std::fs::remove_dir_all(world.path("home/.local")).expect("nothing is remembered");
+    assert_eq!(world.snapshots().len(), 2);
+    world.ok("restore latest --target @/out");
+    assert!(world.path("out/src/newer").exists(), "the newest is still the newest");
+    assert!(world.fails("check", 1).contains("its second copy takes its place"));
+    world.ok("backup src -q");
+    assert_eq!(world.snapshots().len(), 3, "and nothing is written over");
+}
+
+#[test]
+fn a_damaged_client_does_not_end_without_advice() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    let (client, _) = world.files("repo/clients").remove(0);
+    let copy = world.files("repo/copy/clients").remove(0).0;
+    for home in [&client, &copy] {
+        std::fs::remove_file(home).expect("ours");
+        std::fs::write(home, "").expect("ours");
+    }
+    let err = world.fails("restore latest --target @/out", 1);
+    assert!(err.contains("named above: `orlop check`"), "{err}");
+    let err = world.fails("backup src", 1);
+    assert!(err.contains("delete this one file") && err.matches("while reading").count() == 1, "{err}");
+    std::fs::remove_file(&client).expect("ours");
+    std::fs::remove_file(&copy).expect("ours");
+    world.ok("backup src -q");
+    assert_eq!(world.snapshots().len(), 2);
+}
+
+#[test]
+fn an_empty_host_is_any_host() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    assert!(world.ok("snapshots --host=").contains("1 snapshots"));
+    assert!(world.ok("snapshots --host other").contains("0 snapshots"));
+}
+
+#[test]
+fn a_full_target_of_a_dump_is_named() {
+    let world = World::with_repository();
+    world.write("src/large", vec![7; 1 << 20]);
+    world.ok("backup src -q");
+    for line in ["dump latest / -t /dev/full", "dump latest src/one.txt -t /dev/full"] {
+        let err = world.fails(line, 1);
+        assert!(err.contains("/dev/full") && err.contains("No space left"), "{line}: {err}");
+    }
+}

@@ -14,7 +14,7 @@ const SNAPSHOT_HELP: &str = "A snapshot: its id or the beginning of it, latest, 
 /// Which snapshots are looked at.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Filter {
-    /// Only of this host; may be repeated [env: ORLOP_HOST]
+    /// Only of this host; may be repeated
     #[arg(short = 'H', long, value_name = "NAME", help_heading = SELECT)]
     pub host: Vec<String>,
     /// Only with all of these tags; repeated, with any of the lists

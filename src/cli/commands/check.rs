@@ -60,7 +60,9 @@ fn report(done: &CheckSummary) -> summary::Check {
 }
 
 fn broken(done: &CheckSummary) -> Error {
+    const AGAIN: &str = "`orlop backup` of files that still exist stores again what only a damaged index knew";
     let error = Error::new(ErrorKind::Damaged, "the repository contains errors");
+    let error = if done.damaged_segments + done.unindexed_packs > 0 { error.hint(AGAIN) } else { error };
     match done.broken_packs.is_empty() {
         true => error.hint("if there is a second copy of the repository, put what was named back from there"),
         false => {

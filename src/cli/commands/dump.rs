@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{index, open, outcome, root_of, snapshot};
 use crate::cli::args::{Archive, Dump};
-use crate::cli::console::{Console, Output, cannot_write};
+use crate::cli::console::{Console, Output};
 use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::ops::dump::{self, Format, Top};
 use crate::ops::list::{components, find};
 use crate::repo::Reader;
@@ -54,8 +54,8 @@ pub fn run(args: &Dump, settings: &Settings) -> Result<Outcome> {
             let failed =
                 |e| Error::new(ErrorKind::Target, format!("{} cannot be written", target.display())).because(e);
             let mut out = BufWriter::with_capacity(1 << 16, File::create(target).map_err(failed)?);
-            write(&mut out)?;
-            out.into_inner().map_err(|e| cannot_write(e.into_error()))?.sync_all().map_err(failed)?;
+            write(&mut out).doing(|| format!("while writing {}", target.display()))?;
+            out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
         }
     }
     Ok(outcome(&console))

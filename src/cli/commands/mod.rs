@@ -35,6 +35,7 @@ use crate::index::Index;
 use crate::model::PageRef;
 use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot};
+use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
 use crate::storage::{LocalStorage, Storage, StorageErrorKind};
 
@@ -189,7 +190,8 @@ pub(super) fn tell(console: &Console, notices: &[Notice]) {
 /// Which snapshots a command looks at.
 pub(super) fn filter(args: &FilterArgs) -> select::Filter {
     select::Filter {
-        hosts: args.host.clone(),
+        // An empty one stands for no host in particular, as in restic.
+        hosts: args.host.iter().filter(|h| !h.is_empty()).cloned().collect(),
         tags: args.tag.iter().map(|t| t.0.clone()).collect(),
         paths: args.path.iter().map(|p| absolute(Path::new(p))).collect(),
         incomplete: args.incomplete,
@@ -211,7 +213,12 @@ pub(super) fn snapshot(
     console: &Console,
 ) -> Result<Snapshot> {
     let all = snapshots(repo, console)?;
-    select::find(&all, &filter(args), &reference.which).cloned()
+    select::find(&all, &filter(args), &reference.which).cloned().map_err(|e| match outcome(console) {
+        Outcome::Done => e,
+        Outcome::Partial => {
+            e.hint("there are some that cannot be read, named above: `orlop check` says what is damaged")
+        }
+    })
 }
 
 /// The index, with what is wrong with it told.
@@ -234,6 +241,6 @@ pub(super) fn row(s: &Snapshot) -> Row {
 }
 
 /// Partial if anything was told as a problem.
-pub(super) fn outcome(console: &Console) -> crate::report::exit::Outcome {
-    crate::report::exit::Outcome::of(console.meter().problems.load(std::sync::atomic::Ordering::Relaxed))
+pub(super) fn outcome(console: &Console) -> Outcome {
+    Outcome::of(console.meter().problems.load(std::sync::atomic::Ordering::Relaxed))
 }

@@ -27,6 +27,10 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
     let done = {
         let cx = console.context();
         let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;
+        if snapshot.incomplete() {
+            let id = snapshot.id.short();
+            cx.notice("incomplete", format!("snapshot {id} is of an interrupted backup: files are missing in it"));
+        }
         restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx)
     };
     console.finish();

@@ -17,7 +17,7 @@ use crate::repo::{Repository, Snapshot, Validity, Verified};
 const ARMOURED: [&str; 7] =
     [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS, prefix::SESSIONS, prefix::COPY];
 /// Those of them that have a second home.
-const TWICE: [&str; 4] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::SNAPSHOTS];
+const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];
 
 /// Verify every small object.
 pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<()> {
