@@ -139,9 +139,12 @@ impl Index {
         Ok(())
     }
 
-    /// From now on, what is in this pack counts as absent: whoever writes stores it again.
-    pub fn distrust(&mut self, pack: &PackId) {
-        self.distrusted.extend(self.by_pack.get(pack));
+    /// From now on, what is in packs like these counts as absent: whoever writes stores it again.
+    /// Gives how many there are.
+    pub fn distrust(&mut self, bad: impl Fn(&Pack) -> bool) -> usize {
+        let before = self.distrusted.len();
+        self.distrusted.extend((0..).zip(&self.packs).filter(|(_, p)| bad(p)).map(|(n, _)| n));
+        self.distrusted.len() - before
     }
 
     fn trusts(&self, at: Location) -> bool {
