@@ -67,7 +67,7 @@ impl Repository {
             return Ok(());
         }
         let name = write_segment(self, who, session, found)?;
-        index.add(&self.load_segment(&name)?)
+        index.add(&self.load_segment(&name)?).map(drop)
     }
 
     /// A dead session had committed what its snapshots say, or nothing.
