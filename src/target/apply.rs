@@ -136,7 +136,8 @@ pub enum Object<'a> {
     /// A directory that is open.
     Dir(&'a TargetDir),
     /// Anything else, by its name: it is opened without following it, and refused if it is not
-    /// of the node's kind. A file or directory that is not open any more also goes this way.
+    /// of the node's kind, or is known by further names. A file or directory that is not open any
+    /// more also goes this way.
     Named(&'a TargetDir, &'a [u8]),
 }
 
@@ -192,7 +193,10 @@ fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), W
         NodeKind::CharDevice { device } | NodeKind::BlockDevice { device } => stat.device == device,
         _ => true,
     };
-    if stat.kind == kind && right { Ok((fd, reach)) } else { Err(Why::Raced) }
+    // Nothing that is reached by its name has further ones by now: one that has may be anybody's,
+    // put there to be given away.
+    let alone = kind == Kind::Dir || stat.nlink == 1;
+    if stat.kind == kind && right && alone { Ok((fd, reach)) } else { Err(Why::Raced) }
 }
 
 /// How a descriptor may be used.
