@@ -86,6 +86,12 @@ impl Policy {
         let root = rustix::process::geteuid().is_root();
         Self { owners, privileged, root, xattrs: true, flags: true, atime: true }
     }
+    /// Whether a file that is there belongs to somebody else than it should, and not to root: they
+    /// may hold it open, and would read or change through that what is written into it.
+    pub fn is_strangers(&self, there: &Stat, node: &Node) -> bool {
+        let uid = self.owners.of(node).map_or(0, |(uid, _)| uid);
+        self.root && there.uid != 0 && there.uid != uid
+    }
     /// Whether the snapshot is trusted like the system itself.
     pub fn privileged(&self) -> bool {
         self.privileged
