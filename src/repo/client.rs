@@ -104,7 +104,8 @@ impl Repository {
             match self.load_client(listed.name.as_str()) {
                 Ok(client) => clients.push(client),
                 // One bad record must not keep everybody out; whatever needs it says that it is missing.
-                Err(e) if e.kind() == ErrorKind::Damaged => {}
+                // Before its signature is verified, anybody may have written it.
+                Err(e) if e.kind() != ErrorKind::Storage => {}
                 Err(e) => return Err(e),
             }
         }

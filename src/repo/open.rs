@@ -296,9 +296,9 @@ fn list_slots(storage: &dyn Storage) -> Result<Vec<SlotId>> {
         // The second homes are there for just that.
         let second = storage.list(&names::copy_of(prefix::KEYS))?;
         let id = |name: &str| id(name.strip_prefix(prefix::COPY)?);
-        return Ok(second.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect());
+        return Ok(second.iter().filter_map(|l| id(l.name.as_str())).collect());
     }
-    Ok(first.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+    Ok(first.iter().filter_map(|l| id(l.name.as_str())).collect())
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {
@@ -323,7 +323,9 @@ fn unlock(
     credential: &Credential,
     hint: Option<SlotId>,
 ) -> Result<(Slot, SlotSecret)> {
+    // The one that is known comes first: who can add slots must not push it out of the limit.
     slots.sort_by_key(|id| Some(*id) != hint);
+    slots.truncate(limits::SLOTS_MAX);
     let mut damaged = None;
     for id in slots {
         let slot = objects::get_either(storage, &names::slot(id)).and_then(|b| Ok(Slot::parse(&b)?));

@@ -104,7 +104,13 @@ impl Repository {
                         trouble(listed.name.as_str(), Error::new(ErrorKind::Damaged, what));
                     }
                 }
-                Err(e) if e.kind() == ErrorKind::Damaged || e.kind() == ErrorKind::Missing => {
+                // Which version and epoch it is of stands outside the seal: anybody may have written it.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Forbidden | ErrorKind::Unsupported
+                    ) =>
+                {
                     trouble(listed.name.as_str(), e);
                 }
                 Err(e) => return Err(e),
