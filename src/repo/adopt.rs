@@ -74,8 +74,11 @@ impl Repository {
     fn bury_all(&self, who: &Identity, leftovers: &[super::Leftover]) -> Result<()> {
         let snapshots = self.snapshots(&|_, _| {})?;
         for l in leftovers {
-            let committed: Vec<RecordId> =
-                snapshots.iter().filter(|s| s.commit.session == l.id).map(|s| s.id).collect();
+            let committed: Vec<RecordId> = snapshots
+                .iter()
+                .filter(|s| (s.commit.session, s.commit.committer) == (l.id, who.client))
+                .map(|s| s.id)
+                .collect();
             self.bury(who, l, committed)?;
         }
         Ok(())
