@@ -56,7 +56,7 @@ fn segment(n: u32) -> Segment {
 fn run(millions: f64) {
     let segments = (millions * 1e6 / f64::from(PACKS * FRAMES * BLOBS)).ceil() as u32;
     let mut index = Index::default();
-    let time = median(1, || (), |()| (0..segments).for_each(|n| index.add(&segment(n)).unwrap()));
+    let time = median(1, || (), |()| (0..segments).for_each(|n| drop(index.add(&segment(n)).unwrap())));
     let rows = index.rows() as u64;
     tell_count(&format!("load {rows} blobs"), time, rows);
     let tries = 200_000u64;

@@ -11,6 +11,7 @@ use orlop::format::page::Builder;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::RecordId;
 use orlop::model::{Content, Node, NodeKind, Time};
+use orlop::ops::backup::{self, Input};
 use orlop::ops::check::Data;
 use orlop::plan::subset::Subset;
 use orlop::repo::{NewSnapshot, Repository, Writer, WriterOptions};
@@ -151,6 +152,35 @@ fn the_backup_after_a_check_stores_again_what_was_damaged() {
         }
         let again = back_up(&mut repo, w.dir.path(), &small_packs());
         assert_eq!(again.stats.data_blobs, 0, "once is enough");
+    }
+}
+
+/// No check ran, no file changed, and the storage lost a pack or the end of one: the next backup
+/// must not build upon it either.
+#[test]
+fn a_backup_stores_again_what_is_not_there() {
+    for kind in [Kind::Data, Kind::Tree] {
+        for shorter in [false, true] {
+            let w = world();
+            let mut repo = repo_of(&w.memory);
+            let (name, _) = largest_pack(&w.memory, kind, &repo);
+            let bytes = w.memory.get(&name, u64::MAX).unwrap();
+            w.memory.delete(&name).unwrap();
+            if shorter {
+                w.memory.plant(&name, &bytes[..bytes.len() - (16 << 10)]);
+            }
+            let (done, ears) = listening(|cx| {
+                let input = Input::Paths(source(w.dir.path()));
+                backup::backup(&mut repo, input, &small_packs(), cx)
+            });
+            let newest = done.unwrap().snapshot.unwrap();
+            let told = ears.notices.lock().unwrap().join("\n");
+            assert!(told.contains("packs-missing: 1 packs"), "{told}");
+            w.memory.delete(&name).unwrap();
+            assert_same(&repo, newest, w.dir.path());
+            let again = back_up(&mut repo, w.dir.path(), &small_packs());
+            assert_eq!(again.stats.data_blobs, 0, "once is enough");
+        }
     }
 }
 

@@ -387,6 +387,12 @@ fn metadata_does_not_follow_what_took_a_place() {
         assert_eq!(applied.failures[0].during, "open");
         fs::remove_file(a.inside("n")).unwrap();
     }
+    // A hard link instead of the file that was there a moment ago.
+    fs::hard_link(a.outside("secret"), a.inside("n")).unwrap();
+    let applied = apply_metadata(&Object::Named(t, b"n"), &file_node(), &Extras::default(), &policy);
+    assert_eq!(applied.failures[0].why, Why::Raced, "{applied:?}");
+    assert_eq!(applied.failures.len(), 1);
+    fs::remove_file(a.inside("n")).unwrap();
     // On a link itself it works, and the file behind it stays as it is (see `Attack::drop`).
     symlink(a.outside("secret"), a.inside("n")).unwrap();
     let link = node(NodeKind::Symlink { target: vec![] });

@@ -14,7 +14,7 @@ use orlop::format::pack::{Codec, FrameEntry, Header, Kind};
 use orlop::format::records::Profile;
 use orlop::format::segment::{Head, PackEntry, Row, Segment};
 use orlop::id::{BlobId, ClientId, DomainId, PackId, RecordId, SessionId};
-use orlop::index::{Index, short};
+use orlop::index::{Index, Location, short};
 use orlop::ops::backup::{BackupOptions, Parent};
 use proptest::prelude::*;
 use support::*;
@@ -224,15 +224,34 @@ fn segment(n: u32, blobs: &[u16]) -> (Segment, PackId) {
     (Segment { head, rows }, id)
 }
 
+/// Whoever may sign one segment must not be able to hide what is in the packs of others.
 #[test]
-fn segments_that_contradict_each_other_are_refused() {
-    let (mut index, (good, _)) = (Index::default(), segment(1, &[1, 2]));
-    let (mut bad, _) = segment(1, &[1, 2, 3]);
-    index.add(&good).unwrap();
-    assert!(index.add(&bad).is_err(), "its rows would point behind the known frames");
-    bad.head.packs[0].frames = good.head.packs[0].frames.clone();
-    bad.rows.pop();
-    index.add(&bad).unwrap();
+fn segments_that_contradict_each_other_hide_nothing() {
+    let (good, id) = segment(1, &[1, 2]);
+    let mut uploader = good.clone();
+    uploader.head.packs[0].uploader = [9; 4];
+    for lie in [segment(1, &[1, 2, 3]).0, uploader] {
+        for turn in [[&good, &lie], [&lie, &good]] {
+            let mut index = Index::default();
+            let contradicted = turn.map(|s| index.add(s).unwrap());
+            assert_eq!(contradicted, [vec![], vec![id]]);
+            assert_eq!(index.add(&good).unwrap(), [], "it is known");
+            assert_eq!(index.numbers_of(&id).len(), 2);
+            let right = |at: &Location| {
+                let frame = index.frame(at.frame);
+                let there = (frame.entry, index.pack(frame.pack).uploader);
+                there == (good.head.packs[0].frames[0], [0; 4])
+            };
+            for blob in [1, 2] {
+                let mut all = index.find_all(&blob_id(blob)).unwrap();
+                all.sort();
+                all.dedup();
+                assert_eq!((all.len(), all.iter().filter(|at| right(at)).count()), (2, 1));
+            }
+            assert_eq!(index.distrust(|p| p.id == id), 2);
+            assert!(!index.contains(&blob_id(1)).unwrap());
+        }
+    }
 }
 
 #[test]

@@ -389,6 +389,34 @@ fn names_that_share_a_file_with_others_are_replaced() {
     }
 }
 
+/// Whoever owns a file may hold it open, to read what root writes into it, or to change it later.
+#[test]
+fn files_that_belong_to_others_are_replaced() {
+    if !is_root() {
+        return;
+    }
+    let mut b = Bench::new();
+    for (name, len) in [("long", 100_000), ("short", 100)] {
+        fs::write(b.src().join(name), noise(len, 3)).unwrap();
+    }
+    let s = b.backup();
+    b.well(&s, &RestoreOptions::default());
+    for changed in [false, true] {
+        for name in ["long", "short"] {
+            let path = b.out().join(name);
+            let held = fs::File::options().read(true).write(true).open(&path).unwrap();
+            if changed {
+                held.write_at(b"another", 0).unwrap();
+            }
+            std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
+            b.well(&s, &RestoreOptions::default());
+            held.write_at(b"mischief", 0).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), fs::read(b.src().join(name)).unwrap(), "{name}, {changed}");
+            assert_eq!((fs::metadata(&path).unwrap().uid(), held.metadata().unwrap().nlink()), (0, 0));
+        }
+    }
+}
+
 #[test]
 fn hard_links_of_any_kind() {
     let mut b = Bench::new();

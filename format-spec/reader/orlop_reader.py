@@ -610,6 +610,8 @@ class Repository:
         need(fits and c["instance"] == self.instance and c["statement"] == statement.id, "is not what its name says")
         statement.verify(self.signer(s["client"], s["client_epoch"]))
         commit.verify(self.signer(c["committer"], c["committer_epoch"]))
+        role = self.clients[c["committer"]][c["committer_epoch"]]["role"][0]
+        need(role != "Client" or c["committer"] == s["client"], "a client committed what another signed")
         s.update(id=statement.id, commit=c, name=name, body_bytes=s["body"])
         s["body"] = None
         if self.secret("record")(self.record_epoch(s["body_bytes"])) is not None:
@@ -663,7 +665,12 @@ class Repository:
                     record = self.record(8, session + "/close")
                     close = decode("Close", record.payload)
                     record.verify(self.signer(close["author"], close["author_epoch"]))
-                    if close["kind"][0] == "End" and s["id"] in close["snapshots"]:
+                    role = self.clients[close["author"]][close["author_epoch"]]["role"][0]
+                    fence = close["kind"][0] == "Fence" and role in ("Owner", "Maintain")
+                    if close["author"] != s["commit"]["committer"] and not fence:
+                        s["state"] = ""
+                        problem(f"{session}/close: by a client that may not close this session")
+                    elif close["kind"][0] == "End" and s["id"] in close["snapshots"]:
                         s["state"] = ""
                 elif os.path.exists(self.file(session + "/00000000")):
                     s["state"] = ""

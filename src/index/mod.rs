@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use table::{Row, Table};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
 use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
 use crate::id::{BlobId, PackId};
@@ -60,71 +61,61 @@ pub fn short(id: &BlobId) -> [u8; SHORT_ID_LEN] {
     out
 }
 
-/// Whether two entries say the same of a pack; who uploaded it may differ.
-fn same(a: &PackEntry, b: &PackEntry) -> bool {
-    (a.len, a.kind, &a.header, &a.frames) == (b.len, b.kind, &b.header, &b.frames)
-}
-
 /// The whole index.
 #[derive(Default)]
 pub struct Index {
     packs: Vec<Pack>,
     frames: Vec<Frame>,
     tables: Vec<Table>,
-    by_pack: HashMap<PackId, u32>,
+    /// Usually one; more where segments contradict each other.
+    by_pack: HashMap<PackId, Vec<u32>>,
     /// Packs whose blobs count as absent.
     distrusted: HashSet<u32>,
 }
 
 impl Index {
-    /// Add a segment's packs and rows.
-    pub fn add(&mut self, segment: &Segment) -> Result<()> {
-        let mut own: HashMap<PackId, &PackEntry> = HashMap::new();
+    /// Add a segment's packs and rows. Gives the packs of which another segment says otherwise.
+    /// Which of the two is right, reading decides: else anybody who may sign a segment could have
+    /// the others' left out.
+    pub fn add(&mut self, segment: &Segment) -> Result<Vec<PackId>> {
+        let (mut number, mut contradicted) = (Vec::new(), Vec::new());
         for pack in &segment.head.packs {
-            let twice = own.insert(pack.id, pack);
-            let denied = if !self.agrees(pack) {
-                "what another segment denies"
-            } else if twice.is_some_and(|before| !same(before, pack)) {
-                "two different things"
-            } else {
-                continue;
+            let known = self.by_pack.get(&pack.id).map_or(&[][..], Vec::as_slice);
+            let same = known.iter().find(|at| self.agrees(**at, pack)).copied();
+            if same.is_none() && !known.is_empty() {
+                contradicted.push(pack.id);
+            }
+            let first = match same {
+                Some(at) => self.packs[at as usize].first_frame,
+                None => self.add_pack(pack),
             };
-            let what = format!("it says of pack {} {denied}", pack.id.short());
-            return Err(Error::new(ErrorKind::Damaged, what));
-        }
-        let mut number = Vec::new();
-        for pack in &segment.head.packs {
-            let first = self.add_pack(pack);
             number.extend(first..first + pack.frames.len() as u32);
         }
         let place = |r: &segment::Row| Location { frame: number[r.frame as usize], ordinal: r.ordinal };
         let rows = segment.rows.iter().map(|r| Row { id: r.id, at: place(r) }).collect();
         self.tables.push(Table::from_rows(rows)?);
-        self.merge_small()
+        self.merge_small()?;
+        Ok(contradicted)
     }
 
-    /// Whether a pack is new, or is what is known of it. Two segments may name the same pack, and
-    /// rows of both point into the same frames.
-    fn agrees(&self, pack: &PackEntry) -> bool {
-        let Some(at) = self.by_pack.get(&pack.id) else { return true };
-        let known = &self.packs[*at as usize];
+    /// Whether a pack is what is known of it. Two segments may name the same pack, and rows of both
+    /// point into the same frames.
+    fn agrees(&self, at: u32, pack: &PackEntry) -> bool {
+        let known = &self.packs[at as usize];
         let frames = &self.frames[known.first_frame as usize..][..known.frames as usize];
-        (known.len, known.kind, &known.header) == (pack.len, pack.kind, &pack.header)
+        (known.uploader, known.len, known.kind, &known.header) == (pack.uploader, pack.len, pack.kind, &pack.header)
             && frames.iter().map(|f| &f.entry).eq(&pack.frames)
     }
 
     /// Gives the number of the pack's first frame.
     fn add_pack(&mut self, pack: &PackEntry) -> u32 {
-        if let Some(at) = self.by_pack.get(&pack.id) {
-            return self.packs[*at as usize].first_frame;
-        }
         let (at, first_frame) = (self.packs.len() as u32, self.frames.len() as u32);
         let mut offset = HEADER_LEN as u32;
         for entry in &pack.frames {
             self.frames.push(Frame { pack: at, offset, entry: *entry });
             offset = offset.saturating_add(entry.stored);
         }
-        self.by_pack.insert(pack.id, at);
+        self.by_pack.entry(pack.id).or_default().push(at);
         self.packs.push(Pack {
             id: pack.id,
             uploader: pack.uploader,
@@ -152,9 +143,12 @@ impl Index {
         Ok(())
     }
 
-    /// From now on, what is in this pack counts as absent: whoever writes stores it again.
-    pub fn distrust(&mut self, pack: &PackId) {
-        self.distrusted.extend(self.by_pack.get(pack));
+    /// From now on, what is in packs like these counts as absent: whoever writes stores it again.
+    /// Gives how many there are.
+    pub fn distrust(&mut self, bad: impl Fn(&Pack) -> bool) -> usize {
+        let before = self.distrusted.len();
+        self.distrusted.extend((0..).zip(&self.packs).filter(|(_, p)| bad(p)).map(|(n, _)| n));
+        self.distrusted.len() - before
     }
 
     fn trusts(&self, at: Location) -> bool {
@@ -188,9 +182,9 @@ impl Index {
         Ok(found)
     }
 
-    /// The number of a pack.
-    pub fn number_of(&self, pack: &PackId) -> Option<u32> {
-        self.by_pack.get(pack).copied()
+    /// The numbers of a pack: more than one where segments contradict each other.
+    pub fn numbers_of(&self, pack: &PackId) -> &[u32] {
+        self.by_pack.get(pack).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a blob is anywhere.

@@ -67,15 +67,18 @@ impl Repository {
             return Ok(());
         }
         let name = write_segment(self, who, session, found)?;
-        index.add(&self.load_segment(&name)?)
+        index.add(&self.load_segment(&name)?).map(drop)
     }
 
     /// A dead session had committed what its snapshots say, or nothing.
     fn bury_all(&self, who: &Identity, leftovers: &[super::Leftover]) -> Result<()> {
         let snapshots = self.snapshots(&|_, _| {})?;
         for l in leftovers {
-            let committed: Vec<RecordId> =
-                snapshots.iter().filter(|s| s.commit.session == l.id).map(|s| s.id).collect();
+            let committed: Vec<RecordId> = snapshots
+                .iter()
+                .filter(|s| (s.commit.session, s.commit.committer) == (l.id, who.client))
+                .map(|s| s.id)
+                .collect();
             self.bury(who, l, committed)?;
         }
         Ok(())

@@ -111,7 +111,8 @@ impl Repository {
             match self.load_client(&object) {
                 Ok(client) => clients.push(client),
                 // One bad record must not keep everybody out; whatever needs it says that it is missing.
-                Err(e) if e.kind() == ErrorKind::Damaged => {}
+                // Before its signature is verified, anybody may have written it.
+                Err(e) if e.kind() != ErrorKind::Storage => {}
                 Err(e) => return Err(e),
             }
         }

@@ -293,7 +293,7 @@ pub fn slot_ids(storage: &dyn Storage) -> Result<Vec<SlotId>> {
     }
     let first = |name| str::strip_prefix(name, prefix::COPY).unwrap_or(name);
     let id = |name| SlotId::parse(first(name).strip_prefix(prefix::KEYS)?).ok();
-    Ok(listed.iter().filter_map(|l| id(l.name.as_str())).take(limits::SLOTS_MAX).collect())
+    Ok(listed.iter().filter_map(|l| id(l.name.as_str())).collect())
 }
 
 fn no_repository(storage: &dyn Storage) -> Error {
@@ -318,7 +318,9 @@ fn unlock(
     credential: &Credential,
     hint: Option<SlotId>,
 ) -> Result<(Slot, SlotSecret)> {
+    // The one that is known comes first: who can add slots must not push it out of the limit.
     slots.sort_by_key(|id| Some(*id) != hint);
+    slots.truncate(limits::SLOTS_MAX);
     let mut damaged = None;
     for id in slots {
         let slot = objects::get_either(storage, &names::slot(id)).and_then(|b| Ok(Slot::parse(&b)?));

@@ -92,16 +92,28 @@ impl Cache {
 
 impl Repository {
     /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
-    /// left out.
+    /// left out; those that contradict others are told, too.
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
         let mut index = Index::default();
         for listed in self.storage.list(names::prefix::INDEX)? {
             let added = self.load_segment(listed.name.as_str()).and_then(|segment| index.add(&segment));
             match added {
-                Err(e) if e.kind() == ErrorKind::Damaged || e.kind() == ErrorKind::Missing => {
+                Ok(contradicted) => {
+                    if let Some(pack) = contradicted.first() {
+                        let what = format!("it says of pack {} what another segment denies", pack.short());
+                        trouble(listed.name.as_str(), Error::new(ErrorKind::Damaged, what));
+                    }
+                }
+                // Which version and epoch it is of stands outside the seal: anybody may have written it.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Forbidden | ErrorKind::Unsupported
+                    ) =>
+                {
                     trouble(listed.name.as_str(), e);
                 }
-                other => other?,
+                Err(e) => return Err(e),
             }
         }
         Ok(index)

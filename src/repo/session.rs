@@ -196,6 +196,9 @@ impl Repository {
         let author = self.client_key(close.author, close.author_epoch);
         let key = author.ok_or_else(|| Error::new(ErrorKind::Damaged, "a session was closed by an unknown client"))?;
         opened.verify(&key.key).doing(|| format!("while reading {object}"))?;
+        if close.session != session {
+            return Err(Error::new(ErrorKind::Damaged, format!("{object} is not what its name says")));
+        }
         Ok(Some(close))
     }
 
@@ -220,7 +223,13 @@ impl Repository {
             }
             let object = names::session(id, 0);
             // What cannot be read is nobody's here; garbage collection deals with it in time.
-            let Ok((open, _)) = self.open_record::<SessionOpen>(RecordType::SessionOpen, &object) else { continue };
+            let Ok((open, opened)) = self.open_record::<SessionOpen>(RecordType::SessionOpen, &object) else {
+                continue;
+            };
+            let key = self.author(open.client, open.client_epoch);
+            if open.session != id || !key.is_ok_and(|k| opened.verify(&k.key).is_ok()) {
+                continue;
+            }
             // Containers may share a machine's id and not its processes, but seldom its name.
             let here = open.machine == self.machine() && open.hostname == self.host().hostname;
             if open.client == who.client && here && self.is_dead(&open) {

@@ -8,7 +8,7 @@ use super::{Identity, Repository, Session, objects};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
-use crate::format::records::CloseKind;
+use crate::format::records::{Close, CloseKind};
 use crate::format::snapshot::{self, Found, Secrets};
 use crate::id::{ClientId, RecordId, SessionId};
 use crate::model::{Body, Commit, Head, Statement};
@@ -111,6 +111,9 @@ impl Repository {
         let author = self.author(statement.client, statement.client_epoch)?;
         let committer = self.author(commit.committer, commit.committer_epoch)?;
         opened.verify(&author.key, &committer.key)?;
+        if committer.role == Role::Client && commit.committer != statement.client {
+            return Err(Error::new(ErrorKind::Damaged, "a client committed it that may write under its own name only"));
+        }
         let body = match self.role() {
             Role::Put => Body::default(),
             _ => snapshot::open_body(statement, &|e| self.record_secret(e))?,
@@ -129,28 +132,40 @@ impl Repository {
     /// Settle which snapshots count, by how their sessions were closed.
     fn judge(&self, snapshots: &mut [Snapshot], trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<()> {
         let sessions = self.list_sessions()?;
-        let mut closes: HashMap<SessionId, Option<Vec<RecordId>>> = HashMap::new();
+        let mut closes: HashMap<SessionId, Option<Close>> = HashMap::new();
         for s in snapshots {
             let session = s.commit.session;
-            let named = closes.entry(session).or_insert_with(|| match sessions.get(&session) {
-                Some(false) => None,
-                Some(true) => match self.load_close(session) {
-                    Ok(Some(c)) if c.kind == CloseKind::End => Some(c.snapshots),
-                    Ok(_) => Some(vec![]),
-                    Err(e) => {
-                        trouble(&names::session_close(session), e);
-                        None
-                    }
-                },
-                None => Some(vec![]),
+            let Some(closed) = sessions.get(&session) else {
+                s.validity = Validity::Late;
+                continue;
+            };
+            let close = closes.entry(session).or_insert_with(|| match closed {
+                false => None,
+                true => self.load_close(session).unwrap_or_else(|e| {
+                    trouble(&names::session_close(session), e);
+                    None
+                }),
             });
-            s.validity = match named {
+            s.validity = match close {
                 None => Validity::Pending,
-                Some(named) if named.contains(&s.id) => Validity::Confirmed,
+                Some(c) if !self.may_close(c, s.commit.committer) => {
+                    let what = format!("it was written by a client that may not close the session of {}", s.id.short());
+                    trouble(&names::session_close(session), Error::new(ErrorKind::Damaged, what));
+                    Validity::Pending
+                }
+                Some(c) if c.kind == CloseKind::End && c.snapshots.contains(&s.id) => Validity::Confirmed,
                 Some(_) => Validity::Late,
             };
         }
         Ok(())
+    }
+
+    /// Whether a close says anything of what this client committed: others may only fence, and only
+    /// those that may collect garbage.
+    fn may_close(&self, close: &Close, committer: ClientId) -> bool {
+        let role = self.client_key(close.author, close.author_epoch).map(|c| c.role);
+        let collects = matches!(role, Some(Role::Owner | Role::Maintain));
+        close.author == committer || (close.kind == CloseKind::Fence && collects)
     }
 
     /// The highest place in a client's chain that is taken, and the statement there.
@@ -207,5 +222,84 @@ impl Repository {
             format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", who.name);
         Err(Error::new(ErrorKind::Storage, what)
             .hint("give machines that share a host name different names with --client"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::Secret;
+    use crate::format::keys::Credential;
+    use crate::format::records::Purpose;
+    use crate::repo::{InitOptions, SlotNote, init, open};
+    use crate::storage::{MemoryStorage, Storage};
+
+    fn statement(repo: &Repository, who: &Identity) -> Statement {
+        Statement {
+            domain: repo.domain(),
+            client: who.client,
+            seq: 1,
+            prev: RecordId::ZERO,
+            client_epoch: who.epoch,
+            root: None,
+            time: sys::now(),
+            utc_offset: 0,
+            started: sys::now(),
+            ended: sys::now(),
+            machine: [0; 8],
+            config: repo.config_id(),
+            flags: 0,
+            parent: None,
+            replaces: None,
+            origin: None,
+            heads: vec![],
+            body: vec![],
+            ext: vec![],
+        }
+    }
+
+    /// What somebody else signed for a mirror is nothing that a client may count in here.
+    #[test]
+    fn a_client_commits_only_what_it_signed() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let options = InitOptions {
+            credential: Credential::Nothing,
+            recovery: false,
+            compression: 3,
+            suite: None,
+            mirror_of: None,
+            cut_like: None,
+        };
+        init(&storage, &options).unwrap();
+        let mut repo = open(storage.clone(), &Credential::Nothing, None).unwrap();
+        let victim = repo.identity(Some("victim")).unwrap();
+        let key = Credential::Raw(Secret::new([1; 32]));
+        repo.add_client_slot("mallory", &key, &SlotNote::default()).unwrap();
+        let mallory = open(storage, &key, None).unwrap().identity(None).unwrap();
+        let session = repo.begin(&victim, Purpose::Backup, vec![]).unwrap();
+
+        let (epoch, index) = (repo.epoch(), repo.index_secret(repo.epoch()).unwrap());
+        let with = Secrets { epoch, index: &index, record: &repo.record_secret(epoch).unwrap() };
+        let mut said = statement(&repo, &victim);
+        said.body = snapshot::seal_body(&Body::default(), repo.domain(), victim.client, 1, &with, [1; 32]);
+        let (bytes, id) = snapshot::seal_statement(&said, &with, [2; 32], &victim.signer);
+        let name = names::snapshot(victim.client, 1);
+        for (who, counts) in [(&victim, true), (&mallory, false)] {
+            let commit = Commit {
+                instance: repo.instance(),
+                session: session.id,
+                seen_gen: 0,
+                statement: id,
+                committer: who.client,
+                committer_epoch: who.epoch,
+                received_from: None,
+                received_at: None,
+                ext: vec![],
+            };
+            let object = snapshot::seal_object(&bytes, &commit, &name, repo.domain(), &with, [3; 32], &who.signer);
+            assert_eq!(repo.parse_snapshot(&name, &object).is_ok(), counts, "{}", who.name);
+        }
     }
 }

@@ -87,6 +87,12 @@ impl Policy {
         let root = rustix::process::geteuid().is_root();
         Self { owners, privileged, root, xattrs: true, flags: true, atime: true }
     }
+    /// Whether a file that is there belongs to somebody else than it should, and not to root: they
+    /// may hold it open, and would read or change through that what is written into it.
+    pub fn is_strangers(&self, there: &Stat, node: &Node) -> bool {
+        let uid = self.owners.of(node).map_or(0, |(uid, _)| uid);
+        self.root && there.uid != 0 && there.uid != uid
+    }
     /// Whether the snapshot is trusted like the system itself.
     pub fn privileged(&self) -> bool {
         self.privileged
@@ -137,7 +143,8 @@ pub enum Object<'a> {
     /// A directory that is open.
     Dir(&'a TargetDir),
     /// Anything else, by its name: it is opened without following it, and refused if it is not
-    /// of the node's kind. A file or directory that is not open any more also goes this way.
+    /// of the node's kind, or is known by further names. A file or directory that is not open any
+    /// more also goes this way.
     Named(&'a TargetDir, &'a [u8]),
 }
 
@@ -193,7 +200,10 @@ fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), W
         NodeKind::CharDevice { device } | NodeKind::BlockDevice { device } => stat.device == device,
         _ => true,
     };
-    if stat.kind == kind && right { Ok((fd, reach)) } else { Err(Why::Raced) }
+    // Nothing that is reached by its name has further ones by now: one that has may be anybody's,
+    // put there to be given away.
+    let alone = kind == Kind::Dir || stat.nlink == 1;
+    if stat.kind == kind && right && alone { Ok((fd, reach)) } else { Err(Why::Raced) }
 }
 
 /// How a descriptor may be used.

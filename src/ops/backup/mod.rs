@@ -6,7 +6,7 @@ mod sources;
 mod stream;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ pub use sources::{Place, Sources};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Event, Phase};
+use crate::format::names::{self, prefix};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::index::Index;
@@ -330,10 +331,8 @@ fn load_index(
     if !options.dry_run {
         repo.adopt_leftovers(who, session, &mut index, cx)?;
     }
-    // What is in packs that were found damaged counts as absent, so that it is stored again.
-    let suspects = repo.suspects()?;
-    suspects.iter().for_each(|pack| index.distrust(pack));
-    Ok((index, !suspects.is_empty()))
+    let careful = distrust(repo, &mut index, cx)?;
+    Ok((index, careful))
 }
 
 fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
@@ -344,6 +343,23 @@ fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
         verify: options.verify,
         dry_run: options.dry_run,
     }
+}
+
+/// What is in packs that were found damaged, or that are not there, counts as absent, so that it is
+/// stored again. Whether there are any.
+fn distrust(repo: &Repository, index: &mut Index, cx: &Context<'_>) -> Result<bool> {
+    let suspects = repo.suspects()?;
+    index.distrust(|p| suspects.binary_search(&p.id).is_ok());
+    // Packs are durable before a segment names them, so whatever the index knows is listed now.
+    let listed = repo.storage().list(prefix::PACKS)?;
+    let there: HashMap<_, u64> =
+        listed.iter().filter_map(|l| Some((names::parse_pack(l.name.as_str())?, l.len))).collect();
+    let missing = index.distrust(|p| there.get(&(p.id, p.uploader)) != Some(&p.len));
+    if missing > 0 {
+        let what = "that the index knows are gone or have another length: what this run needs of them is stored again";
+        cx.notice("packs-missing", format!("{missing} packs {what}; `orlop check` tells which files have lost data"));
+    }
+    Ok(missing > 0 || !suspects.is_empty())
 }
 
 /// Packs grow with the repository, so that their number grows by its square root only.

@@ -160,12 +160,14 @@ impl Run<'_> {
                 self.cx.notice("foreign-object", format!("{name} is no pack"));
                 continue;
             };
-            match index.number_of(&id).filter(|n| index.pack(*n).uploader == uploader) {
-                Some(n) => there[n as usize] = Some(l.len),
-                None => {
-                    summary.unindexed_packs += 1;
-                    summary.unindexed_bytes += l.len;
-                }
+            let mut unknown = true;
+            for n in index.numbers_of(&id).iter().filter(|n| index.pack(**n).uploader == uploader) {
+                there[*n as usize] = Some(l.len);
+                unknown = false;
+            }
+            if unknown {
+                summary.unindexed_packs += 1;
+                summary.unindexed_bytes += l.len;
             }
         }
         if summary.unindexed_packs > 0 {

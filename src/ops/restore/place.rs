@@ -79,7 +79,7 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         self.unseal(&dir, job, &stat);
-        if stat.kind != Kind::File {
+        if stat.kind != Kind::File || self.policy.is_strangers(&stat, &job.node) {
             self.make_room(job, &dir, &stat);
             return Ok(all(look));
         }
@@ -214,7 +214,7 @@ impl Run<'_> {
                 if left || untouchable {
                     locked(&job.progress).stage = Stage::Skip;
                     self.settle(job, Some(stat.id));
-                } else if same && stat.nlink == 1 {
+                } else if same && stat.nlink == 1 && !self.policy.is_strangers(stat, &job.node) {
                     self.unseal(&dir, job, stat);
                     let mut progress = locked(&job.progress);
                     (progress.stage, progress.untouched) = (Stage::Update, true);
@@ -232,7 +232,9 @@ impl Run<'_> {
         match &job.node.kind {
             NodeKind::File { .. } => {
                 let update = match there {
-                    Some(stat) if stat.kind == Kind::File => dir.open_existing_for_update(&job.node.name)?,
+                    Some(stat) if stat.kind == Kind::File && !self.policy.is_strangers(&stat, &job.node) => {
+                        dir.open_existing_for_update(&job.node.name)?
+                    }
                     _ => None,
                 };
                 if update.is_some() {

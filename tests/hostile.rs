@@ -1,0 +1,108 @@
+//! What an enrolled client, or whoever can write to the storage, must not get away with.
+
+mod support;
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use orlop::crypto::Secret;
+use orlop::format::armour;
+use orlop::format::keys::Credential;
+use orlop::format::names;
+use orlop::format::records::{CloseKind, Purpose};
+use orlop::id::SlotId;
+use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
+use orlop::storage::{MemoryStorage, Name, Storage};
+use support::*;
+
+const KEY: [u8; 32] = [7; 32];
+
+/// A repository of the owner, who writes as `test`, and an enrolled client.
+fn world() -> (MemoryStorage, Repository, Repository) {
+    let (memory, storage) = fresh();
+    let mut owner = open(&storage);
+    owner.identity(Some("test")).unwrap();
+    let key = Credential::Raw(Secret::new(KEY));
+    owner.add_client_slot("mallory", &key, &SlotNote::default()).unwrap();
+    let mallory = repo::open(storage, &key, None).unwrap();
+    (memory, owner, mallory)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+#[test]
+fn a_client_closes_no_session_of_others() {
+    let (memory, mut owner, mut mallory) = world();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), noise(60_000, 1)).unwrap();
+    let id = back_up(&mut owner, dir.path(), &small_packs()).snapshot.unwrap();
+    let validity = |repo: &Repository| {
+        let told = Mutex::new(Vec::new());
+        let all = repo.snapshots(&|name, e| told.lock().unwrap().push(format!("{name}: {e}"))).unwrap();
+        let s = all.iter().find(|s| s.id == id).unwrap();
+        (s.validity, s.commit.session, told.into_inner().unwrap().join("\n"))
+    };
+    let (valid, session, told) = validity(&owner);
+    assert_eq!((valid, told.as_str()), (Validity::Confirmed, ""));
+
+    let close = name(&names::session_close(session));
+    let (me, it) = (mallory.identity(None).unwrap(), Leftover { id: session });
+    for committed in [vec![], vec![id]] {
+        memory.delete(&close).unwrap();
+        mallory.bury(&me, &it, committed).unwrap();
+        let (valid, _, told) = validity(&owner);
+        assert_eq!(valid, Validity::Pending);
+        assert!(told.contains("may not close the session"), "{told}");
+    }
+
+    memory.delete(&close).unwrap();
+    let who = owner.identity(Some("test")).unwrap();
+    owner.bury(&who, &it, vec![]).unwrap();
+    assert_eq!(validity(&mallory).0, Validity::Late, "its own client gave it up");
+}
+
+/// Else the victim would take over packs that a stranger prepared, and sign what is in them.
+#[test]
+fn a_session_that_another_opened_in_a_clients_name_is_not_adopted() {
+    let (_, mut owner, mut mallory) = world();
+    let (who, me) = (owner.identity(Some("test")).unwrap(), mallory.identity(None).unwrap());
+    owner.act_as(this_process());
+    mallory.act_as(before_reboot(1));
+    let forged = Identity { client: who.client, name: who.name.clone(), epoch: who.epoch, signer: me.signer };
+    mallory.begin(&forged, Purpose::Backup, vec![]).unwrap();
+    assert!(owner.leftovers(&who).unwrap().is_empty());
+
+    owner.act_as(before_reboot(1));
+    let real = owner.begin(&who, Purpose::Backup, vec![]).unwrap();
+    owner.act_as(this_process());
+    assert_eq!(owner.leftovers(&who).unwrap().iter().map(|l| l.id).collect::<Vec<_>>(), [real.id]);
+    owner.close(&real, CloseKind::Abort, vec![]).unwrap();
+}
+
+/// Names can be taken by whoever may write, without any key.
+#[test]
+fn garbage_keeps_nobody_out() {
+    let (memory, owner, _) = world();
+    // Whole up to the seal, but of an epoch that nobody has.
+    let mut segment = [&b"ORLPSEG1"[..], &1u16.to_le_bytes(), &[0; 2], &99u32.to_le_bytes()].concat();
+    segment.resize(112, 0);
+    let id = blake3::hash(&segment).to_hex();
+    memory.plant(&name(&format!("index/{id}")), &segment);
+    let mut record = [&b"ORLPREC1"[..], &1u16.to_le_bytes(), &2u16.to_le_bytes(), &99u32.to_le_bytes()].concat();
+    record.extend_from_slice(&[0, 0, 0, 0, 200, 0, 0, 0]);
+    record.resize(96 + 200, 0);
+    memory.plant(&name(&format!("clients/{}/00000001", "0".repeat(32))), &armour::wrap(&record));
+    for n in 0..40 {
+        memory.plant(&name(&format!("keys/{n:032x}")), b"a slot");
+    }
+
+    let storage: Arc<dyn Storage> = Arc::new(memory);
+    let hint: SlotId = owner.slot();
+    let again = repo::open(storage, &Credential::Nothing, Some(hint)).unwrap();
+    assert_eq!(again.clients().len(), 2);
+    let told = Mutex::new(Vec::new());
+    again.load_index(&|name, _| told.lock().unwrap().push(name.to_owned())).unwrap();
+    assert_eq!(told.into_inner().unwrap(), [format!("index/{id}")]);
+}
