@@ -134,7 +134,8 @@ fn the_backup_after_a_check_stores_again_what_was_damaged() {
         let (done, ears) = check(&mut repo, Data::All);
         assert_eq!(done.broken_packs, [pack]);
         let told = ears.problems.lock().unwrap().join("\n");
-        assert!(told.contains("needed by") && told.contains("/d"), "{told}");
+        // The damaged page may be the topmost one, below which nothing more is known.
+        assert!(told.contains("needed by") && (kind == Kind::Tree || told.contains("/d")), "{told}");
         assert!(!w.memory.list("suspect/").unwrap().is_empty(), "it is written down");
 
         let done = back_up(&mut repo, w.dir.path(), &small_packs());
