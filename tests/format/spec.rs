@@ -27,7 +27,11 @@ fn files(dir: &str, ending: &str) -> Vec<PathBuf> {
 
 /// The sources of everything that is stored.
 fn sources() -> String {
-    ["src/format", "src/model", "src/crypto"].iter().flat_map(|d| files(d, ".rs")).map(|p| read(&p)).collect()
+    ["src/format", "src/format/gc", "src/model", "src/crypto"]
+        .iter()
+        .flat_map(|d| files(d, ".rs"))
+        .map(|p| read(&p))
+        .collect()
 }
 
 /// What the specification calls a type.
