@@ -6,6 +6,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use orlop::crypto::Secret;
+use orlop::error::ErrorKind;
 use orlop::format::armour;
 use orlop::format::keys::Credential;
 use orlop::format::names;
@@ -105,4 +106,25 @@ fn garbage_keeps_nobody_out() {
     let told = Mutex::new(Vec::new());
     again.load_index(&|name, _| told.lock().unwrap().push(name.to_owned())).unwrap();
     assert_eq!(told.into_inner().unwrap(), [format!("index/{id}")]);
+}
+
+#[test]
+fn a_snapshot_that_is_taken_away_is_missed() {
+    let (memory, mut owner, _) = world();
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..3 {
+        fs::write(dir.path().join("f"), noise(2_000, seed)).unwrap();
+        back_up(&mut owner, dir.path(), &small_packs());
+    }
+    let told = |repo: &Repository| {
+        let told = Mutex::new(Vec::new());
+        let all = repo.snapshots(&|name, e| told.lock().unwrap().push((name.to_owned(), e.kind()))).unwrap();
+        (all.len(), told.into_inner().unwrap())
+    };
+    assert_eq!(told(&owner), (3, vec![]));
+    let client = owner.identity(Some("test")).unwrap().client;
+    let gone = names::snapshot(client, 2);
+    memory.delete(&name(&gone)).unwrap();
+    memory.delete(&name(&names::copy_of(&gone))).unwrap();
+    assert_eq!(told(&owner), (2, vec![(gone, ErrorKind::Missing)]));
 }

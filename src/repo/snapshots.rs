@@ -63,7 +63,8 @@ pub struct NewSnapshot {
 
 impl Repository {
     /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
-    /// left out.
+    /// left out; so is one that a chain shows to be missing ([`ErrorKind::Missing`]) or exchanged
+    /// ([`ErrorKind::Substituted`]).
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         let listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
         let load = |name: &str| match self.load_snapshot(name) {
@@ -75,6 +76,7 @@ impl Repository {
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
         self.compare_heads(&listed, &out)?;
+        check_chains(&listed, &out, trouble);
         self.judge(&mut out, trouble)?;
         Ok(out)
     }
@@ -222,6 +224,43 @@ impl Repository {
             format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", who.name);
         Err(Error::new(ErrorKind::Storage, what)
             .hint("give machines that share a host name different names with --client"))
+    }
+}
+
+/// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one
+/// away or exchanges it shows.
+fn check_chains(listed: &[String], loaded: &[Snapshot], trouble: &(dyn Fn(&str, Error) + Sync)) {
+    let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
+    for (client, seq) in listed.iter().filter_map(|n| names::parse_snapshot(n)) {
+        chains.entry(client).or_default().entry(seq).or_default();
+    }
+    for s in loaded {
+        chains.entry(s.statement.client).or_default().insert(s.statement.seq, Some(s));
+    }
+    chains.iter().for_each(|(client, chain)| check_chain(*client, chain, trouble));
+}
+
+fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, trouble: &(dyn Fn(&str, Error) + Sync)) {
+    /// Gaps that are told one by one.
+    const TOLD: usize = 16;
+    let mut next = 1;
+    let mut prev: Option<RecordId> = Some(RecordId::ZERO);
+    for (seq, snapshot) in chain {
+        for gone in (next..*seq).take(TOLD) {
+            let what = "this snapshot is gone without having been forgotten";
+            trouble(&names::snapshot(client, gone), Error::new(ErrorKind::Missing, what));
+        }
+        let Some(s) = snapshot else {
+            (next, prev) = (seq.saturating_add(1), None);
+            continue;
+        };
+        // Who could not read its predecessor says zero.
+        let known = if next == *seq { prev } else { None };
+        if known.is_some_and(|p| p != s.statement.prev) && s.statement.prev != RecordId::ZERO {
+            let what = "it does not follow the snapshot that stands before it: one of the two was exchanged";
+            trouble(&names::snapshot(client, *seq), Error::new(ErrorKind::Substituted, what));
+        }
+        (next, prev) = (seq.saturating_add(1), Some(s.id));
     }
 }
 

@@ -207,7 +207,13 @@ struct Base {
 
 impl Base {
     fn choose(repo: &Repository, who: &Identity, options: &BackupOptions, cx: &Context<'_>) -> Result<Self> {
-        let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+        let trouble = |name: &str, e: Error| match e.kind() {
+            // An alarm about what was kept before is no trouble of this run.
+            ErrorKind::Missing | ErrorKind::Substituted => {
+                cx.notice("chain", format!("{name}: {e}; ask `orlop check`"))
+            }
+            _ => cx.problem("damaged", name.as_bytes(), "read", e.to_string()),
+        };
         let mut all = match options.parent {
             Parent::None => return Ok(Self { snapshots: vec![] }),
             _ => repo.snapshots(&trouble)?,

@@ -1,7 +1,6 @@
 //! Small objects: each one parses, verifies, and has its second home; no chain of snapshots has gaps.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Mutex;
+use std::collections::HashSet;
 
 use rayon::prelude::*;
 
@@ -9,8 +8,6 @@ use super::findings::Findings;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::names::{self, prefix};
-use crate::id::{ClientId, RecordId};
-use crate::ops::locked;
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
@@ -72,47 +69,18 @@ fn second_homes(objects: &[String], cx: &Context<'_>, findings: &Findings<'_>) {
 
 /// All snapshots that can be read and count, after their chains were looked at.
 pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<Vec<Snapshot>> {
-    let broken = Mutex::new(Vec::new());
     let mut all = repo.snapshots(&|name, e| {
-        findings.error("damaged", name.as_bytes(), "read", e.to_string());
-        locked(&broken).push(name.to_owned());
+        let (slug, during) = match e.kind() {
+            ErrorKind::Missing if e.context().is_empty() => ("missing", "list"),
+            ErrorKind::Substituted => ("substituted", "check"),
+            _ => ("damaged", "read"),
+        };
+        findings.error(slug, name.as_bytes(), during, e.to_string());
     })?;
-    let broken = broken.into_inner().unwrap_or_else(|p| p.into_inner());
-    let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
-    for s in &all {
-        chains.entry(s.statement.client).or_default().insert(s.statement.seq, Some(s));
-    }
-    for (client, seq) in broken.iter().filter_map(|n| names::parse_snapshot(n)) {
-        chains.entry(client).or_default().entry(seq).or_default();
-    }
-    chains.iter().for_each(|(client, chain)| check_chain(*client, chain, findings));
     let late = all.iter().filter(|s| s.validity == Validity::Late).count();
     if late > 0 {
         cx.notice("late", format!("{late} snapshots came after their session had been given up and do not count"));
     }
     all.retain(|s| s.validity != Validity::Late);
     Ok(all)
-}
-
-/// A client's snapshots are numbered without gaps, and each names the one before.
-fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, findings: &Findings<'_>) {
-    let mut next = 1;
-    let mut prev: Option<RecordId> = Some(RecordId::ZERO);
-    for (seq, snapshot) in chain {
-        for gone in (next..*seq).take(16) {
-            let what = "this snapshot is gone without having been forgotten";
-            findings.error("missing", names::snapshot(client, gone).as_bytes(), "list", what);
-        }
-        let Some(s) = snapshot else {
-            (next, prev) = (seq.saturating_add(1), None);
-            continue;
-        };
-        // Who could not read its predecessor says zero.
-        let known = if next == *seq { prev } else { None };
-        if known.is_some_and(|p| p != s.statement.prev) && s.statement.prev != RecordId::ZERO {
-            let what = "it does not follow the snapshot that stands before it: one of the two was exchanged";
-            findings.error("substituted", names::snapshot(client, *seq).as_bytes(), "check", what);
-        }
-        (next, prev) = (seq.saturating_add(1), Some(s.id));
-    }
 }
