@@ -167,7 +167,7 @@ fn a_backup_stores_again_what_is_not_there() {
             let bytes = w.memory.get(&name, u64::MAX).unwrap();
             w.memory.delete(&name).unwrap();
             if shorter {
-                w.memory.plant(&name, &bytes[..bytes.len() - (16 << 10)]);
+                w.memory.plant(&name, &bytes[..bytes.len() - (1 << 10)]);
             }
             let (done, ears) = listening(|cx| {
                 let input = Input::Paths(source(w.dir.path()));

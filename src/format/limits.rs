@@ -13,8 +13,12 @@ pub const FRAME_PLAIN_MAX: usize = BLOB_MAX + (1 << 20);
 pub const FRAME_BLOBS_MAX: usize = 65_535;
 /// Longest pack.
 pub const PACK_MAX: u64 = 1 << 30;
-/// Packs are a multiple of this long.
+/// Packs are a multiple of this long, from [`PACK_SMALL`] on.
 pub const PACK_ROUND: u64 = 16 << 10;
+/// Shorter packs are a multiple of [`PACK_ROUND_SMALL`], so that a small change stays small.
+pub const PACK_SMALL: u64 = 256 << 10;
+/// What packs below [`PACK_SMALL`] are a multiple of.
+pub const PACK_ROUND_SMALL: u64 = 1 << 10;
 /// Longest sealed table of a pack.
 pub const TABLE_MAX: usize = 64 << 20;
 /// Longest page.

@@ -7,7 +7,7 @@
 //! refusals are in `format-spec/40-pack.md`.
 
 use super::bytes::Reader;
-use super::limits::{FRAME_BLOBS_MAX, FRAME_PLAIN_MAX, PACK_MAX, PACK_ROUND, TABLE_MAX};
+use super::limits::{FRAME_BLOBS_MAX, FRAME_PLAIN_MAX, PACK_MAX, PACK_ROUND, PACK_ROUND_SMALL, PACK_SMALL, TABLE_MAX};
 use super::{FormatError, limit};
 use crate::crypto::{Aead, CryptoError, Secret, Suite, TAG_LEN, equal, expand, expand_committed};
 use crate::id::{BlobId, DomainId, SessionId};
@@ -27,6 +27,16 @@ const FRAME: &str = "frame";
 /// Bytes of the table before its lists.
 const TABLE_HEAD_LEN: usize = 16;
 const TABLE_FRAME_LEN: usize = 12;
+
+/// What a pack of about this length is padded to a multiple of.
+fn rounding(len: u64) -> u64 {
+    if len < PACK_SMALL { PACK_ROUND_SMALL } else { PACK_ROUND }
+}
+
+/// Whether a pack can be this long.
+pub fn is_pack_len(len: u64) -> bool {
+    len.is_multiple_of(rounding(len)) && len <= PACK_MAX
+}
 
 /// What is in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
@@ -274,7 +284,7 @@ impl Table {
         }
         self.ids.iter().for_each(|id| t.extend_from_slice(id.as_bytes()));
         let unpadded = frames_end + (t.len() + TAG_LEN + FOOTER_LEN) as u64;
-        let padding = unpadded.next_multiple_of(PACK_ROUND) - unpadded;
+        let padding = unpadded.next_multiple_of(rounding(unpadded)) - unpadded;
         t.resize(t.len() + padding as usize, 0);
         let aead = header.table_key(index_secret).expect("a header that was created has a known cipher");
         aead.seal(1, 0, b"orlop v1 table", &mut t, 0);
@@ -363,7 +373,7 @@ impl Footer {
         r.end()?;
         limit("length of a table", f.table_len.into(), TABLE_MAX as u64)?;
         let end = f.table_offset.checked_add(u64::from(f.table_len) + FOOTER_LEN as u64);
-        if f.table_offset < HEADER_LEN as u64 || end != Some(pack_len) || !pack_len.is_multiple_of(PACK_ROUND) {
+        if f.table_offset < HEADER_LEN as u64 || end != Some(pack_len) || !is_pack_len(pack_len) {
             return Err(FormatError::invalid(FOOTER, "it does not fit the length of the pack"));
         }
         Ok(f)

@@ -13,7 +13,8 @@ use reed_solomon_simd::rate::{HighRateDecoder, HighRateEncoder, RateDecoder, Rat
 
 use super::armour::{SUM_LEN, sum};
 use super::bytes::Reader;
-use super::limits::{PACK_MAX, PACK_ROUND, PARITY_DATA_MAX, PARITY_SHARDS_MAX};
+use super::limits::{PACK_MAX, PARITY_DATA_MAX, PARITY_SHARDS_MAX};
+use super::pack::is_pack_len;
 use super::{FormatError, limit};
 use crate::id::PackId;
 
@@ -83,7 +84,7 @@ impl Header {
         limit("parity shards", geometry.parity.into(), PARITY_SHARDS_MAX as u64)?;
         let Geometry { shard, data, parity } = geometry;
         let fits = header.body_len > 0
-            && header.body_len.is_multiple_of(PACK_ROUND)
+            && is_pack_len(header.body_len)
             && shard.is_multiple_of(64)
             && parity > 0
             && shard > 0
@@ -188,6 +189,7 @@ pub fn repair(damaged: &[u8], sidecar: &[u8]) -> Result<Vec<u8>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::limits::PACK_ROUND;
 
     fn pack(len: usize) -> Vec<u8> {
         let mut out = vec![0; len];

@@ -1075,9 +1075,9 @@ fn packs() -> Vec<Vector> {
     let mut out = c.done();
 
     let footer = &tail[tail.len() - 64..];
-    let len = 16_384;
+    let len = 1024;
     let mut c = Cases::new("pack-footer", &[("pack-length", len.to_string())]);
-    c.ok("whole", "of a pack of 16 KiB", footer);
+    c.ok("whole", "of a pack of 1 KiB", footer);
     c.add("cut", "truncated", "one byte is missing", shorter(footer));
     c.add("magic", "magic", "another object", with(footer, 0, b"X"));
     c.add("trailing", "invalid", "a byte follows", longer(footer));
@@ -1091,7 +1091,7 @@ fn packs() -> Vec<Vector> {
         let b = with(footer, 8, &255u64.to_le_bytes());
         with(&b, 16, &(len - 64 - 255u32).to_le_bytes())
     });
-    c.add("odd", "invalid", "no multiple of 16 KiB", with(footer, 16, &100u32.to_le_bytes()))
+    c.add("odd", "invalid", "no multiple of 1 KiB", with(footer, 16, &100u32.to_le_bytes()))
         .set("pack-length", (256 + sealed.len() + 100 + 64).to_string());
     out.extend(c.done());
 

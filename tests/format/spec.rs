@@ -190,6 +190,8 @@ fn limits_are_the_same() {
         ("FRAME_BLOBS_MAX", FRAME_BLOBS_MAX as u64),
         ("PACK_MAX", PACK_MAX),
         ("PACK_ROUND", PACK_ROUND),
+        ("PACK_SMALL", PACK_SMALL),
+        ("PACK_ROUND_SMALL", PACK_ROUND_SMALL),
         ("TABLE_MAX", TABLE_MAX as u64),
         ("PAGE_MAX", PAGE_MAX as u64),
         ("DIR_PAGE_MIN", DIR_PAGE_MIN as u64),

@@ -13,8 +13,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::gc::Claim;
-use crate::format::limits::{FRAME_PLAIN_MAX, PACK_ROUND};
+use crate::format::limits::FRAME_PLAIN_MAX;
 use crate::format::names::{self, prefix};
+use crate::format::pack::is_pack_len;
 use crate::format::pack::{FOOTER_LEN, HEADER_LEN};
 use crate::id::PackId;
 use crate::index::Index;
@@ -194,7 +195,7 @@ impl Run<'_> {
                 return Some(Error::new(ErrorKind::Damaged, "the index says nonsense about its frames"));
             }
         }
-        let fits = used < len && len.is_multiple_of(PACK_ROUND);
+        let fits = used < len && is_pack_len(len);
         (!fits).then(|| Error::new(ErrorKind::Damaged, "the index says of it what cannot be"))
     }
 
