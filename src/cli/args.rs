@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
+mod begin;
 mod keys;
 mod read;
 mod values;
 
 pub use backup::Backup;
+pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
 pub use values::*;
@@ -54,6 +56,8 @@ pub struct Cli {
 /// Everything orlop can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a repository, back a folder up, try a restore, and say what to do next
+    Quickstart(Quickstart),
     /// Create a repository
     Init(Init),
     /// Keep a snapshot of files and directories
@@ -74,6 +78,10 @@ pub enum Command {
     List(List),
     /// Print one object of the repository
     Cat(Cat),
+    /// Say what is set, and where it was set
+    Config(Config),
+    /// Write man pages and shell completions
+    Generate(Generate),
     /// Say which program this is
     Version,
 }
@@ -113,6 +121,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub client: Option<String>,
 
+    /// Take what is not typed from this profile of orlop.toml [env: ORLOP_PROFILE]
+    #[arg(short = 'P', long, global = true, value_name = "NAME", help_heading = GLOBAL)]
+    pub profile: Option<String>,
+    /// Read this file in place of ~/.config/orlop/orlop.toml or /etc/orlop/orlop.toml
+    /// [env: ORLOP_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
     /// Where to keep the cache [env: ORLOP_CACHE_DIR] [default: ~/.cache/orlop]
     #[arg(long, global = true, value_name = "DIRECTORY", help_heading = GLOBAL)]
     pub cache_dir: Option<PathBuf>,

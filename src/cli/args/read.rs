@@ -219,6 +219,10 @@ pub struct Check {
 
 /// `orlop list`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop list snapshots
+  orlop list packs | wc -l")]
 pub struct List {
     /// blobs, packs, index, snapshots, keys or locks
     #[arg(value_name = "KIND", hide_possible_values = true)]
@@ -227,6 +231,11 @@ pub struct List {
 
 /// `orlop cat`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop cat config
+  orlop cat snapshot 4f3a09b1
+  orlop cat tree latest:/home/anna")]
 pub struct Cat {
     /// config, snapshot, index, pack, blob, key or tree
     #[arg(value_name = "KIND", hide_possible_values = true)]

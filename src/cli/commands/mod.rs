@@ -3,11 +3,14 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod config;
 pub mod dump;
+pub mod generate;
 pub mod init;
 pub mod key;
 pub mod list;
 pub mod ls;
+pub mod quickstart;
 pub mod restore;
 pub mod snapshots;
 
