@@ -3,10 +3,12 @@
 //! Built from index segments; look-ups do not care which segment a row came from. How tables are
 //! kept small in memory is `table`'s business.
 
+mod numbers;
 mod table;
 
 use std::collections::{HashMap, HashSet};
 
+pub use numbers::{Marks, Numbers};
 pub use table::{Row, Table};
 
 use crate::error::Result;

@@ -66,6 +66,25 @@ impl<'r> Entries<'r> {
     }
 }
 
+/// The entry of this name, by one page of each level.
+pub fn lookup(reader: &Reader<'_>, root: Option<PageRef>, name: &[u8]) -> Result<Option<Node>> {
+    let Some(mut at) = root else { return Ok(None) };
+    loop {
+        match reader.page(&at)? {
+            Page::Dir(mut nodes) => {
+                let found = nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
+                return Ok(found.ok().map(|i| nodes.swap_remove(i)));
+            }
+            Page::DirInner(level, children) => {
+                let i = children.partition_point(|child| child.last.as_slice() < name);
+                let Some(child) = children.get(i) else { return Ok(None) };
+                at = child.below(level);
+            }
+            _ => return Err(crooked(&at.id)),
+        }
+    }
+}
+
 /// The extents of a file, in order.
 pub struct Extents<'r> {
     reader: &'r Reader<'r>,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Chunking, TagList, When};
-use crate::report::snapshots::GroupBy;
-use crate::report::units::parse_bytes;
+use crate::model::GroupBy;
+use crate::plan::size::parse_bytes;
 
 const SOURCE: &str = "What to back up";
 const LEAVE_OUT: &str = "What to leave out";

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, Subset, TagList};
-use crate::report::snapshots::GroupBy;
+use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, TagList};
+use crate::model::GroupBy;
+use crate::plan::subset::Subset;
 
 const SELECT: &str = "Which snapshots";
 const SNAPSHOT_HELP: &str = "A snapshot: its id or the beginning of it, latest, latest~2; with :PATH a directory in it";
@@ -207,7 +208,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read and open a part of the data: n/t, x% or a size
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = Subset::parse)]
     pub read_data_subset: Option<Subset>,
     /// Believe what is in the cache
     #[arg(long)]

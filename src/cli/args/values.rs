@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use crate::report::units;
-
 /// One `-v`, or `-v=2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Louder {
@@ -136,47 +134,6 @@ pub enum CatKind {
     Tree,
 }
 
-/// A share of the data to read.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Subset {
-    /// The n-th of t parts, n from 1.
-    Part {
-        /// Which.
-        n: u32,
-        /// Of how many.
-        t: u32,
-    },
-    /// A random share in percent, above 0 and up to 100.
-    Percent(f64),
-    /// A random share of about so many bytes.
-    Bytes(u64),
-}
-
-impl FromStr for Subset {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("'{text}' is not like 2/5, 2.5% or 500M");
-        if let Some((n, t)) = text.split_once('/') {
-            let (n, t) = (n.parse().map_err(|_| bad())?, t.parse().map_err(|_| bad())?);
-            return match (1..=t).contains(&n) {
-                true => Ok(Self::Part { n, t }),
-                false => Err(format!("there is no part {n} of {t}")),
-            };
-        }
-        if let Some(percent) = text.strip_suffix('%') {
-            let percent: f64 = percent.parse().map_err(|_| bad())?;
-            return match percent > 0.0 && percent <= 100.0 {
-                true => Ok(Self::Percent(percent)),
-                false => Err("a percentage is above 0 and at most 100".to_owned()),
-            };
-        }
-        match units::parse_bytes(text) {
-            Ok(0) | Err(_) => Err(bad()),
-            Ok(n) => Ok(Self::Bytes(n)),
-        }
-    }
-}
-
 /// `a,b`: all of these tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagList(pub Vec<String>);
@@ -239,16 +196,6 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subsets() {
-        assert_eq!("2/5".parse(), Ok(Subset::Part { n: 2, t: 5 }));
-        assert_eq!("2.5%".parse(), Ok(Subset::Percent(2.5)));
-        assert_eq!("1G".parse(), Ok(Subset::Bytes(1 << 30)));
-        for bad in ["", "0/5", "6/5", "x/5", "0%", "101%", "-1%", "nan%", "0", "1/0"] {
-            assert!(bad.parse::<Subset>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn times() {

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::Time;
-use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, GroupBy, Input, Parent, Sources};
+use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
 use crate::ops::select;
 use crate::plan::filter::Selection;
 use crate::repo::Repository;
@@ -112,10 +112,9 @@ fn options(
         (Some(typed), _) => Parent::Snapshot(parent(typed, args, settings, repo, console)?),
         (None, _) => Parent::Latest,
     };
-    let by = args.group_by;
     Ok(BackupOptions {
         parent,
-        group_by: GroupBy { host: by.host, paths: by.paths, tags: by.tags },
+        group_by: args.group_by,
         force: args.force,
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,

@@ -229,10 +229,7 @@ pub(super) fn index(repo: &Repository, console: &Console) -> Result<Index> {
 
 /// The directory that a reference means: the snapshot's top or `:PATH` in it.
 pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Reference) -> Result<Option<PageRef>> {
-    match &reference.subdir {
-        Some(path) => listing::subtree(reader, snapshot.statement.root, path),
-        None => Ok(snapshot.statement.root),
-    }
+    listing::enter(reader, snapshot.statement.root, reference.subdir.as_deref()).map(|(root, _)| root)
 }
 
 /// A snapshot as lists show it.
