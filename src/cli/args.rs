@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
+mod find;
 mod keys;
 mod read;
 mod values;
 
 pub use backup::Backup;
+pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
 pub use values::*;
@@ -62,6 +64,8 @@ pub enum Command {
     Snapshots(Snapshots),
     /// List what is in a snapshot
     Ls(Ls),
+    /// Look for files in all snapshots
+    Find(Find),
     /// Write a file, or a directory as an archive, to standard output
     Dump(Dump),
     /// Bring files back from a snapshot

@@ -4,13 +4,12 @@
 use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
-const COMMANDS: [(&str, &str, &str); 21] = [
+const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
     ("diff", "compares two snapshots", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("find", "looks for files in snapshots", "for now, `orlop ls --recursive SNAPSHOT` and grep"),
     ("forget", "removes snapshots by rules", NOT_YET),
     ("generate", "writes manual pages and shell completions", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),

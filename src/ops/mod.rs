@@ -4,7 +4,10 @@
 pub mod backup;
 pub mod check;
 pub mod dump;
+pub mod find;
+pub mod history;
 pub mod list;
+pub mod needs;
 pub mod restore;
 pub mod select;
 

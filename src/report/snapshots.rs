@@ -22,7 +22,8 @@ pub struct Row {
 }
 
 impl Row {
-    fn short(&self) -> &str {
+    /// The beginning of the id.
+    pub fn short(&self) -> &str {
         self.id.get(..8).unwrap_or(&self.id)
     }
     fn notes(&self) -> String {

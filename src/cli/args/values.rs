@@ -164,6 +164,8 @@ impl FromStr for When {
         if text == "now" {
             return Ok(Self::Now);
         }
+        let turned = day_first(text);
+        let text = turned.as_deref().unwrap_or(text);
         if let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text)
             && let Some(offset) = pieces.to_numeric_offset()
         {
@@ -175,6 +177,18 @@ impl FromStr for When {
             return Ok(Self::At(timestamp.to_zoned(jiff::tz::TimeZone::UTC)));
         }
         text.parse().map(Self::Local).map_err(|_| bad())
+    }
+}
+
+/// `02.01.2006` as `2006-01-02`, and what comes after it.
+fn day_first(text: &str) -> Option<String> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let parts: Vec<&str> = date.split('.').collect();
+    match parts[..] {
+        [day, month, year] if (day.len(), month.len(), year.len()) == (2, 2, 4) => {
+            Some(format!("{year}-{month}-{day}{rest}"))
+        }
+        _ => None,
     }
 }
 
@@ -196,6 +210,7 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Time;
 
     #[test]
     fn times() {
@@ -207,6 +222,8 @@ mod tests {
         assert_eq!((time.sec, time.nsec, offset), (-1, 500_000_000, 0));
         let (_, offset) = resolve("2012-11-01T22:08:41-03:30").expect("an offset");
         assert_eq!(offset, -12_600);
+        let same = ["2006-01-02", "2006-01-02 00:00", "02.01.2006", "02.01.2006 00:00:00"].map(|text| resolve(text).ok());
+        assert_eq!(same, [Some((Time { sec: 1_136_156_400, nsec: 0 }, 3600)); 4]);
         assert!(resolve("now").is_ok());
         assert!(resolve("yesterday").is_err());
     }

@@ -11,11 +11,11 @@ use crate::cli::console::{Console, Output, cannot_write};
 use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Node, Time, ext_tag};
+use crate::model::Node;
 use crate::ops::list::{Walk, is_within};
 use crate::repo::Reader;
 use crate::report::exit::Outcome;
-use crate::report::listing::{self, Entry, LineStyle};
+use crate::report::listing::{self, Entry, LineStyle, atime};
 use crate::report::snapshots::describe;
 use crate::report::{Job, Loudness};
 
@@ -99,10 +99,6 @@ fn sorted(walk: Walk<'_>, args: &Ls, dirs: &[Vec<u8>], console: &Console, lines:
 
 fn file_size(node: &Node) -> u64 {
     if node.is_dir() { 0 } else { node.bytes() }
-}
-
-fn atime(node: &Node) -> Option<Time> {
-    crate::model::ext::decode_time(ext_tag::ATIME, &node.ext(ext_tag::ATIME)?.data).ok()
 }
 
 fn extension(name: &[u8]) -> &[u8] {

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod dump;
+pub mod find;
 pub mod init;
 pub mod key;
 pub mod list;
@@ -11,6 +12,7 @@ pub mod ls;
 pub mod restore;
 pub mod snapshots;
 
+mod find_objects;
 mod recovery;
 mod sources;
 mod stream;
@@ -219,6 +221,29 @@ pub(super) fn snapshot(
             e.hint("there are some that cannot be read, named above: `orlop check` says what is damaged")
         }
     })
+}
+
+/// Those that were named, or all that match. As in restic a name that means nothing is told and
+/// passed over.
+pub(super) fn chosen<'s, 'n>(
+    names: impl ExactSizeIterator<Item = &'n OsStr>,
+    args: &FilterArgs,
+    all: &'s [Snapshot],
+    console: &Console,
+) -> Vec<&'s Snapshot> {
+    let filter = filter(args);
+    if names.len() == 0 {
+        return all.iter().filter(|s| filter.matches(s)).collect();
+    }
+    let mut out: Vec<&Snapshot> = Vec::new();
+    for name in names {
+        match Reference::parse(name).and_then(|r| select::find(all, &filter, &r.which)) {
+            Ok(s) if out.iter().all(|o| o.id != s.id) => out.push(s),
+            Ok(_) => {}
+            Err(e) => console.context().problem("missing", name.as_bytes(), "find", e.to_string()),
+        }
+    }
+    out
 }
 
 /// The index, with what is wrong with it told.
