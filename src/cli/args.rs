@@ -66,6 +66,8 @@ pub enum Command {
     Ls(Ls),
     /// Look for files in all snapshots
     Find(Find),
+    /// Compare two snapshots, or a snapshot and a directory as it is now
+    Diff(Diff),
     /// Write a file, or a directory as an archive, to standard output
     Dump(Dump),
     /// Bring files back from a snapshot

@@ -8,7 +8,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
-    ("diff", "compares two snapshots", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
     ("forget", "removes snapshots by rules", NOT_YET),
     ("generate", "writes manual pages and shell completions", NOT_YET),

@@ -60,6 +60,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<
         Command::Init(args) => commands::init::run(&args, settings, env),
         Command::Backup(args) => commands::backup::run(&args, settings, env),
         Command::Snapshots(args) => commands::snapshots::run(&args, settings),
+        Command::Diff(args) => commands::diff::run(&args, settings, env),
         Command::Find(args) => commands::find::run(&args, settings),
         Command::Ls(args) => commands::ls::run(&args, settings),
         Command::Dump(args) => commands::dump::run(&args, settings),

@@ -4,6 +4,7 @@ use super::Reader;
 use super::reader::crooked;
 use crate::error::Result;
 use crate::format::page::Page;
+use crate::id::BlobId;
 use crate::model::{Content, Extent, Node, PageRef};
 
 /// The entries of a directory, in order, one page in memory at a time.
@@ -91,6 +92,7 @@ pub struct Extents<'r> {
     todo: Vec<PageRef>,
     extents: std::vec::IntoIter<Extent>,
     lost: u64,
+    noted: Option<Vec<(BlobId, usize)>>,
 }
 
 impl<'r> Extents<'r> {
@@ -101,7 +103,17 @@ impl<'r> Extents<'r> {
             Content::Extents { extents, .. } => (vec![], extents.clone()),
             Content::Pages { root, .. } => (vec![*root], vec![]),
         };
-        Self { reader, todo, extents: extents.into_iter(), lost: 0 }
+        Self { reader, todo, extents: extents.into_iter(), lost: 0, noted: None }
+    }
+
+    /// The same, and every page that is read is noted.
+    pub fn noting(reader: &'r Reader<'r>, content: &Content) -> Self {
+        Self { noted: Some(Vec::new()), ..Self::new(reader, content) }
+    }
+
+    /// The pages that were read, each with its bytes.
+    pub fn pages(self) -> Vec<(BlobId, usize)> {
+        self.noted.unwrap_or_default()
     }
 
     /// After an error: how many bytes of the file the page stood for that could not be had. The
@@ -120,7 +132,11 @@ impl<'r> Extents<'r> {
             let Some(at) = self.todo.pop() else { return Ok(None) };
             // If this page cannot be had, that many bytes are unknown.
             self.lost = at.bytes;
-            match self.reader.page(&at)? {
+            let (page, bytes) = self.reader.page_sized(&at)?;
+            if let Some(noted) = &mut self.noted {
+                noted.push((at.id, bytes));
+            }
+            match page {
                 Page::List(extents) if extents.iter().map(Extent::bytes).fold(0, u64::saturating_add) == at.bytes => {
                     self.extents = extents.into_iter();
                 }

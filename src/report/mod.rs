@@ -2,7 +2,7 @@
 //!
 //! Renderers listen to the one stream of [`crate::event`]s: [`terminal`] redraws, [`plain`] writes
 //! lines, [`wire`] writes JSON. Results are rendered by pure functions with inputs of their own:
-//! [`snapshots`], [`listing`], [`found`], [`objects`], [`summary`], [`keys`]; errors by [`problem`]; [`exit`] is the table
+//! [`snapshots`], [`listing`], [`found`], [`objects`], [`difference`], [`summary`], [`keys`]; errors by [`problem`]; [`exit`] is the table
 //! of exit codes. Nothing here knows repositories, reads the environment or decides anything.
 
 use std::io::Write;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::event::Observer;
 
+pub mod difference;
 pub mod escape;
 pub mod eta;
 pub mod exit;

@@ -136,7 +136,7 @@ pub fn selection(args: &Backup, env: &Environment, cx: &Context<'_>) -> Result<(
     Ok((selection, record))
 }
 
-fn patterns(
+pub(super) fn patterns(
     flag: &'static str,
     typed: &[OsString],
     files: &[PathBuf],
