@@ -68,6 +68,8 @@ pub enum Command {
     Find(Find),
     /// Compare two snapshots, or a snapshot and a directory as it is now
     Diff(Diff),
+    /// Count files, bytes and blobs, and say who uses the space
+    Stats(Stats),
     /// Write a file, or a directory as an archive, to standard output
     Dump(Dump),
     /// Bring files back from a snapshot

@@ -25,7 +25,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("stats", "counts files and bytes", "for now, `orlop snapshots --json` has the numbers of each snapshot"),
     ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];

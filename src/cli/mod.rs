@@ -61,6 +61,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<
         Command::Backup(args) => commands::backup::run(&args, settings, env),
         Command::Snapshots(args) => commands::snapshots::run(&args, settings),
         Command::Diff(args) => commands::diff::run(&args, settings, env),
+        Command::Stats(args) => commands::stats::run(&args, settings),
         Command::Find(args) => commands::find::run(&args, settings),
         Command::Ls(args) => commands::ls::run(&args, settings),
         Command::Dump(args) => commands::dump::run(&args, settings),

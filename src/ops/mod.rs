@@ -11,6 +11,7 @@ pub mod list;
 pub mod needs;
 pub mod restore;
 pub mod select;
+pub mod stats;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

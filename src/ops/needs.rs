@@ -10,7 +10,7 @@ use crate::format::page::Page;
 use crate::id::BlobId;
 use crate::index::{Index, Marks, Numbers};
 use crate::model::ext::decode_xattrs;
-use crate::model::{Node, NodeKind, PageRef, XattrValue, ext_tag};
+use crate::model::{Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
 use crate::repo::{Extents, Reader, Snapshot};
 
 /// Which objects are meant.
@@ -139,31 +139,42 @@ impl Visit<'_, '_> {
     }
 
     fn node(&mut self, node: &Node, path: &[u8], page: BlobId) -> Result<()> {
-        let mut told = HashSet::new();
-        for chunk in chunks(self.reader, node)? {
-            if told.insert(chunk) {
-                self.tell(Kind::Data, chunk, path, Some(page))?;
-            }
-        }
-        Ok(())
+        let (mut told, reader) = (HashSet::new(), self.reader);
+        blobs_of(reader, node, &mut |kind, id, _| match told.insert(*id) {
+            true => self.tell(kind, *id, path, Some(page)),
+            false => Ok(()),
+        })
     }
 }
 
-/// The chunks that an entry needs itself, in order.
-fn chunks(reader: &Reader<'_>, node: &Node) -> Result<Vec<BlobId>> {
-    let mut out = Vec::new();
+/// Every blob that an entry needs itself, with its length, in order: chunks, pages of its content
+/// list, chunks of long attributes. What a directory holds is not the directory's own.
+pub(super) fn blobs_of(
+    reader: &Reader<'_>,
+    node: &Node,
+    take: &mut dyn FnMut(Kind, &BlobId, u64) -> Result<()>,
+) -> Result<()> {
     if let NodeKind::File { content, .. } = &node.kind {
-        let mut extents = Extents::new(reader, content);
+        let mut extents = Extents::noting(reader, content);
         while let Some(extent) = extents.next()? {
-            if let crate::model::Extent::Data { id, .. } = extent {
-                out.push(id);
+            if let Extent::Data { id, len, .. } = extent {
+                take(Kind::Data, &id, len.into())?;
             }
         }
+        for (id, bytes) in extents.pages() {
+            take(Kind::Tree, &id, bytes as u64)?;
+        }
     }
+    attribute_blobs_of(node, take)
+}
+
+/// Only the chunks of its long attributes.
+pub(super) fn attribute_blobs_of(node: &Node, take: &mut dyn FnMut(Kind, &BlobId, u64) -> Result<()>) -> Result<()> {
     let xattrs = node.ext(ext_tag::XATTRS).and_then(|ext| decode_xattrs(&ext.data).ok());
-    out.extend(xattrs.into_iter().flatten().filter_map(|x| match x.value {
-        XattrValue::Chunk { id, .. } => Some(id),
-        XattrValue::Inline(_) => None,
-    }));
-    Ok(out)
+    for x in xattrs.into_iter().flatten() {
+        if let XattrValue::Chunk { id, len } = x.value {
+            take(Kind::Data, &id, len.into())?;
+        }
+    }
+    Ok(())
 }

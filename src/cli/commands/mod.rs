@@ -12,6 +12,7 @@ pub mod list;
 pub mod ls;
 pub mod restore;
 pub mod snapshots;
+pub mod stats;
 
 mod find_objects;
 mod recovery;

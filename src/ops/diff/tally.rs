@@ -9,10 +9,10 @@ use crate::format::pack::Kind;
 use crate::format::page::Page;
 use crate::id::BlobId;
 use crate::index::{Marks, Numbers};
-use crate::model::ext::decode_xattrs;
-use crate::model::{Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
+use crate::model::{Node, NodeKind, PageRef};
 use crate::ops::locked;
-use crate::repo::{Extents, Reader};
+use crate::ops::needs::{attribute_blobs_of, blobs_of};
+use crate::repo::Reader;
 
 #[derive(Default)]
 struct Sums {
@@ -79,7 +79,7 @@ impl<'r> Tally<'r> {
 
     /// The chunks of an entry of one side.
     pub fn node(&self, side: Side, node: &Node) -> Result<()> {
-        self.chunks(node, &mut |kind, id, bytes| self.blob(side, kind, id, bytes))
+        blobs_of(self.reader, node, &mut |kind, id, bytes| self.blob(side, kind, id, bytes))
     }
 
     /// The chunks of an entry whose content is the same on both sides; its attributes need not be.
@@ -88,14 +88,14 @@ impl<'r> Tally<'r> {
         match before.ext == after.ext {
             true => Ok(()),
             false => {
-                self.xattrs(before, &mut |kind, id, bytes| self.blob(Side::Before, kind, id, bytes))?;
-                self.xattrs(after, &mut |kind, id, bytes| self.blob(Side::After, kind, id, bytes))
+                attribute_blobs_of(before, &mut |kind, id, bytes| self.blob(Side::Before, kind, id, bytes))?;
+                attribute_blobs_of(after, &mut |kind, id, bytes| self.blob(Side::After, kind, id, bytes))
             }
         }
     }
 
     fn node_in_common(&self, node: &Node) -> Result<()> {
-        self.chunks(node, &mut |kind, id, bytes| self.both(kind, id, bytes).map(drop))
+        blobs_of(self.reader, node, &mut |kind, id, bytes| self.both(kind, id, bytes).map(drop))
     }
 
     fn blob(&self, side: Side, kind: Kind, id: &BlobId, bytes: u64) -> Result<()> {
@@ -159,30 +159,5 @@ impl<'r> Tally<'r> {
             Page::List(_) | Page::ListInner(..) => {}
         }
         Ok(below)
-    }
-
-    fn chunks(&self, node: &Node, take: &mut dyn FnMut(Kind, &BlobId, u64) -> Result<()>) -> Result<()> {
-        if let NodeKind::File { content, .. } = &node.kind {
-            let mut extents = Extents::noting(self.reader, content);
-            while let Some(extent) = extents.next()? {
-                if let Extent::Data { id, len, .. } = extent {
-                    take(Kind::Data, &id, len.into())?;
-                }
-            }
-            for (id, bytes) in extents.pages() {
-                take(Kind::Tree, &id, bytes as u64)?;
-            }
-        }
-        self.xattrs(node, take)
-    }
-
-    fn xattrs(&self, node: &Node, take: &mut dyn FnMut(Kind, &BlobId, u64) -> Result<()>) -> Result<()> {
-        let xattrs = node.ext(ext_tag::XATTRS).and_then(|ext| decode_xattrs(&ext.data).ok());
-        for x in xattrs.into_iter().flatten() {
-            if let XattrValue::Chunk { id, len } = x.value {
-                take(Kind::Data, &id, len.into())?;
-            }
-        }
-        Ok(())
     }
 }
