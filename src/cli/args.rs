@@ -14,7 +14,7 @@ mod keys;
 mod read;
 mod values;
 
-pub use backup::Backup;
+pub use backup::{Backup, LeaveOut};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
@@ -82,6 +82,12 @@ pub enum Command {
     List(List),
     /// Print one object of the repository
     Cat(Cat),
+    /// Say what an error means, and what to do
+    Explain(Explain),
+    /// Say which rule keeps a path in a backup, or out of it
+    ExplainExclude(ExplainExclude),
+    /// Look at the bytes of a repository
+    Debug(Debug),
     /// Say which program this is
     Version,
 }

@@ -7,7 +7,6 @@ use crate::error::{Error, ErrorKind};
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
-    ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
     ("features", "lists feature flags", "orlop has no feature flags"),
     ("forget", "removes snapshots by rules", NOT_YET),
     ("generate", "writes manual pages and shell completions", NOT_YET),
@@ -32,7 +31,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
 const NOT_YET: &str = "it is not here yet";
 
 /// Flags likewise.
-const FLAGS: [(&str, &str); 13] = [
+const FLAGS: &[(&str, &str)] = &[
     ("--cacert", LOCAL),
     ("--tls-client-cert", LOCAL),
     ("--insecure-tls", LOCAL),
@@ -43,7 +42,6 @@ const FLAGS: [(&str, &str); 13] = [
     ("--option", "orlop has no extended options"),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
-    ("--ncdu", "that listing is not here yet; `ls --json` has its numbers"),
     ("--last", "say --latest 1"),
     ("--from-key-hint", "every key of the other repository is tried"),
 ];

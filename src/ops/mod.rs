@@ -12,6 +12,7 @@ pub mod needs;
 pub mod restore;
 pub mod select;
 pub mod stats;
+pub mod why;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use crate::event::Observer;
 
+pub mod anatomy;
 pub mod difference;
 pub mod escape;
 pub mod eta;
 pub mod exit;
+pub mod explain;
 pub mod found;
 pub mod keys;
 pub mod listing;
+pub mod ncdu;
 pub mod objects;
 pub mod plain;
 pub mod problem;

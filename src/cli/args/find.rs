@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Backup, Filter, When};
+use super::{Filter, LeaveOut, When};
 use crate::plan::size::parse_bytes;
 
 const WHAT: &str = "What to look for";
@@ -217,20 +217,21 @@ pub struct Explain {
 /// `orlop explain-exclude`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Takes the flags of `backup` that choose, and a path; needs no repository and no password.
+Takes the flags of `backup` that leave things out; needs no repository and no password.
 
 Examples:
-  orlop explain-exclude ~/ --exclude-caches --exclude-file ex --path ~/.cache/x
-  orlop explain-exclude / --git-ignore --path /home/anna/src/target --path /etc/fstab
-
-Exit code 0 if all of them are kept, 3 if one is left out.")]
+  orlop explain-exclude ~/.cache/x --exclude-caches --exclude-file ex
+  orlop explain-exclude --git-ignore --source ~/src ~/src/a/target ~/src/a/Cargo.toml")]
 pub struct ExplainExclude {
     /// The paths in question
-    #[arg(value_name = "PATH", long = "path", required = true)]
-    pub questions: Vec<PathBuf>,
-    /// What a backup would be given.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// What would be backed up [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub source: Vec<PathBuf>,
+    /// What a backup would leave out.
     #[command(flatten)]
-    pub backup: Box<Backup>,
+    pub leave_out: LeaveOut,
 }
 
 /// `orlop debug`

@@ -77,6 +77,9 @@ pub struct Ls {
     /// Sizes with units
     #[arg(long)]
     pub human_readable: bool,
+    /// For ncdu: orlop ls --ncdu latest | ncdu -f -
+    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse", "json"])]
+    pub ncdu: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
     #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
     pub sort: SortBy,
@@ -229,7 +232,7 @@ pub struct List {
 /// `orlop cat`
 #[derive(Debug, Args)]
 pub struct Cat {
-    /// config, snapshot, index, pack, blob, key or tree
+    /// config, snapshot, index, pack, blob, key or tree; masterkey and lock say what is in their place
     #[arg(value_name = "KIND", hide_possible_values = true)]
     pub kind: CatKind,
     /// Its id; for tree SNAPSHOT:PATH; config has none

@@ -132,6 +132,10 @@ pub enum CatKind {
     Key,
     /// A directory of a snapshot.
     Tree,
+    /// Restic's word for what unlocks everything; not shown here.
+    Masterkey,
+    /// None: nothing here locks.
+    Lock,
 }
 
 /// `a,b`: all of these tags.

@@ -64,7 +64,7 @@ impl Asked {
     fn from(args: &Backup, env: &Environment, console: &Console) -> Result<Self> {
         let cx = console.context();
         let (time, utc_offset) = args.time.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))?;
-        let (selection, excludes) = sources::selection(args, env, &cx)?;
+        let (selection, excludes) = sources::selection(&args.leave_out, env, &cx)?;
         let paths = if args.stdin || args.stdin_from_command { None } else { Some(sources::paths(args, &cx)?) };
         if args.stdin && !args.paths.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "--stdin was given together with paths")
@@ -119,7 +119,7 @@ fn options(
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
         with_atime: args.with_atime,
-        one_file_system: args.one_file_system,
+        one_file_system: args.leave_out.one_file_system,
         selection: asked.selection.clone(),
         avoid: avoid(settings)?,
         chunking: match args.chunking {

@@ -3,8 +3,11 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod debug;
 pub mod diff;
 pub mod dump;
+pub mod explain;
+pub mod explain_exclude;
 pub mod find;
 pub mod init;
 pub mod key;

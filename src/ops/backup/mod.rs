@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub use scan::scan;
 pub use sources::{Place, Sources};
+pub(super) use walk::read_head;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Event, Phase};
