@@ -145,6 +145,10 @@ impl Dissector<'_> {
         Some(bytes.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
     }
 
+    fn magic(&self, at: usize) -> Option<&[u8; 8]> {
+        self.bytes.get(at.checked_sub(self.base)?..)?.first_chunk()
+    }
+
     fn push(&mut self, offset: usize, len: usize, name: &'static str, meaning: impl Into<String>) {
         let (value, meaning) = (None, meaning.into());
         self.fields.push(Field { offset, len, name, value, meaning });
@@ -191,8 +195,7 @@ impl Dissector<'_> {
     fn content(&mut self, from: usize, len: usize) {
         let (mut at, end) = (from, from.saturating_add(len));
         while at < end {
-            let magic = at.checked_sub(self.base).and_then(|i| self.bytes.get(i..)?.get(..8));
-            at = match magic {
+            at = match self.magic(at) {
                 Some(b"ORLPREC1") => match self.record(at) {
                     Some(next) if next > at => next,
                     _ => return,
@@ -201,6 +204,10 @@ impl Dissector<'_> {
                     Some(next) if next > at => next,
                     _ => return,
                 },
+                _ if self.magic(at.saturating_add(4)) == Some(b"ORLPREC1") => {
+                    self.push(at, 4, "statement length", "bytes of the record behind it; the commit comes after");
+                    at + 4
+                }
                 _ => return self.push(at, end - at, "more", "nothing that begins with a known magic"),
             };
         }
@@ -227,8 +234,7 @@ impl Dissector<'_> {
         self.push(head, sealed, "sealed part", "what the slot unlocks; opens with the password");
         let rest = self.base + self.bytes.len();
         let behind = head.saturating_add(sealed);
-        let magic = behind.checked_sub(self.base).and_then(|i| self.bytes.get(i..)?.get(..8));
-        if magic != Some(b"ORLPREC1") && behind + 4 < rest {
+        if self.magic(behind) != Some(b"ORLPREC1") && behind + 4 < rest {
             self.push(behind, 4, "escrow length", "bytes of the record behind it, which only an owner opens");
             return self.record(behind + 4);
         }

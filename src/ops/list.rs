@@ -66,11 +66,7 @@ pub fn seek(reader: &Reader<'_>, root: Option<PageRef>, path: &[u8]) -> Result<O
 
 /// The entries of the directory that is meant by `SNAPSHOT` or `SNAPSHOT:PATH`, and its path, which
 /// is empty at the top.
-pub fn enter(
-    reader: &Reader<'_>,
-    root: Option<PageRef>,
-    subdir: Option<&[u8]>,
-) -> Result<(Option<PageRef>, Vec<u8>)> {
+pub fn enter(reader: &Reader<'_>, root: Option<PageRef>, subdir: Option<&[u8]>) -> Result<(Option<PageRef>, Vec<u8>)> {
     let Some(subdir) = subdir else { return Ok((root, Vec::new())) };
     let path = components(subdir).iter().flat_map(|part| [b"/", *part].concat()).collect();
     let root = find(reader, root, subdir)?.root().ok_or_else(|| {

@@ -32,9 +32,7 @@ impl Sought {
         };
         Ok(match (self, kind) {
             (Self::Chunks(ids), Kind::Data) | (Self::Pages(ids), Kind::Tree) => begins(ids),
-            (Self::Packs(packs), _) => {
-                index.find_all(id)?.iter().any(|at| packs.contains(&index.frame(at.frame).pack))
-            }
+            (Self::Packs(packs), _) => index.find_all(id)?.iter().any(|at| packs.contains(&index.frame(at.frame).pack)),
             _ => false,
         })
     }

@@ -65,9 +65,8 @@ impl Because {
 /// What a backup of these sources does with a path.
 pub fn why(path: &Path, sources: &[PathBuf], selection: &Selection, one_file_system: bool) -> Result<Answer> {
     let absolute = |path: &Path| {
-        let clean = std::path::absolute(path).map_err(|e| {
-            Error::new(ErrorKind::Invalid, "there is no current directory").because(e)
-        })?;
+        let clean = std::path::absolute(path)
+            .map_err(|e| Error::new(ErrorKind::Invalid, "there is no current directory").because(e))?;
         Ok::<_, Error>(clean)
     };
     let path = absolute(path)?;

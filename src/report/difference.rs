@@ -88,8 +88,7 @@ pub struct Summary {
 /// The statistics.
 pub fn summary_text(s: &Summary) -> String {
     let (a, r) = (&s.added, &s.removed);
-    let mut out =
-        format!("\nFiles:       {:5} new, {:5} removed, {:5} changed\n", a.files, r.files, s.changed_files);
+    let mut out = format!("\nFiles:       {:5} new, {:5} removed, {:5} changed\n", a.files, r.files, s.changed_files);
     out += &format!("Dirs:        {:5} new, {:5} removed\n", a.dirs, r.dirs);
     out += &format!("Others:      {:5} new, {:5} removed\n", a.others, r.others);
     if let (Some(new), Some(gone)) = (a.data_blobs, r.data_blobs) {

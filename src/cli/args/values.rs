@@ -226,7 +226,8 @@ mod tests {
         assert_eq!((time.sec, time.nsec, offset), (-1, 500_000_000, 0));
         let (_, offset) = resolve("2012-11-01T22:08:41-03:30").expect("an offset");
         assert_eq!(offset, -12_600);
-        let same = ["2006-01-02", "2006-01-02 00:00", "02.01.2006", "02.01.2006 00:00:00"].map(|text| resolve(text).ok());
+        let same =
+            ["2006-01-02", "2006-01-02 00:00", "02.01.2006", "02.01.2006 00:00:00"].map(|text| resolve(text).ok());
         assert_eq!(same, [Some((Time { sec: 1_136_156_400, nsec: 0 }, 3600)); 4]);
         assert!(resolve("now").is_ok());
         assert!(resolve("yesterday").is_err());

@@ -29,9 +29,13 @@ const PIECE: u64 = 1 << 20;
 pub fn run(args: &Cat, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, true);
     match args.kind {
-        CatKind::Masterkey => return Err(Error::new(ErrorKind::Unsupported, "the secrets of a repository are not shown")
-            .hint("`orlop key recovery` makes words that unlock everything, to be kept on paper")),
-        CatKind::Lock => return Err(Error::new(ErrorKind::Missing, "there are no locks: nothing here ever waits for one")),
+        CatKind::Masterkey => {
+            return Err(Error::new(ErrorKind::Unsupported, "the secrets of a repository are not shown")
+                .hint("`orlop key recovery` makes words that unlock everything, to be kept on paper"));
+        }
+        CatKind::Lock => {
+            return Err(Error::new(ErrorKind::Missing, "there are no locks: nothing here ever waits for one"));
+        }
         _ => {}
     }
     let id = match (&args.id, args.kind) {

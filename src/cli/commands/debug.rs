@@ -33,9 +33,8 @@ fn dump(args: &DebugDump, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let root = settings.repository().ok().and_then(|place| local_path(place).ok());
     let (file, object) = locate(&args.file, root);
-    let failed = |e: std::io::Error| {
-        Error::new(ErrorKind::Missing, format!("{} cannot be read", file.display())).because(e)
-    };
+    let failed =
+        |e: std::io::Error| Error::new(ErrorKind::Missing, format!("{} cannot be read", file.display())).because(e);
     let opened = File::open(&file).map_err(failed)?;
     let len = opened.metadata().map_err(failed)?.len();
     let mut head = vec![0; len.min(HEAD_MAX) as usize];

@@ -28,7 +28,10 @@ pub fn run(args: &Diff, settings: &Settings, env: &Environment) -> Result<Outcom
     let one = Reference::parse(&args.one)?;
     let other = match Directory::parse(&args.other)? {
         Some(dir) => Other::Directory(dir),
-        None => Other::Snapshot(Reference::parse(&args.other)?),
+        None => Other::Snapshot(Reference::parse(&args.other).map_err(|e| match Path::new(&args.other).exists() {
+            true => e.hint(format!("for what is on this machine, write ./{}", args.other.to_string_lossy())),
+            false => e,
+        })?),
     };
     let live_only = args.content || !args.exclude.is_empty() || !args.exclude_file.is_empty();
     if live_only && matches!(other, Other::Snapshot(_)) {
@@ -74,9 +77,7 @@ impl<'a> Directory<'a> {
             Ok(meta) if meta.is_dir() => return Ok(Some(Self(path))),
             Ok(_) => Error::new(ErrorKind::Invalid, format!("{} is no directory", path.display()))
                 .hint("compare the directory it is in"),
-            Err(e) => {
-                Error::new(ErrorKind::Source, format!("{} cannot be looked at", path.display())).because(e)
-            }
+            Err(e) => Error::new(ErrorKind::Source, format!("{} cannot be looked at", path.display())).because(e),
         };
         Err(what)
     }
@@ -103,12 +104,11 @@ impl Work<'_> {
     fn directory(&self, one: (&Reference, &Snapshot), dir: &Path, options: &LiveOptions) -> Result<()> {
         let place = absolute(dir);
         let subdir = one.0.subdir.as_deref().unwrap_or(&place);
-        let (root, at) = list::enter(self.reader, one.1.statement.root, Some(subdir)).map_err(|e| {
-            match one.0.subdir.is_none() {
+        let (root, at) =
+            list::enter(self.reader, one.1.statement.root, Some(subdir)).map_err(|e| match one.0.subdir.is_none() {
                 true => e.hint("name its place in the snapshot, as in `orlop diff latest:/notes ./notes`"),
                 false => e,
-            }
-        })?;
+            })?;
         let names = (row(one.1).short().to_owned(), dir.display().to_string());
         let (cx, reader) = (self.console.context(), self.reader);
         let compare = |take: &mut (dyn FnMut(&Change<'_>) -> Result<()> + Send)| {
@@ -160,12 +160,8 @@ fn modifier(what: What, with_metadata: bool) -> String {
         What::Added => "+".to_owned(),
         What::Removed => "-".to_owned(),
         What::Differs { kind, content, suspicious, metadata } => {
-            let letters = [
-                ("T", kind),
-                ("M", content),
-                ("?", suspicious),
-                ("U", metadata && !content && with_metadata),
-            ];
+            let letters =
+                [("T", kind), ("M", content), ("?", suspicious), ("U", metadata && !content && with_metadata)];
             letters.iter().filter(|(_, on)| *on).map(|(letter, _)| *letter).collect()
         }
     }

@@ -22,8 +22,7 @@ pub fn run(args: &Explain, settings: &Settings) -> Result<Outcome> {
     // As it stands in a message.
     let slug = typed.trim().trim_start_matches("error").trim_matches(['[', ']', ':']).to_ascii_lowercase();
     let page = explain::page(&slug).ok_or_else(|| {
-        Error::new(ErrorKind::Missing, format!("there is no page on {typed:?}"))
-            .hint("`orlop explain` lists the pages")
+        Error::new(ErrorKind::Missing, format!("there is no page on {typed:?}")).hint("`orlop explain` lists the pages")
     })?;
     console.print(match console.json {
         true => wire::line(&json!({ "slug": slug, "page": page })),

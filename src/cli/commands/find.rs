@@ -95,13 +95,7 @@ fn check_paths(args: &Find) -> Result<()> {
     }
 }
 
-fn entries(
-    args: &Find,
-    query: &Query,
-    reader: &Reader<'_>,
-    chosen: &[&Snapshot],
-    console: &Console,
-) -> Result<()> {
+fn entries(args: &Find, query: &Query, reader: &Reader<'_>, chosen: &[&Snapshot], console: &Console) -> Result<()> {
     let cx = console.context();
     let mut finder = Finder::new(reader, query, &cx);
     let mut out = Found { args, console, zone: console.zone(), out: Output::new()?, some: false };
@@ -177,6 +171,18 @@ fn marker(step: Step) -> &'static str {
     }
 }
 
+fn shown<'a>(path: &'a [u8], history: &'a History<'_>, rows: &'a [Row]) -> found::History<'a> {
+    let version = |v: &'a Version| found::Version {
+        marker: marker(v.step),
+        node: v.node.as_ref(),
+        first: &rows[*v.snapshots.start()],
+        last: &rows[*v.snapshots.end()],
+        snapshots: (v.snapshots.end() - v.snapshots.start() + 1) as u64,
+    };
+    let versions = history.versions.iter().map(version).collect();
+    found::History { path, of: &rows[0], snapshots: rows.len() as u64, versions }
+}
+
 fn histories(args: &Find, reader: &Reader<'_>, chosen: &[&Snapshot], console: &Console) -> Result<()> {
     let cx = console.context();
     let mut all: Vec<(&[u8], History<'_>)> = Vec::new();
@@ -184,33 +190,7 @@ fn histories(args: &Find, reader: &Reader<'_>, chosen: &[&Snapshot], console: &C
         all.extend(history(reader, chosen, path.as_bytes(), &cx)?.into_iter().map(|h| (path.as_bytes(), h)));
     }
     let rows: Vec<Vec<Row>> = all.iter().map(|(_, h)| h.group.iter().map(|s| row(s)).collect()).collect();
-    let version = |v: &'_ Version, rows: &'_ [Row]| -> (usize, usize, u64) {
-        let (first, last) = (*v.snapshots.start(), *v.snapshots.end());
-        (first.min(rows.len()), last.min(rows.len()), (last - first + 1) as u64)
-    };
-    let shown: Vec<found::History<'_>> = all
-        .iter()
-        .zip(&rows)
-        .map(|((path, h), rows)| found::History {
-            path,
-            of: &rows[0],
-            snapshots: rows.len() as u64,
-            versions: h
-                .versions
-                .iter()
-                .map(|v| {
-                    let (first, last, snapshots) = version(v, rows);
-                    found::Version {
-                        marker: marker(v.step),
-                        node: v.node.as_ref(),
-                        first: &rows[first],
-                        last: &rows[last],
-                        snapshots,
-                    }
-                })
-                .collect(),
-        })
-        .collect();
+    let shown: Vec<found::History<'_>> = all.iter().zip(&rows).map(|((path, h), rows)| shown(path, h, rows)).collect();
     match console.json {
         true => console.print(found::history_json(&shown, &console.zone())),
         false => {

@@ -154,13 +154,7 @@ impl Live<'_, '_> {
     }
 
     /// Go on inside, if it is a directory.
-    fn inside(
-        &mut self,
-        root: Option<PageRef>,
-        dir: &Dir,
-        stat: &Stat,
-        (path, place): (&[u8], &[u8]),
-    ) -> Result<()> {
+    fn inside(&mut self, root: Option<PageRef>, dir: &Dir, stat: &Stat, (path, place): (&[u8], &[u8])) -> Result<()> {
         if stat.kind != Kind::Dir {
             return Ok(());
         }

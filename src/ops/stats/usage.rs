@@ -38,12 +38,7 @@ struct Owners<'r> {
 }
 
 /// For each group of snapshots. `stored`: also what each needs in all, which reads all of its trees.
-pub fn usage(
-    reader: &Reader<'_>,
-    groups: &[Vec<&Snapshot>],
-    stored: bool,
-    cx: &Context<'_>,
-) -> Result<Vec<Usage>> {
+pub fn usage(reader: &Reader<'_>, groups: &[Vec<&Snapshot>], stored: bool, cx: &Context<'_>) -> Result<Vec<Usage>> {
     let numbers = Numbers::new(reader.index(), |_| true);
     let owner = vec![NOBODY; numbers.len()];
     let mut owners = Owners { reader, numbers, owner, unique: vec![0; groups.len() + 1], me: NOBODY };
