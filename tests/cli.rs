@@ -7,6 +7,8 @@ mod world;
 mod bad_inputs;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/finding.rs"]
+mod finding;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/hooks.rs"]

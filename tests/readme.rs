@@ -315,7 +315,9 @@ fn variables_are_the_ones_that_are_read() {
 }
 
 fn commands() -> Vec<clap::Command> {
-    let mut todo = vec![Cli::command()];
+    let mut root = Cli::command();
+    root.build();
+    let mut todo = vec![root];
     let mut all = Vec::new();
     while let Some(command) = todo.pop() {
         todo.extend(command.get_subcommands().cloned());

@@ -296,6 +296,16 @@ const LINES: &str = "\
 : -p @/new snapshots
 : -p @/patterns snapshots
 : --no-cache --no-lock --retry-lock 1s -q snapshots
+: diff latest ffffffff
+= find --tag a *.o
+= find --tag a -i ONE.TXT --path @/tree
+: find nothing-of-this-name
+: find --oldest yesterday-ish x
+: stats
+: stats latest --mode raw-data
+: stats --mode files-by-contents --host h
+: stats --mode frobnicate
+: ls latest --ncdu
 : list snapshots
 : list frobnicate
 : cat config
@@ -432,7 +442,9 @@ fn the_same_lines_do_the_same() {
             _ => {
                 let ((a, said), (b, told)) = (theirs.run(rest), ours.run(rest));
                 let lines = |text: &str| -> String {
-                    let kept = text.lines().filter(|l| mark == "=" && !l.starts_with("snapshot ") && !l.is_empty());
+                    let kept = text.lines().filter(|l| {
+                        mark == "=" && !l.starts_with("snapshot ") && !l.starts_with("Found ") && !l.is_empty()
+                    });
                     kept.map(str::trim_end).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
                 };
                 (format!("exit code {a}\n{}", lines(&said)), format!("exit code {b}\n{}", lines(&told)))

@@ -4,13 +4,10 @@
 use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
-const COMMANDS: [(&str, &str, &str); 23] = [
+const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
-    ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
-    ("diff", "compares two snapshots", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("find", "looks for files in snapshots", "for now, `orlop ls --recursive SNAPSHOT` and grep"),
     ("forget", "removes snapshots by rules", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
@@ -29,7 +26,6 @@ const COMMANDS: [(&str, &str, &str); 23] = [
     ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("stats", "counts files and bytes", "for now, `orlop snapshots --json` has the numbers of each snapshot"),
     ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];
@@ -38,7 +34,7 @@ const NOT_YET: &str = "it is not here yet";
 const REPAIR: &str = "`orlop check` says what is damaged; repair is not here yet";
 
 /// Flags likewise.
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: &[(&str, &str)] = &[
     ("--cacert", LOCAL),
     ("--tls-client-cert", LOCAL),
     ("--insecure-tls", LOCAL),
@@ -49,7 +45,6 @@ const FLAGS: [(&str, &str); 20] = [
     ("--option", "orlop has no extended options"),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
-    ("--ncdu", "that listing is not here yet; `ls --json` has its numbers"),
     ("--last", "say --latest 1"),
     ("--from-key-hint", "every key of the other repository is tried"),
     ("--repack-cacheable-only", CHOICE),
@@ -66,7 +61,7 @@ const LOCAL: &str = "repositories are in local directories, there is no network 
 
 /// What is here under the same name and means something else, by command (`*` for flags of every
 /// command) and flag (empty for the command itself).
-const DIFFERENT: [(&str, &str, &str); 14] = [
+const DIFFERENT: &[(&str, &str, &str)] = &[
     ("*", "--no-lock", "accepted, and without effect: nothing here locks"),
     ("*", "--retry-lock", "accepted, and without effect: nothing here locks"),
     ("*", "--cleanup-cache", "accepted, and without effect: the cache looks after itself"),
@@ -75,6 +70,7 @@ const DIFFERENT: [(&str, &str, &str); 14] = [
     ("backup", "--read-concurrency", "8 if nothing is said"),
     ("backup", "--parent", "also `latest~N`"),
     ("cat", "", "has no `masterkey` and no `lock`; `tree` takes SNAPSHOT:PATH; `key` shows no secrets"),
+    ("diff", "", "also takes `latest` and `latest~N`, and a directory as it is now"),
     ("generate", "", "also for elvish"),
     ("init", "--repository-version", "`1`, `latest` and `stable`, which are all the same format"),
     ("init", "", "also makes a recovery key, unless told not to"),

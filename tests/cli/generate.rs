@@ -76,7 +76,9 @@ fn man_pages_are_there_for_every_command() {
 #[test]
 fn help_has_groups_and_examples() {
     use clap::CommandFactory;
-    let mut todo = vec![orlop::cli::args::Cli::command()];
+    let mut root = orlop::cli::args::Cli::command().disable_help_subcommand(true);
+    root.build();
+    let mut todo = vec![root];
     while let Some(mut command) = todo.pop() {
         todo.extend(command.get_subcommands().cloned());
         let name = command.get_name().to_owned();
