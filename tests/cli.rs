@@ -17,6 +17,8 @@ mod hooks;
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/moved.rs"]
+mod moved;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
 #[path = "cli/sources.rs"]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Chunking, TagList, When};
+use super::{Chunking, Percent, TagList, When};
 use crate::model::GroupBy;
 use crate::plan::size::parse_bytes;
 
@@ -93,6 +93,9 @@ pub struct Backup {
     /// Read all files
     #[arg(short, long, help_heading = CHANGES)]
     pub force: bool,
+    /// Read this share of the unchanged files all the same, and compare: 1%, 0.5%
+    #[arg(long, value_name = "X%", help_heading = CHANGES, conflicts_with = "rechunk")]
+    pub verify_sample: Option<Percent>,
     /// Choose the parent among snapshots of the same host, paths, tags
     #[arg(short, long, value_name = "GROUP", default_value = "host,paths", help_heading = CHANGES)]
     #[arg(value_parser = GroupBy::parse)]

@@ -150,6 +150,20 @@ impl FromStr for TagList {
     }
 }
 
+/// `x%`, above 0 and up to 100.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').ok_or("a share needs a %, like 1% or 0.5%")?;
+        let percent: f64 = number.trim().parse().map_err(|_| "there is no number before the %")?;
+        let fits = percent > 0.0 && percent <= 100.0;
+        fits.then_some(Self(percent)).ok_or_else(|| "it must be above 0% and at most 100%".to_owned())
+    }
+}
+
 /// `now`, `2012-11-01 22:08:41`, or RFC 3339.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {

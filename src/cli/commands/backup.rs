@@ -127,6 +127,7 @@ fn options(
         parent,
         group_by: args.group_by,
         force: args.force,
+        verify_sample: args.verify_sample.map_or(0.0, |p| p.0),
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
         with_atime: args.with_atime,

@@ -1,6 +1,8 @@
 //! Backup: source ▸ changed? ▸ chunk ▸ name ▸ known? ▸ compress ▸ seal ▸ pack ▸ put ▸ index ▸ snapshot.
 
 mod content;
+mod moved;
+mod sample;
 mod scan;
 mod sources;
 mod stream;
@@ -64,6 +66,8 @@ pub struct BackupOptions {
     pub group_by: GroupBy,
     /// Read every file, changed or not.
     pub force: bool,
+    /// Percentage of the files that are taken over which is read all the same.
+    pub verify_sample: f64,
     /// A changed ctime alone does not make a file changed.
     pub ignore_ctime: bool,
     /// A changed inode number alone does not make a file changed.
@@ -102,6 +106,7 @@ impl Default for BackupOptions {
             parent: Parent::Latest,
             group_by: GroupBy::HOST_AND_PATHS,
             force: false,
+            verify_sample: 0.0,
             ignore_ctime: false,
             ignore_inode: false,
             with_atime: false,
@@ -285,6 +290,8 @@ pub fn backup(
         avoid: &options.avoid,
         client: who.client,
         profile,
+        moved: moved::Moved::new(&reader, &base.snapshots),
+        sample: sample::Sample::new(options.verify_sample, sys::random()?),
         careful,
         links: Mutex::default(),
         owners: Mutex::default(),

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rayon::prelude::*;
 
 use super::content::{Contents, Trouble, chunk_of};
+use super::moved::Moved;
+use super::sample::Sample;
 use super::sources::Place;
 use super::{Avoid, BackupOptions};
 use crate::error::{Error, Result};
@@ -61,6 +63,10 @@ pub struct Walk<'a> {
     pub(super) avoid: &'a [Avoid],
     pub(super) client: ClientId,
     pub(super) profile: Profile,
+    /// Finds what was moved.
+    pub(super) moved: Moved<'a>,
+    /// What is read in any case.
+    pub(super) sample: Sample,
     /// Look up every chunk of unchanged files: something in the repository is known to be bad.
     pub(super) careful: bool,
     pub(super) links: Mutex<LinkMap<(Time, u64, Content)>>,
@@ -69,18 +75,25 @@ pub struct Walk<'a> {
 }
 
 /// A directory on the way, as its entries need it.
-struct Here<'w> {
-    dir: &'w Dir,
+pub(super) struct Here<'w> {
+    pub(super) dir: &'w Dir,
     /// Path in the file system, for messages and patterns; ends without `/`.
-    path: &'w [u8],
-    level: &'w Level,
-    source: u32,
-    device: u64,
-    filesystem: Option<u64>,
+    pub(super) path: &'w [u8],
+    pub(super) level: &'w Level,
+    pub(super) source: u32,
+    pub(super) device: u64,
+    pub(super) filesystem: Option<u64>,
+}
+
+impl Here<'_> {
+    /// The path of an entry.
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        join(self.path, name)
+    }
 }
 
 /// What became of an entry.
-enum Done {
+pub(super) enum Done {
     /// In the tree.
     Node { node: Box<Node>, same: bool },
     /// Not in the tree: left out, vanished, unreadable.
@@ -94,7 +107,7 @@ struct Listing {
 }
 
 /// What an entry was in the parents.
-type Before = Option<Node>;
+pub(super) type Before = Option<Node>;
 
 impl Walk<'_> {
     /// Store the places at the top; gives the root of the tree.
@@ -276,8 +289,9 @@ impl Walk<'_> {
             return Ok(Done::Gone);
         }
         self.note_owner(stat);
-        match stat.kind {
-            Kind::File => self.file(here, name, stat, &was),
+        let (was, moved) = self.followed(stat, was);
+        let mut done = match stat.kind {
+            Kind::File => self.file(here, name, stat, &was, moved),
             Kind::Dir => self.dir(here, name, stat, was, named),
             Kind::Symlink => self.symlink(here, name, stat, &was),
             Kind::Unknown => {
@@ -294,7 +308,12 @@ impl Walk<'_> {
                 let path = join(here.path, name);
                 node.map_or(Ok(Done::Gone), |node| self.special(here, node, stat, &path, &was))
             }
+        }?;
+        // The parent has it in another directory: the pages of this one are others.
+        if moved && let Done::Node { same, .. } = &mut done {
+            *same = false;
         }
+        Ok(done)
     }
 
     fn dir(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Vec<Before>, named: bool) -> Result<Done> {
@@ -357,40 +376,64 @@ impl Walk<'_> {
         level
     }
 
-    fn file(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before]) -> Result<Done> {
-        if let Some(old) = self.unchanged(stat, was)
+    fn file(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before], moved: bool) -> Result<Done> {
+        let old = match self.unchanged(stat, was) {
+            Some(old) => Some(old),
+            None => self.recognized(here, name, stat, was, moved)?,
+        };
+        if let Some(old) = old
             && self.still_there(old)?
         {
-            return self.keep_file(here, name, stat, old, was);
+            return match self.sampled(stat) {
+                true => self.read_again(here, name, stat, old, was),
+                false => self.keep_file(here, name, stat, old, was),
+            };
         }
-        let path = join(here.path, name);
-        self.cx.meter.begin(&path);
-        let read = self.read_file(here, name, stat, was, &path);
-        self.cx.meter.end(&path);
-        let node = match read {
-            Ok(node) => node,
-            Err(Trouble::Fatal(e)) => return Err(e),
-            Err(Trouble::Cancelled) => {
-                return Ok(Done::Gone);
-            }
-            Err(Trouble::Source(e)) => {
-                self.unread(&path, &e);
-                return Ok(Done::Gone);
-            }
-        };
+        match self.reading(here, name, stat, was)? {
+            Some(node) => self.took(here, name, node, was),
+            None => Ok(Done::Gone),
+        }
+    }
+
+    /// A file that was read.
+    pub(super) fn took(&self, here: &Here<'_>, name: &[u8], node: Node, was: &[Before]) -> Result<Done> {
         let old = was.iter().any(Option::is_some);
         let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
         let counter = if old { &self.counts.files_changed } else { &self.counts.files_new };
         self.count_file(counter, node.bytes());
-        self.tell(&path, ItemKind::File, change(false, old), node.bytes());
+        self.tell(&join(here.path, name), ItemKind::File, change(false, old), node.bytes());
         Ok(Done::Node { node: Box::new(node), same })
     }
 
+    /// Read a file; nothing if it cannot be read, which is told, or if it is time to stop.
+    pub(super) fn reading(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before]) -> Result<Option<Node>> {
+        let path = join(here.path, name);
+        self.cx.meter.begin(&path);
+        let read = self.read_file(here, name, stat, was, &path);
+        self.cx.meter.end(&path);
+        match read {
+            Ok(node) => Ok(Some(node)),
+            Err(Trouble::Fatal(e)) => Err(e),
+            Err(Trouble::Cancelled) => Ok(None),
+            Err(Trouble::Source(e)) => {
+                self.unread(&path, &e);
+                Ok(None)
+            }
+        }
+    }
+
     /// An unchanged file: the parent's node, with fresh metadata where flags made it relax.
-    fn keep_file(&self, here: &Here<'_>, name: &[u8], stat: &Stat, old: &Node, was: &[Before]) -> Result<Done> {
+    pub(super) fn keep_file(
+        &self,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: &Stat,
+        old: &Node,
+        was: &[Before],
+    ) -> Result<Done> {
         Meter::add(&self.cx.meter.bytes_done, stat.size);
         self.count_file(&self.counts.files_unmodified, stat.size);
-        let mut node = old.clone();
+        let mut node = Node { name: name.to_vec(), ..old.clone() };
         let exact = old.ctime == stat.ctime && old.ino == stat.id.ino && !self.options.with_atime;
         if !exact && let Some(fresh) = stat.node(name) {
             let path = join(here.path, name);
@@ -548,7 +591,7 @@ impl Walk<'_> {
     }
 
     /// Which hard links belong together: a hash over what stays the same from run to run.
-    fn link(&self, here: &Here<'_>, stat: &Stat) -> Option<[u8; 16]> {
+    pub(super) fn link(&self, here: &Here<'_>, stat: &Stat) -> Option<[u8; 16]> {
         if stat.nlink < 2 || stat.kind == Kind::Dir {
             return None;
         }
@@ -557,12 +600,17 @@ impl Walk<'_> {
         Some(self.repo.keys().link(&[self.client.as_bytes(), &fs, &stat.id.ino.to_le_bytes(), &born]))
     }
 
-    fn keep(&self) -> Keep {
+    pub(super) fn keep(&self) -> Keep {
         Keep { atime: self.options.with_atime, ..Keep::default() }
     }
 
     /// Extensions as a node has them; long attributes become chunks.
-    fn ext(&self, metadata: Metadata, path: &[u8], link: Option<[u8; 16]>) -> Result<Vec<crate::model::Ext>> {
+    pub(super) fn ext(
+        &self,
+        metadata: Metadata,
+        path: &[u8],
+        link: Option<[u8; 16]>,
+    ) -> Result<Vec<crate::model::Ext>> {
         for e in &metadata.problems {
             self.cx.problem("metadata", path, e.during, e.why.to_string());
         }
@@ -716,7 +764,7 @@ impl<'r> Parents<'r> {
     }
 }
 
-fn tell_bad_parent(cx: &Context<'_>, e: &Error) {
+pub(super) fn tell_bad_parent(cx: &Context<'_>, e: &Error) {
     cx.notice(
         "parent-unreadable",
         format!("a part of the parent snapshot cannot be read, its files are read again: {e}"),
