@@ -5,6 +5,8 @@ mod world;
 
 #[path = "cli/bad_inputs.rs"]
 mod bad_inputs;
+#[path = "cli/changed.rs"]
+mod changed;
 #[path = "cli/config.rs"]
 mod config;
 #[path = "cli/finding.rs"]

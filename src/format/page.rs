@@ -281,6 +281,28 @@ impl<'k> Builder<'k> {
         self.push(0, entry, emit)
     }
 
+    /// Whether no page up to this level is open: what is added next begins a new one on each.
+    pub fn is_between(&self, level: u8) -> bool {
+        self.levels.iter().take(usize::from(level) + 1).all(|l| l.count == 0)
+    }
+
+    /// Take over a finished page of a directory, with all below it, from another tree. Where the
+    /// builder [is between pages](Self::is_between) of its level, the same entries would make the
+    /// same page; unless it is the last of its level, as nothing but the end of all entries closed it.
+    pub fn page<E>(&mut self, page: &PageRef, last: &[u8], emit: Emit<'_, E>) -> Result<(), E> {
+        let level = usize::from(page.level);
+        while self.levels.len() <= level {
+            self.levels.push(Level::default());
+        }
+        // A page above the leaves has more than one below it, and so none of those is the root.
+        self.levels[..level].iter_mut().for_each(|below| below.closed += 2);
+        let own = &mut self.levels[level];
+        (own.closed, own.newest) = (own.closed + 1, Some(*page));
+        let PageRef { id, entries, bytes, .. } = *page;
+        let encoded = encode(&DirChild { id, entries, bytes, last: last.to_vec() });
+        self.push(level + 1, Entry { encoded, entries, bytes, key: Some(last.to_vec()) }, emit)
+    }
+
     fn push<E>(&mut self, level: usize, entry: Entry, emit: Emit<'_, E>) -> Result<(), E> {
         if self.levels.len() <= level {
             self.levels.push(Level::default());

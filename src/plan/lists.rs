@@ -58,6 +58,11 @@ pub fn files_from_raw(list: &str, contents: &[u8]) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// `--changed-files`: one path a line as in [`files_from_verbatim`], each with the number of its line.
+pub fn changed_files(contents: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    lines(&decode(contents)).filter(|(_, line)| !line.is_empty()).map(|(n, line)| (n, line.to_vec())).collect()
+}
+
 /// What a caller knows about the disk.
 pub trait Look {
     /// Whether there is anything under that path, not following a last symbolic link.

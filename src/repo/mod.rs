@@ -23,7 +23,7 @@ pub use profile::{Complain, Remembered, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
-pub use tree::{Entries, Extents, lookup};
+pub use tree::{Edits, Entries, Extents, edit, lookup};
 pub use writer::{Added, FrameScope, Writer, WriterOptions};
 
 use crate::chunk::Gear;

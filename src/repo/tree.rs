@@ -3,7 +3,7 @@
 use super::Reader;
 use super::reader::crooked;
 use crate::error::Result;
-use crate::format::page::Page;
+use crate::format::page::{Builder, Page};
 use crate::id::BlobId;
 use crate::model::{Content, Extent, Node, PageRef};
 
@@ -83,6 +83,85 @@ pub fn lookup(reader: &Reader<'_>, root: Option<PageRef>, name: &[u8]) -> Result
             }
             _ => return Err(crooked(&at.id)),
         }
+    }
+}
+
+/// Changes of a directory: names in ascending order, each with what it is now, or nothing.
+pub type Edits = std::collections::BTreeMap<Vec<u8>, Option<Node>>;
+
+/// A directory with some of its entries changed. Only pages that hold a changed name are read, and
+/// their neighbours as far as they are cut anew; the others are taken over. The outcome is what
+/// writing all entries would have made.
+pub fn edit(
+    reader: &Reader<'_>,
+    root: Option<PageRef>,
+    edits: Edits,
+    emit: &mut dyn FnMut(Vec<u8>) -> Result<BlobId>,
+) -> Result<Option<PageRef>> {
+    if edits.is_empty() {
+        return Ok(root);
+    }
+    let builder = Builder::dir(reader.repo().keys());
+    let mut editor = Editor { reader, builder, edits: edits.into_iter().peekable(), emit };
+    if let Some(root) = root {
+        editor.page(&root, true, None)?;
+    }
+    editor.up_to(None)?;
+    editor.builder.finish(editor.emit)
+}
+
+struct Editor<'e, 'r> {
+    reader: &'r Reader<'r>,
+    builder: Builder<'r>,
+    edits: std::iter::Peekable<std::collections::btree_map::IntoIter<Vec<u8>, Option<Node>>>,
+    emit: &'e mut dyn FnMut(Vec<u8>) -> Result<BlobId>,
+}
+
+impl Editor<'_, '_> {
+    /// Enter a page; `last` if its level ends with it, `next` is the last name of what comes after it.
+    fn page(&mut self, at: &PageRef, last: bool, next: Option<&[u8]>) -> Result<()> {
+        match self.reader.page(at)? {
+            Page::Dir(nodes) if nodes.len() as u64 == at.entries => {
+                nodes.into_iter().try_for_each(|node| self.node(node))
+            }
+            Page::DirInner(level, children) => {
+                check_sums(at, children.iter().map(|c| c.below(level)))?;
+                let end = children.len() - 1;
+                for (i, child) in children.iter().enumerate() {
+                    let (below, last) = (child.below(level), last && i == end);
+                    // A page may have ended because the entry after it, which changes, was too long for it.
+                    let until = children.get(i + 1).map(|c| c.last.as_slice()).or(next);
+                    let until = until.unwrap_or(&child.last);
+                    let changed = self.edits.peek().is_some_and(|(name, _)| name.as_slice() <= until);
+                    if changed || last || !self.builder.is_between(below.level) {
+                        self.page(&below, last, children.get(i + 1).map(|c| c.last.as_slice()).or(next))?;
+                    } else {
+                        self.builder.page(&below, &child.last, self.emit)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(crooked(&at.id)),
+        }
+    }
+
+    fn node(&mut self, node: Node) -> Result<()> {
+        self.up_to(Some(&node.name))?;
+        match self.edits.next_if(|(name, _)| *name == node.name) {
+            None => self.builder.node(&node, self.emit),
+            Some((_, Some(new))) => self.builder.node(&new, self.emit),
+            Some((_, None)) => Ok(()),
+        }
+    }
+
+    /// Enter what is new before this name; to the end without one.
+    fn up_to(&mut self, name: Option<&[u8]>) -> Result<()> {
+        while let Some((_, new)) = self.edits.next_if(|(new, _)| name.is_none_or(|name| new.as_slice() < name)) {
+            if let Some(node) = new {
+                self.builder.node(&node, self.emit)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -90,6 +90,13 @@ pub struct Backup {
     /// Compare with this snapshot [default: the newest of the group]
     #[arg(long, value_name = "SNAPSHOT", help_heading = CHANGES)]
     pub parent: Option<String>,
+    /// Look only at the paths in this list, one a line, and take the rest from the parent
+    #[arg(long, value_name = "LIST", help_heading = CHANGES, conflicts_with_all = ["force", "as_path", "stdin"])]
+    #[arg(conflicts_with = "stdin_from_command")]
+    pub changed_files: Option<PathBuf>,
+    /// Each path in that list is ended by a zero byte
+    #[arg(short = '0', long, help_heading = CHANGES, requires = "changed_files")]
+    pub null: bool,
     /// Read all files
     #[arg(short, long, help_heading = CHANGES)]
     pub force: bool,

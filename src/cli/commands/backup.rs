@@ -127,6 +127,7 @@ fn options(
         parent,
         group_by: args.group_by,
         force: args.force,
+        changed: sources::changed(args)?,
         verify_sample: args.verify_sample.map_or(0.0, |p| p.0),
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
@@ -219,7 +220,7 @@ fn files(
     let places = sources::places(paths, args.as_path.as_deref())?;
     let cx = console.context();
     let stop = AtomicBool::new(false);
-    let counted = console.shows_progress() && !args.no_scan;
+    let counted = console.shows_progress() && !args.no_scan && args.changed_files.is_none();
     std::thread::scope(|scope| {
         if counted {
             count(scope, places.clone(), options, &cx, &stop);

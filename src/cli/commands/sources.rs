@@ -9,7 +9,7 @@ use crate::cli::args::{Backup, LeaveOut};
 use crate::cli::settings::Environment;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
-use crate::ops::backup::{Avoid, Sources};
+use crate::ops::backup::{Avoid, ChangedFiles, Sources};
 use crate::plan::filter::{Case, GitRules, IgnoreSettings, Origin, Patterns, Selection, Tag, read_pattern_file};
 use crate::plan::lists::{self, Look};
 
@@ -77,6 +77,17 @@ pub fn paths(args: &Backup, cx: &Context<'_>) -> Result<Vec<PathBuf>> {
     let all: Vec<PathBuf> = listed.chain(typed).filter(|p| !p.as_os_str().is_empty()).collect();
     check(&all)?;
     Ok(all)
+}
+
+/// What `--changed-files` names.
+pub fn changed(args: &Backup) -> Result<Option<ChangedFiles>> {
+    let Some(file) = &args.changed_files else { return Ok(None) };
+    let (list, contents) = (file.display().to_string(), read_list(file)?);
+    let (unit, paths) = match args.null {
+        true => ("name", (1..).zip(lists::files_from_raw(&list, &contents)?).collect()),
+        false => ("line", lists::changed_files(&contents)),
+    };
+    Ok(Some(ChangedFiles { list, unit, paths }))
 }
 
 fn check(paths: &[PathBuf]) -> Result<()> {

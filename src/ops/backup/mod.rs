@@ -1,5 +1,6 @@
 //! Backup: source ▸ changed? ▸ chunk ▸ name ▸ known? ▸ compress ▸ seal ▸ pack ▸ put ▸ index ▸ snapshot.
 
+mod changed;
 mod content;
 mod moved;
 mod sample;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub use changed::ChangedFiles;
 pub use scan::scan;
 pub use sources::{Place, Sources};
 pub(super) use walk::read_head;
@@ -64,6 +66,8 @@ pub struct BackupOptions {
     pub parent: Parent,
     /// What the newest snapshot must have in common with this run to be its parent.
     pub group_by: GroupBy,
+    /// Look only at these, and take the rest from the parent.
+    pub changed: Option<ChangedFiles>,
     /// Read every file, changed or not.
     pub force: bool,
     /// Percentage of the files that are taken over which is read all the same.
@@ -105,6 +109,7 @@ impl Default for BackupOptions {
         Self {
             parent: Parent::Latest,
             group_by: GroupBy::HOST_AND_PATHS,
+            changed: None,
             force: false,
             verify_sample: 0.0,
             ignore_ctime: false,
@@ -230,6 +235,17 @@ impl Base {
         Ok(Self { snapshots: newest.into_iter().chain(complete).collect() })
     }
 
+    /// Only a parent that has everything can stand in for what is not looked at.
+    fn keep_complete(&mut self) -> Result<()> {
+        self.snapshots.retain(|s| !s.incomplete());
+        self.snapshots.truncate(1);
+        match self.snapshots.is_empty() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Invalid, "there is no complete parent snapshot to take the rest from")
+                .hint("back up once without --changed-files, or name one with --parent")),
+        }
+    }
+
     fn tell(&self, cx: &Context<'_>) {
         match self.snapshots.first() {
             Some(s) => cx.notice("using-parent", format!("using parent snapshot {}", s.id.short())),
@@ -266,10 +282,18 @@ pub fn backup(
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
-    let base = Base::choose(repo, &who, options, cx)?;
+    let mut base = Base::choose(repo, &who, options, cx)?;
+    if options.changed.is_some() {
+        base.keep_complete()?;
+    }
+    let base = base;
     if matches!(input, Input::Paths(_)) {
         base.tell(cx);
     }
+    let named = match (&options.changed, &input) {
+        (Some(changed), Input::Paths(sources)) => Some(changed::Named::new(changed, sources.places())?),
+        _ => None,
+    };
     let session = match options.dry_run {
         true => repo.begin_unseen(&who)?,
         false => repo.begin(&who, Purpose::Backup, base.ids())?,
@@ -299,7 +323,13 @@ pub fn backup(
     };
     cx.enter(Phase::BackingUp, None, None);
     let stored = match input {
-        Input::Paths(sources) => walk.top(&sources.into_places(), &base.roots()),
+        Input::Paths(sources) => {
+            let (places, roots) = (sources.into_places(), base.roots());
+            match &named {
+                Some(named) => walk.changed(&places, named, roots.first().copied().flatten()),
+                None => walk.top(&places, &roots),
+            }
+        }
         Input::Stream { path, from, accept } => walk.stream(&path, from, accept),
     };
     let run = Run { repo, who: &who, session: &session, options, base: &base, started, cx };
@@ -389,7 +419,13 @@ impl Run<'_> {
         let incomplete = self.cx.cancelled();
         walk.writer.finish()?;
         let ended = sys::now();
-        let stats = self.stats(walk);
+        let mut stats = self.stats(walk);
+        if let (Some(_), Some(parent)) = (&self.options.changed, self.base.snapshots.first()) {
+            // The snapshot has what the parent has, but for what was looked at.
+            let kept = parent.body.stats.files_processed.saturating_sub(walk.counts.replaced.load(Relaxed));
+            stats.files_processed += kept;
+            stats.bytes_processed = root.map_or(0, |r| r.bytes);
+        }
         let parent = self.base.snapshots.first();
         let mut summary = BackupSummary {
             snapshot: None,

@@ -46,6 +46,8 @@ pub struct Counts {
     pub dirs_new: AtomicU64,
     pub dirs_changed: AtomicU64,
     pub dirs_unmodified: AtomicU64,
+    /// Files of the parent that others took the place of, or none, when a list named them.
+    pub replaced: AtomicU64,
     pub files: AtomicU64,
     pub bytes: AtomicU64,
 }
@@ -101,9 +103,9 @@ pub(super) enum Done {
 }
 
 /// What became of a directory's entries.
-struct Listing {
-    root: Option<PageRef>,
-    incomplete: bool,
+pub(super) struct Listing {
+    pub(super) root: Option<PageRef>,
+    pub(super) incomplete: bool,
 }
 
 /// What an entry was in the parents.
@@ -141,6 +143,17 @@ impl Walk<'_> {
         level: &Level,
     ) -> Result<Done> {
         let below = self.way(children, &roots(&was), level)?;
+        self.way_entry(name, real, below.root, &was)
+    }
+
+    /// A directory on the way to sources, with the entries it has.
+    pub(super) fn way_entry(
+        &self,
+        name: &[u8],
+        real: Option<&Path>,
+        root: Option<PageRef>,
+        was: &[Before],
+    ) -> Result<Done> {
         let opened = real.map(|real| Dir::open_root(real).and_then(|dir| Ok((dir.own_stat()?, dir))));
         let mut node = match opened {
             Some(Ok((stat, dir))) => {
@@ -152,7 +165,7 @@ impl Walk<'_> {
             }
             _ => made_up(name),
         };
-        node.kind = NodeKind::Dir { root: below.root };
+        node.kind = NodeKind::Dir { root };
         let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
         self.count_dir(same, was.iter().any(Option::is_some));
         Ok(Done::Node { node: Box::new(node), same })
@@ -160,6 +173,18 @@ impl Walk<'_> {
 
     /// One source: what the user named.
     fn source(&self, name: &[u8], real: &Path, number: u32, was: Vec<Before>) -> Result<Done> {
+        self.source_with(name, real, number, was, &mut |here, own, stat, was| self.entry(here, own, stat, was, true))
+    }
+
+    /// One source, by a way of looking at it.
+    pub(super) fn source_with(
+        &self,
+        name: &[u8],
+        real: &Path,
+        number: u32,
+        was: Vec<Before>,
+        take: &mut dyn FnMut(&Here<'_>, &[u8], &Stat, Vec<Before>) -> Result<Done>,
+    ) -> Result<Done> {
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
         let shown = shown.as_os_str().as_bytes();
@@ -183,7 +208,7 @@ impl Walk<'_> {
         if !self.selection.decide_by_name(shown).is_keep() {
             return Ok(Done::Gone);
         }
-        let mut done = self.entry(&here, own, &stat, was, true)?;
+        let mut done = take(&here, own, &stat, was)?;
         if let Done::Node { node, .. } = &mut done {
             node.name = name.to_vec();
         }
@@ -248,7 +273,7 @@ impl Walk<'_> {
     }
 
     /// Stat an entry and decide whether it is wanted.
-    fn look(&self, here: &Here<'_>, name: &[u8]) -> Option<Stat> {
+    pub(super) fn look(&self, here: &Here<'_>, name: &[u8]) -> Option<Stat> {
         let path = join(here.path, name);
         if !self.selection.decide_by_name(&path).is_keep() {
             return None;
@@ -284,7 +309,14 @@ impl Walk<'_> {
     }
 
     /// One entry, whatever it is.
-    fn entry(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Vec<Before>, named: bool) -> Result<Done> {
+    pub(super) fn entry(
+        &self,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: &Stat,
+        was: Vec<Before>,
+        named: bool,
+    ) -> Result<Done> {
         if self.cx.cancelled() {
             return Ok(Done::Gone);
         }
@@ -329,7 +361,6 @@ impl Walk<'_> {
                 return Ok(Done::Gone);
             }
         };
-        let old = was.iter().flatten().find(|n| n.is_dir());
         let unseen = self.options.one_file_system && stat.id.dev != here.device;
         let names = if unseen { Names::default() } else { dir.names() };
         if let Some(e) = names.trouble() {
@@ -340,6 +371,20 @@ impl Walk<'_> {
         let inside =
             Here { dir: &dir, path: &path, level: &level, source: here.source, device: here.device, filesystem };
         let below = self.listing(&inside, &names, &roots(&was))?;
+        self.dir_node(name, stat, &dir, &path, &below, &was)
+    }
+
+    /// The node of a directory whose entries are stored.
+    pub(super) fn dir_node(
+        &self,
+        name: &[u8],
+        stat: &Stat,
+        dir: &Dir,
+        path: &[u8],
+        below: &Listing,
+        was: &[Before],
+    ) -> Result<Done> {
+        let old = was.iter().flatten().find(|n| n.is_dir());
         let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
         node.kind = NodeKind::Dir { root: below.root };
         let untouched = match old {
@@ -348,18 +393,18 @@ impl Walk<'_> {
         };
         node.ext = match old {
             Some(o) if untouched && !self.options.with_atime => without_incomplete(o),
-            _ => self.ext(dir.metadata(stat, self.keep()), &path, None)?,
+            _ => self.ext(dir.metadata(stat, self.keep()), path, None)?,
         };
         if below.incomplete {
             node.set_ext(ext_tag::INCOMPLETE, vec![]);
         }
         let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
         self.count_dir(same, old.is_some());
-        self.tell(&path, ItemKind::Dir, change(same, old.is_some()), 0);
+        self.tell(path, ItemKind::Dir, change(same, old.is_some()), 0);
         Ok(Done::Node { node: Box::new(node), same })
     }
 
-    fn enter(&self, above: &Level, dir: &Dir, path: &[u8], names: &Names, named: bool) -> Level {
+    pub(super) fn enter(&self, above: &Level, dir: &Dir, path: &[u8], names: &Names, named: bool) -> Level {
         if !self.selection.looks_inside() {
             return above.clone();
         }
@@ -619,7 +664,7 @@ impl Walk<'_> {
         extras.into_ext(|value| self.writer.chunk(scope, value).map(|(id, _)| id))
     }
 
-    fn note_owner(&self, stat: &Stat) {
+    pub(super) fn note_owner(&self, stat: &Stat) {
         thread_local! {
             static LAST: std::cell::Cell<Option<(usize, u32, u32)>> = const { std::cell::Cell::new(None) };
         }
@@ -653,7 +698,7 @@ impl Walk<'_> {
     }
 
     /// Tell what could not be read.
-    fn unread(&self, path: &[u8], e: &SourceError) {
+    pub(super) fn unread(&self, path: &[u8], e: &SourceError) {
         let slug = if e.vanished() { "vanished" } else { "unreadable" };
         self.cx.problem(slug, path, e.during, e.why.to_string());
     }
@@ -673,7 +718,7 @@ fn change(same: bool, existed: bool) -> Change {
     }
 }
 
-fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
+pub(super) fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
     if name.is_empty() {
         // The directory that is open is the one that is meant: `/` or `..`.
         return Dir::open_root(Path::new(std::ffi::OsStr::from_bytes(b"/")))
@@ -702,7 +747,7 @@ pub(in crate::ops) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Ve
 }
 
 /// A directory that exists in no file system.
-fn made_up(name: &[u8]) -> Node {
+pub(super) fn made_up(name: &[u8]) -> Node {
     Node {
         name: name.to_vec(),
         kind: NodeKind::Dir { root: None },
@@ -716,7 +761,7 @@ fn made_up(name: &[u8]) -> Node {
     }
 }
 
-fn roots(was: &[Before]) -> Vec<Option<PageRef>> {
+pub(super) fn roots(was: &[Before]) -> Vec<Option<PageRef>> {
     let root = |n: &Before| match n {
         Some(Node { kind: NodeKind::Dir { root }, .. }) => *root,
         _ => None,

@@ -1,0 +1,240 @@
+//! Backing up only what a list names; all else is the parent's.
+//!
+//! Only the pages along the named paths are read and written. Every directory above a named path is
+//! looked at itself, but not listed.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::absolute;
+use super::sources::Place;
+use super::walk::{Before, Done, Here, Listing, Walk, open_dir, roots};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::page::is_safe_name;
+use crate::model::{Node, NodeKind, PageRef, ext_tag};
+use crate::repo::{Edits, Entries, edit, lookup};
+use crate::source::{Kind, Names, Stat, Why};
+
+/// What changed, as somebody says who knows.
+#[derive(Debug, Clone, Default)]
+pub struct ChangedFiles {
+    /// Name of the list, for refusals.
+    pub list: String,
+    /// The unit of the numbers: "line" or "name".
+    pub unit: &'static str,
+    /// Paths with their numbers in the list.
+    pub paths: Vec<(u32, Vec<u8>)>,
+}
+
+/// Named paths as a tree of their components.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// This one itself, with all that is below it.
+    whole: bool,
+    below: BTreeMap<Vec<u8>, Named>,
+}
+
+impl Named {
+    /// Where the named paths are in the tree of the places; a refusal for one that is in none.
+    pub(super) fn new(changed: &ChangedFiles, places: &BTreeMap<Vec<u8>, Place>) -> Result<Self> {
+        let mut sources = Vec::new();
+        gather(places, &mut Vec::new(), &mut sources);
+        let mut named = Self::default();
+        for (number, path) in &changed.paths {
+            let full = absolute(Path::new(std::ffi::OsStr::from_bytes(path)));
+            let below = |real: &[u8]| -> Option<Vec<u8>> {
+                let rest = full.strip_prefix(real)?;
+                (rest.is_empty() || rest[0] == b'/' || real == b"/").then(|| rest.to_vec())
+            };
+            let mut found = false;
+            for (way, real) in &sources {
+                let Some(rest) = below(real) else { continue };
+                let parts: Vec<&[u8]> = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).collect();
+                if parts.iter().all(|p| is_safe_name(p)) {
+                    named.add(way.iter().map(Vec::as_slice).chain(parts));
+                    found = true;
+                }
+            }
+            if !found {
+                return Err(changed.refuse(*number, path));
+            }
+        }
+        Ok(named)
+    }
+
+    fn add<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>) {
+        let mut at = self;
+        for part in parts {
+            at = at.below.entry(part.to_vec()).or_default();
+        }
+        at.whole = true;
+    }
+}
+
+impl ChangedFiles {
+    fn refuse(&self, number: u32, path: &[u8]) -> Error {
+        let (list, unit, path) = (&self.list, self.unit, String::from_utf8_lossy(path));
+        let what = format!("{unit} {number} of {list}: {path:?} is not in what is backed up");
+        Error::new(ErrorKind::Invalid, what)
+            .hint("the list names paths in the sources; give the same sources as in the run before")
+    }
+}
+
+/// Every source with its way in the tree and its absolute path.
+fn gather(places: &BTreeMap<Vec<u8>, Place>, way: &mut Vec<Vec<u8>>, out: &mut Vec<(Vec<Vec<u8>>, Vec<u8>)>) {
+    for (name, place) in places {
+        way.push(name.clone());
+        match place {
+            Place::Source { real, .. } => out.push((way.clone(), absolute(real))),
+            Place::Way { children, .. } => gather(children, way, out),
+        }
+        way.pop();
+    }
+}
+
+impl Walk<'_> {
+    /// The parent's tree with what is named as it is now; gives its root.
+    pub(super) fn changed(
+        &self,
+        places: &BTreeMap<Vec<u8>, Place>,
+        named: &Named,
+        parent: Option<PageRef>,
+    ) -> Result<Option<PageRef>> {
+        let root = self.changed_way(places, named, parent)?;
+        // Half a list is no state of anything.
+        self.cx.check()?;
+        Ok(root)
+    }
+
+    fn changed_way(
+        &self,
+        places: &BTreeMap<Vec<u8>, Place>,
+        named: &Named,
+        parent: Option<PageRef>,
+    ) -> Result<Option<PageRef>> {
+        let mut edits = Edits::new();
+        for (name, below) in &named.below {
+            let Some(place) = places.get(name) else { continue };
+            let was = lookup(self.reader, parent, name)?;
+            let done = match place {
+                Place::Source { real, number } => {
+                    self.source_with(name, real, *number, vec![was.clone()], &mut |here, own, stat, was| {
+                        self.changed_entry(here, own, stat, was, below, true)
+                    })?
+                }
+                Place::Way { real, children } => {
+                    let root = self.changed_way(children, below, roots(&[was.clone()])[0])?;
+                    self.way_entry(name, real.as_deref(), root, &[was.clone()])?
+                }
+            };
+            self.put(&mut edits, name, was, done)?;
+        }
+        self.edited(parent, edits)
+    }
+
+    fn changed_entry(
+        &self,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: &Stat,
+        was: Vec<Before>,
+        named: &Named,
+        top: bool,
+    ) -> Result<Done> {
+        let known = was.iter().flatten().any(Node::is_dir);
+        let unseen = self.options.one_file_system && stat.id.dev != here.device;
+        if named.whole || !known || unseen || stat.kind != Kind::Dir {
+            let old = was.first().cloned().flatten();
+            let done = self.entry(here, name, stat, was, top)?;
+            if let (Some(old), Done::Node { .. }) = (old, &done) {
+                self.count_replaced(&old)?;
+            }
+            return Ok(done);
+        }
+        self.changed_dir(here, name, stat, was, named, top)
+    }
+
+    /// A directory of which only some entries are looked at.
+    fn changed_dir(
+        &self,
+        here: &Here<'_>,
+        name: &[u8],
+        stat: &Stat,
+        was: Vec<Before>,
+        named: &Named,
+        top: bool,
+    ) -> Result<Done> {
+        self.note_owner(stat);
+        let path = if name.is_empty() { here.path.to_vec() } else { here.path_of(name) };
+        let mut dir = match open_dir(here.dir, name, stat) {
+            Ok(dir) => dir,
+            Err(e) => {
+                self.unread(&path, &e);
+                return Ok(Done::Gone);
+            }
+        };
+        // Only rules that look at what is beside an entry need to know the others.
+        let names = if self.selection.looks_inside() { dir.names() } else { Names::default() };
+        let level = self.enter(here.level, &dir, &path, &names, top);
+        let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
+        let inside = Here { dir: &dir, path: &path, level: &level, filesystem, ..*here };
+        let parent = roots(&was)[0];
+        let mut edits = Edits::new();
+        for (name, below) in &named.below {
+            if self.cx.cancelled() {
+                break;
+            }
+            let old = lookup(self.reader, parent, name)?;
+            let done = match self.look_for(&inside, name) {
+                Some(stat) => self.changed_entry(&inside, name, &stat, vec![old.clone()], below, false)?,
+                None => Done::Gone,
+            };
+            self.put(&mut edits, name, old, done)?;
+        }
+        let root = self.edited(parent, edits)?;
+        let incomplete = was.iter().flatten().any(|old| old.ext(ext_tag::INCOMPLETE).is_some());
+        self.dir_node(name, stat, &dir, &path, &Listing { root, incomplete }, &was)
+    }
+
+    /// Like [`Walk::look`], but what is not there was removed, which is no trouble.
+    fn look_for(&self, here: &Here<'_>, name: &[u8]) -> Option<Stat> {
+        match here.dir.stat(name) {
+            Err(e) if e.why == Why::Os(rustix::io::Errno::NOENT) => None,
+            _ => self.look(here, name),
+        }
+    }
+
+    fn put(&self, edits: &mut Edits, name: &[u8], was: Before, done: Done) -> Result<()> {
+        let new = match (done, &was) {
+            (Done::Node { node, .. }, _) => Some(*node),
+            (Done::Gone, Some(old)) => {
+                self.count_replaced(old)?;
+                None
+            }
+            (Done::Gone, None) => None,
+        };
+        if new != was {
+            edits.insert(name.to_vec(), new);
+        }
+        Ok(())
+    }
+
+    fn edited(&self, parent: Option<PageRef>, edits: Edits) -> Result<Option<PageRef>> {
+        edit(self.reader, parent, edits, &mut |bytes| self.writer.page(&bytes))
+    }
+
+    /// Count the files at and below what the parent had.
+    fn count_replaced(&self, old: &Node) -> Result<()> {
+        let NodeKind::Dir { root } = &old.kind else {
+            self.counts.replaced.fetch_add(1, Relaxed);
+            return Ok(());
+        };
+        let mut entries = Entries::new(self.reader, *root);
+        while let Some(node) = entries.next()? {
+            self.count_replaced(&node)?;
+        }
+        Ok(())
+    }
+}
