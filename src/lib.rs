@@ -83,7 +83,8 @@
 //!
 //! - what it is called: [`id`], [`error`], [`model`], [`event`]
 //! - how it is decided, without clock, randomness or threads: [`mod@format`], [`crypto`], [`chunk`],
-//!   [`compress`], [`index`], [`plan`]
+//!   [`compress`], [`index`], [`plan`],
+//!   [`retain`]
 //! - where the world begins: [`sys`], [`storage`], [`source`], [`target`]
 //! - what is kept: [`repo`]
 //! - what is done: [`ops`]
@@ -110,6 +111,7 @@ pub mod ops;
 pub mod plan;
 pub mod repo;
 pub mod report;
+pub mod retain;
 pub mod source;
 pub mod storage;
 pub mod sys;
