@@ -39,6 +39,7 @@
 //!     recovery: false,
 //!     compression: 3,
 //!     suite: None,
+//!     undelete_window: repo::UNDELETE_WINDOW,
 //!     mirror_of: None,
 //!     cut_like: None,
 //! };

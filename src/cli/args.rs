@@ -11,11 +11,15 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 mod backup;
 mod keys;
 mod read;
+mod retain;
 mod values;
 
 pub use backup::Backup;
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
+pub use retain::{
+    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicyWindow, Release, Tag, Undelete,
+};
 pub use values::*;
 
 const GLOBAL: &str = "Global options";
@@ -68,6 +72,18 @@ pub enum Command {
     Restore(Box<Restore>),
     /// Look for damage in the repository
     Check(Check),
+    /// Remove snapshots, by rules or by name; they can be brought back for a while
+    Forget(Box<Forget>),
+    /// Bring back what was forgotten
+    Undelete(Undelete),
+    /// Change the tags of snapshots
+    Tag(Tag),
+    /// Let nothing remove snapshots
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// Say what to keep, once and for all
+    Policy(Policy),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind

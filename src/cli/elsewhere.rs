@@ -4,14 +4,13 @@
 use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
-const COMMANDS: [(&str, &str, &str); 21] = [
+const COMMANDS: [(&str, &str, &str); 19] = [
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
     ("diff", "compares two snapshots", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
     ("find", "looks for files in snapshots", "for now, `orlop ls --recursive SNAPSHOT` and grep"),
-    ("forget", "removes snapshots by rules", NOT_YET),
     ("generate", "writes manual pages and shell completions", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
@@ -28,7 +27,6 @@ const COMMANDS: [(&str, &str, &str); 21] = [
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
     ("stats", "counts files and bytes", "for now, `orlop snapshots --json` has the numbers of each snapshot"),
-    ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];
 

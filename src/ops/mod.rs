@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod check;
 pub mod dump;
+pub mod forget;
 pub mod list;
 pub mod restore;
 pub mod select;

@@ -42,6 +42,8 @@ impl Repository {
             prefix::SESSIONS,
             prefix::SNAPSHOTS,
             prefix::SUSPECT,
+            prefix::TOMBSTONES,
+            prefix::NOTES,
         ];
         let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
         if !known.iter().any(|p| first.starts_with(p)) {
@@ -77,6 +79,8 @@ impl Repository {
             "keyring" => self.verify_keyring(rest, content),
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
+            "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
+            "notes" => self.verify_note(object).map(|()| Verified::Whole),
             "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }

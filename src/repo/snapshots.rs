@@ -308,6 +308,7 @@ mod tests {
             recovery: false,
             compression: 3,
             suite: None,
+            undelete_window: crate::repo::UNDELETE_WINDOW,
             mirror_of: None,
             cut_like: None,
         };

@@ -90,7 +90,7 @@ pub enum Reason {
     Flagged,
     /// It is incomplete, and no complete one came after it.
     NothingBetter,
-    /// There is no policy.
+    /// No rule and no schedule is about it.
     NoPolicy,
     /// Goes: nothing keeps it.
     NotKept,
@@ -123,7 +123,7 @@ impl fmt::Display for Reason {
             Self::Until(_) => f.write_str("not expired"),
             Self::Flagged => f.write_str("its time is in doubt"),
             Self::NothingBetter => f.write_str("incomplete, and no complete one came after"),
-            Self::NoPolicy => f.write_str("no policy"),
+            Self::NoPolicy => f.write_str("no rule removes it"),
             Self::NotKept => f.write_str("nothing keeps it"),
             Self::Expired(_) => f.write_str("expired"),
             Self::Superseded => f.write_str("incomplete, and a complete one came after"),
@@ -215,6 +215,10 @@ fn kept_by_policy(sorted: &[&Candidate], policy: &Policy, now: Time, zone: &Time
     let ruled: Vec<usize> = (0..sorted.len()).filter(|i| !(apart && sorted[*i].manual)).collect();
     let by_rules: Vec<&Candidate> = ruled.iter().map(|i| sorted[*i]).collect();
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); sorted.len()];
+    if policy.rules.is_empty() && policy.schedules.as_ref().is_none_or(Vec::is_empty) {
+        // Limits alone drop only what is beyond them.
+        ruled.iter().for_each(|i| reasons[*i].push(Reason::NoPolicy));
+    }
     for (i, why) in ruled.iter().zip(rules::apply(&by_rules, &policy.rules, now, zone)) {
         reasons[*i] = why;
     }

@@ -6,6 +6,8 @@
 //! ```
 //! A list alone is its schedules. `format-spec/70-snapshot.md` has every field.
 
+use std::fmt;
+
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -74,9 +76,7 @@ impl Policy {
     pub fn parse(text: &str, zone: &dyn Fn(&str) -> Option<TimeZone>) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
         match value {
-            Value::Array(list) => {
-                Ok(Self { schedules: Some(schedules(&list, "")?), ..Self::default() })
-            }
+            Value::Array(list) => Ok(Self { schedules: Some(schedules(&list, "")?), ..Self::default() }),
             Value::Object(fields) => object(&fields, zone),
             _ => Err("it is neither a list of schedules nor an object".into()),
         }
@@ -109,6 +109,40 @@ impl Policy {
         put("zone".into(), self.zone.as_ref().and_then(TimeZone::iana_name).map(Value::from));
         put("inherit".into(), self.alone.then_some(false.into()));
         Value::Object(out).to_string()
+    }
+}
+
+impl fmt::Display for Policy {
+    /// `keep 7 daily, 4 weekly snapshots and …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = &self.rules;
+        let counted = |n: Option<Count>, what: &str| match n {
+            None | Some(Count::Some(0)) => None,
+            Some(Count::Some(n)) => Some(format!("{n} {what}")),
+            Some(Count::Unlimited) => Some(format!("all {what}")),
+        };
+        let mut counts: Vec<String> = counted(rules.last, "latest").into_iter().collect();
+        counts.extend(rules.counts.iter().zip(Period::ALL).filter_map(|(n, p)| counted(*n, p.word())));
+        let mut parts = Vec::new();
+        if !counts.is_empty() {
+            parts.push(format!("{} snapshots", counts.join(", ")));
+        }
+        for (span, period) in rules.within_periods.iter().zip(Period::ALL) {
+            parts.extend(span.map(|s| format!("{} snapshots within {s}", period.word())));
+        }
+        parts.extend(rules.within.map(|s| format!("all snapshots within {s} of the newest")));
+        parts.extend(rules.tags.iter().map(|t| format!("all snapshots with tags [{}]", t.join(", "))));
+        parts.extend(rules.ids.iter().map(|id| format!("those whose ids begin with {id}")));
+        parts.extend(self.schedules.iter().flatten().map(|s| format!("schedule {s}")));
+        parts.extend(self.manual_count.map(|n| format!("{n} made by hand")));
+        let at_most = self.max_backups.map(|n| format!(", no more than {n} in all")).unwrap_or_default();
+        let zone = self.zone.as_ref().and_then(TimeZone::iana_name).map(|z| format!(" (days begin in {z})"));
+        let zone = zone.filter(|_| self.schedules.is_some()).unwrap_or_default();
+        match parts.is_empty() {
+            true if at_most.is_empty() => f.write_str("nothing is said"),
+            true => write!(f, "keep{}", at_most.trim_start_matches(',')),
+            false => write!(f, "keep {}{at_most}{zone}", parts.join(", ")),
+        }
     }
 }
 
@@ -175,7 +209,8 @@ fn span(value: &Value) -> Result<Span, String> {
 }
 
 fn texts(value: &Value) -> Result<Vec<String>, String> {
-    let text = |v: &Value| v.as_str().map(str::to_owned).ok_or_else(|| "there is something in it that is no text".into());
+    let text =
+        |v: &Value| v.as_str().map(str::to_owned).ok_or_else(|| "there is something in it that is no text".into());
     value.as_array().ok_or("it is no list")?.iter().map(text).collect()
 }
 
