@@ -9,6 +9,8 @@ mod bad_inputs;
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/retention.rs"]
+mod retention;
 #[path = "cli/sources.rs"]
 mod sources;
 #[path = "cli/transcript.rs"]

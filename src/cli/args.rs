@@ -16,9 +16,10 @@ mod values;
 
 pub use backup::Backup;
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
-pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
+pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use retain::{
-    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicyWindow, Release, Tag, Undelete,
+    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
+    Undelete,
 };
 pub use values::*;
 

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 use super::select::Filter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
-use crate::format::gc::Reason as Because;
+use crate::format::gc::{Reason as Because, Seen};
 use crate::id::{ClientId, RecordId};
 use crate::model::{Time, Trigger};
-use crate::repo::{Notes, Repository, Snapshot, Standing, Validity};
-use crate::retain::{self, Candidate, GroupBy, GroupKey, Policy, Reason, Target};
+use crate::repo::{Notes, Repository, Snapshot, Standing, Times, Validity};
+use crate::retain::{self, Candidate, Future, GroupBy, GroupKey, Policy, Reason, Span, Style, Target};
 
 /// By what to decide.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub struct GroupPlan {
     pub policy: Option<Policy>,
     /// Newest first.
     pub snapshots: Vec<Planned>,
+    /// Where rules count in another way than restic's: those that would stay, or go, if they counted so.
+    pub in_restic: Vec<(RecordId, bool)>,
 }
 
 impl GroupPlan {
@@ -114,13 +116,61 @@ pub fn facts(s: &Snapshot) -> GroupKey {
     }
 }
 
-/// Decide what stays and what goes. `flagged`: those whose time is in doubt. Nothing is changed.
-pub fn plan(
-    standing: &Standing,
-    options: &ForgetOptions,
-    flagged: &HashSet<RecordId>,
-    now: Time,
-) -> Result<Vec<GroupPlan>> {
+/// How far the time that a client claims may lie from the one when its snapshot came, in seconds.
+const APART: i64 = 3600;
+
+/// What the storage and the records say about when snapshots came.
+#[derive(Debug, Clone, Default)]
+pub struct Doubts {
+    /// Those whose time is in doubt.
+    pub flagged: HashSet<RecordId>,
+    /// Those that were looked at for the first time, with when they came.
+    pub fresh: Vec<Seen>,
+    /// Flagged, and either looked at for the first time or of a storage that cannot tell.
+    fresh_flagged: HashSet<RecordId>,
+}
+
+/// Whose times are in doubt: those of clients that do not hold the owner's key, where they claim
+/// another time than the one when they came.
+pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Result<Doubts> {
+    let mut out = Doubts::default();
+    for s in snapshots {
+        let known = times.received(s.id);
+        let received = match known {
+            Some(time) => Some(time),
+            None => repo.arrival(s)?,
+        };
+        if let (None, Some(received)) = (known, received) {
+            out.fresh.push(Seen { statement: s.id, received });
+        }
+        let apart = |t: Time| t.sec.abs_diff(s.statement.time.sec) > APART.unsigned_abs();
+        if !s.by_owner && !times.accepted(s.id) && received.is_none_or(apart) {
+            out.flagged.insert(s.id);
+            if known.is_none() {
+                out.fresh_flagged.insert(s.id);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Many at once are no forgery but a copied repository, of whose files each is from today.
+fn refuse_moved(group: &[&Snapshot], key: &GroupKey, doubts: &Doubts) -> Result<()> {
+    let doubtful = group.iter().filter(|s| doubts.fresh_flagged.contains(&s.id)).count();
+    if doubtful * 10 <= group.len() {
+        return Ok(());
+    }
+    let (all, name) = (group.len(), name(key));
+    let what = format!(
+        "{doubtful} of the {all} snapshots of {name} came at another time than they claim, so nothing was removed: was this repository moved?"
+    );
+    Err(Error::new(ErrorKind::Invalid, what)
+        .hint("if the times that they claim are right, `orlop snapshots accept-time` says so")
+        .hint("what somebody forged can be removed by its id"))
+}
+
+/// Decide what stays and what goes. Nothing is changed.
+pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: Time) -> Result<Vec<GroupPlan>> {
     let stored = match &options.by {
         By::Stored => stored_policies(&standing.notes)?,
         By::Policy(_) => vec![],
@@ -139,7 +189,8 @@ pub fn plan(
             By::Policy(policy) => Some(policy.clone()),
             By::Stored => retain::for_group(&stored, &key),
         };
-        let group = decide(key, policy, &members, standing, flagged, options, now);
+        refuse_moved(&members, &key, doubts)?;
+        let group = decide(key, policy, &members, standing, &doubts.flagged, options, now);
         refuse_emptied(&group, options)?;
         out.push(group);
     }
@@ -169,6 +220,54 @@ fn check_asked(standing: &Standing, options: &ForgetOptions, stored: &[(Target, 
     Ok(())
 }
 
+/// What a policy would make of a group until some time, if a backup was made every so often.
+pub struct Simulated {
+    /// The group.
+    pub key: GroupKey,
+    /// What was applied to it.
+    pub policy: Policy,
+    /// What would be there.
+    pub future: Future,
+}
+
+/// Carry policies out in thought, for every group that there is, or for one without a past.
+pub fn simulate(
+    standing: &Standing,
+    by: &By,
+    (now, until): (Time, Time),
+    every: Span,
+    zone: &TimeZone,
+) -> Result<Vec<Simulated>> {
+    let stored = match by {
+        By::Stored => stored_policies(&standing.notes)?,
+        By::Policy(_) => vec![],
+    };
+    let mut groups: BTreeMap<GroupKey, Vec<&Snapshot>> = BTreeMap::new();
+    for s in standing.snapshots.iter().filter(|s| s.validity != Validity::Late) {
+        groups.entry(GroupBy::STORED.key(&facts(s))).or_default().push(s);
+    }
+    if groups.is_empty() {
+        groups.insert(GroupKey::default(), vec![]);
+    }
+    let mut out = Vec::new();
+    for (key, members) in groups {
+        let policy = match by {
+            By::Policy(policy) => Some(policy.clone()),
+            By::Stored => retain::for_group(&stored, &key),
+        };
+        let Some(policy) = policy.filter(|p| !p.is_empty()) else { continue };
+        let there = members.iter().map(|s| candidate(s, &standing.notes, false, now)).collect();
+        let future = retain::simulate(there, &policy, (now, until), every, zone)
+            .map_err(|why| Error::new(ErrorKind::Invalid, why).hint("choose --every and --until otherwise"))?;
+        out.push(Simulated { key, policy, future });
+    }
+    if out.is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, "there is no policy to simulate")
+            .hint("give rules, as in --keep-daily 7, or store a policy with `orlop policy set`"));
+    }
+    Ok(out)
+}
+
 fn decide(
     key: GroupKey,
     policy: Option<Policy>,
@@ -188,6 +287,15 @@ fn decide(
             (d.keep, d.reasons) = (false, vec![Reason::NotKept]);
         }
     }
+    let in_restic = match applied.style() {
+        Style::Restic => vec![],
+        _ => {
+            let same = Policy { style: None, ..applied.clone() };
+            let there = retain::decide(&candidates, &same, now, &options.zone);
+            let differ = there.into_iter().zip(&decisions).filter(|(there, here)| there.keep != here.keep);
+            differ.map(|(there, _)| (there.id, there.keep)).collect()
+        }
+    };
     let snapshots = decisions
         .into_iter()
         .filter_map(|d| {
@@ -195,7 +303,7 @@ fn decide(
             Some(Planned { snapshot: (*snapshot).clone(), keep: d.keep, reasons: d.reasons })
         })
         .collect();
-    GroupPlan { key, policy, snapshots }
+    GroupPlan { key, policy, snapshots, in_restic }
 }
 
 /// Why rules remove, and not a snapshot's own expiry or a better one after it.
@@ -258,6 +366,29 @@ fn refuse_mass_removal(groups: &[GroupPlan], standing: &Standing) -> Result<()> 
             Err(hint(Error::new(ErrorKind::Invalid, what)))
         }
     }
+}
+
+/// Take down when snapshots came that nobody had looked at yet.
+pub fn record(repo: &mut Repository, client: Option<&str>, doubts: &Doubts) -> Result<()> {
+    if doubts.fresh.is_empty() {
+        return Ok(());
+    }
+    let who = repo.identity(client)?;
+    repo.record_times(&who, doubts.fresh.clone(), false)
+}
+
+/// Say that what these snapshots claim about their times is right.
+pub fn accept_times(repo: &mut Repository, client: Option<&str>, which: &[&Snapshot], times: &Times) -> Result<()> {
+    let mut seen = Vec::new();
+    for s in which {
+        let received = match times.received(s.id) {
+            Some(time) => Some(time),
+            None => repo.arrival(s)?,
+        };
+        seen.push(Seen { statement: s.id, received: received.unwrap_or(s.statement.time) });
+    }
+    let who = repo.identity(client)?;
+    repo.record_times(&who, seen, true)
 }
 
 /// What was done.

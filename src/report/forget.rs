@@ -29,8 +29,8 @@ pub struct Group {
     pub tags: Option<Vec<String>>,
     /// The label of all, where it was looked at.
     pub label: Option<String>,
-    /// What is applied to it, in words; empty where that is said for all at once.
-    pub policy: String,
+    /// What another way of counting would make of it; empty where that is the same.
+    pub style: String,
     /// What stays.
     pub keep: Vec<Reasoned>,
     /// What goes.
@@ -44,9 +44,6 @@ pub fn text(groups: &[Group], style: ListStyle, zone: &TimeZone) -> String {
         if !g.heading.is_empty() {
             out += &format!("snapshots for ({}):\n", style.names.text(&g.heading));
         }
-        if !g.policy.is_empty() {
-            out += &format!("{}\n", style.names.text(&g.policy));
-        }
         for (word, list) in [("keep", &g.keep), ("remove", &g.remove)] {
             if list.is_empty() {
                 continue;
@@ -54,6 +51,9 @@ pub fn text(groups: &[Group], style: ListStyle, zone: &TimeZone) -> String {
             out += &format!("{word} {} snapshots:\n", list.len());
             out += &table(list, style, zone);
             out.push('\n');
+        }
+        if !g.style.is_empty() {
+            out += &format!("{}\n\n", g.style);
         }
     }
     out
@@ -75,7 +75,8 @@ pub fn done(removed: &[String], until: Option<Time>, dry_run: bool, zone: &TimeZ
             format!("would have removed {many}: {}\n", short.join(" "))
         }
         (_, false, Some(until)) => {
-            format!("removed {many}; `orlop undelete` brings them back until {}\n", units::wall_clock(until, zone))
+            let what = if removed.len() == 1 { "it" } else { "them" };
+            format!("removed {many}; `orlop undelete` brings {what} back until {}\n", units::wall_clock(until, zone))
         }
         (_, false, None) => format!("removed {many}\n"),
     }
@@ -91,6 +92,8 @@ struct JsonGroup {
     keep: Option<Vec<Json>>,
     remove: Option<Vec<Json>>,
     reasons: Option<Vec<JsonReason>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    style_difference: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     remove_reasons: Option<Vec<JsonReason>>,
 }
@@ -116,6 +119,7 @@ pub fn json(groups: &[Group]) -> String {
         keep: all(&g.keep),
         remove: all(&g.remove),
         reasons: reasons(&g.keep),
+        style_difference: g.style.clone(),
         remove_reasons: reasons(&g.remove),
     };
     wire::line(&groups.iter().map(group).collect::<Vec<_>>())

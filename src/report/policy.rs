@@ -1,10 +1,13 @@
 //! Stored policies, and what they mean for each group.
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::escape::Names;
+use super::table::Table;
 use super::{units, wire};
+use crate::model::Time;
 
 /// A policy as it is stored.
 #[derive(Debug, Clone)]
@@ -105,4 +108,95 @@ pub fn set_json(name: &str, rule: &str) -> String {
 /// How long what is forgotten can be brought back, in JSON.
 pub fn window_json(seconds: u64) -> String {
     wire::line(&serde_json::json!({"undelete_window": seconds}))
+}
+
+/// What would be there after some time.
+#[derive(Debug, Clone)]
+pub struct Future {
+    /// Of which group, in words; empty for one that has no snapshots yet.
+    pub group: String,
+    /// By which policy, in words.
+    pub policy: String,
+    /// How many snapshots would be made.
+    pub made: usize,
+    /// How many there would be at most.
+    pub most: usize,
+    /// Those that would be left, oldest first, with the reasons.
+    pub left: Vec<(Time, Vec<String>)>,
+}
+
+/// Width of the picture.
+const COLUMNS: usize = 72;
+
+/// A table and a picture of each.
+pub fn futures_text(futures: &[Future], span: (Time, Time), names: Names, zone: &TimeZone) -> String {
+    let mut out = String::new();
+    for f in futures {
+        if !f.group.is_empty() {
+            out += &format!("snapshots for ({}):\n", names.text(&f.group));
+        }
+        let made = units::count(f.made as u64, "backup", "backups");
+        out += &format!("{}\n", names.text(&f.policy));
+        let mut table = Table::new(["Time", "Reasons"]);
+        for (time, reasons) in &f.left {
+            table.row(vec![units::wall_clock(*time, zone), names.text(&reasons.join(", "))]);
+        }
+        let left = format!("{} left of {made}, never more than {}", f.left.len(), f.most);
+        out += &table.render(&[left]);
+        out += &picture(&f.left, span, zone);
+        out.push('\n');
+    }
+    out
+}
+
+/// Time from left to right; a mark where there is a snapshot, a heavier one where there are more.
+fn picture(left: &[(Time, Vec<String>)], (now, until): (Time, Time), zone: &TimeZone) -> String {
+    let begin = left.first().map_or(now, |(t, _)| *t).min(now);
+    let width = i128::from(until.sec.saturating_sub(begin.sec).max(1));
+    let mut counts = [0_usize; COLUMNS];
+    for (time, _) in left {
+        let at = i128::from(time.sec.saturating_sub(begin.sec)) * (COLUMNS as i128 - 1) / width;
+        if let Some(column) = usize::try_from(at).ok().and_then(|at| counts.get_mut(at)) {
+            *column += 1;
+        }
+    }
+    let mark = |n: &usize| match n {
+        0 => '.',
+        1 => '|',
+        2..=9 => char::from(b'0' + *n as u8),
+        _ => '#',
+    };
+    let line: String = counts.iter().map(mark).collect();
+    let day = |t: Time| units::wall_clock(t, zone).chars().take(10).collect::<String>();
+    format!("{line}\n{}{:>width$}\n", day(begin), day(until), width = COLUMNS - 10)
+}
+
+#[derive(Debug, Serialize)]
+struct ShownFuture<'a> {
+    group: &'a str,
+    policy: &'a str,
+    made: usize,
+    most: usize,
+    left: Vec<ShownLeft<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownLeft<'a> {
+    time: String,
+    matches: &'a [String],
+}
+
+/// The same in JSON.
+pub fn futures_json(futures: &[Future], zone: &TimeZone) -> String {
+    let all: Vec<ShownFuture<'_>> = futures
+        .iter()
+        .map(|f| ShownFuture {
+            group: &f.group,
+            policy: &f.policy,
+            made: f.made,
+            most: f.most,
+            left: f.left.iter().map(|(t, why)| ShownLeft { time: units::rfc3339_in(*t, zone), matches: why }).collect(),
+        })
+        .collect();
+    wire::line(&all)
 }

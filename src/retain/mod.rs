@@ -9,6 +9,8 @@ mod group;
 mod policy;
 mod rules;
 mod schedule;
+mod simulate;
+mod styles;
 
 use std::fmt;
 
@@ -19,6 +21,8 @@ pub use group::{GroupBy, GroupKey};
 pub use policy::{Policy, Target, for_group};
 pub use rules::{Count, Period, Rules};
 pub use schedule::{Schedule, Unit};
+pub use simulate::{Future, simulate};
+pub use styles::Style;
 
 use crate::id::RecordId;
 use crate::model::Time;
@@ -219,7 +223,7 @@ fn kept_by_policy(sorted: &[&Candidate], policy: &Policy, now: Time, zone: &Time
         // Limits alone drop only what is beyond them.
         ruled.iter().for_each(|i| reasons[*i].push(Reason::NoPolicy));
     }
-    for (i, why) in ruled.iter().zip(rules::apply(&by_rules, &policy.rules, now, zone)) {
+    for (i, why) in ruled.iter().zip(styles::kept(&by_rules, &policy.rules, policy.style(), now, zone)) {
         reasons[*i] = why;
     }
     let zone = policy.zone.as_ref().unwrap_or(zone);

@@ -11,7 +11,7 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Count, GroupKey, Period, Rules, Schedule, Span};
+use super::{Count, GroupKey, Period, Rules, Schedule, Span, Style};
 
 /// What to keep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Policy {
     pub manual_count: Option<u32>,
     /// Where schedules cut their periods; the zone of the machine if `None`.
     pub zone: Option<TimeZone>,
+    /// How rules count; restic's way if `None`.
+    pub style: Option<Style>,
     /// Take nothing over from policies for more.
     pub alone: bool,
 }
@@ -35,6 +37,11 @@ impl Policy {
     pub fn template() -> Self {
         let daily = Schedule { every: 1, unit: super::Unit::Day, count: 2 };
         Self { schedules: Some(vec![daily]), ..Self::default() }
+    }
+
+    /// How its rules count.
+    pub fn style(&self) -> Style {
+        self.style.unwrap_or_default()
     }
 
     /// It says nothing, so nothing goes.
@@ -67,6 +74,7 @@ impl Policy {
         self.max_backups = self.max_backups.or(wider.max_backups);
         self.manual_count = self.manual_count.or(wider.manual_count);
         self.zone = self.zone.or_else(|| wider.zone.clone());
+        self.style = self.style.or(wider.style);
         self.alone = wider.alone;
         self
     }
@@ -107,6 +115,7 @@ impl Policy {
         put("max_backups".into(), self.max_backups.map(Value::from));
         put("manual_count".into(), self.manual_count.map(Value::from));
         put("zone".into(), self.zone.as_ref().and_then(TimeZone::iana_name).map(Value::from));
+        put("style".into(), self.style.map(|s| s.name().into()));
         put("inherit".into(), self.alone.then_some(false.into()));
         Value::Object(out).to_string()
     }
@@ -138,6 +147,10 @@ impl fmt::Display for Policy {
         let at_most = self.max_backups.map(|n| format!(", no more than {n} in all")).unwrap_or_default();
         let zone = self.zone.as_ref().and_then(TimeZone::iana_name).map(|z| format!(" (days begin in {z})"));
         let zone = zone.filter(|_| self.schedules.is_some()).unwrap_or_default();
+        let zone = match self.style() {
+            Style::Restic => zone,
+            other => format!("{zone}, counted as {} does", other.name()),
+        };
         match parts.is_empty() {
             true if at_most.is_empty() => f.write_str("nothing is said"),
             true => write!(f, "keep{}", at_most.trim_start_matches(',')),
@@ -170,6 +183,10 @@ fn object(fields: &Map<String, Value>, zone: &dyn Fn(&str) -> Option<TimeZone>) 
                 let typed = value.as_str().ok_or_else(|| wrong("it is no text".into()))?;
                 let unknown = || wrong(format!("'{typed}' is no time zone that is known here"));
                 policy.zone = Some(zone(typed).ok_or_else(unknown)?);
+            }
+            "style" => {
+                let typed = value.as_str().ok_or_else(|| wrong("it is no text".into()))?;
+                policy.style = Some(Style::parse(typed).map_err(wrong)?);
             }
             "inherit" => policy.alone = !value.as_bool().ok_or_else(|| wrong("it is neither true nor false".into()))?,
             _ => return Err(wrong("no policy has such a field".into())),

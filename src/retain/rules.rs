@@ -81,7 +81,7 @@ impl Period {
     }
 
     /// A number that two snapshots share if they are of one period.
-    fn number(self, c: &Candidate) -> i64 {
+    pub(super) fn number(self, c: &Candidate) -> i64 {
         let at = wall(c.time, c.utc_offset);
         let (y, m, d) = (i64::from(at.year()), i64::from(at.month()), i64::from(at.day()));
         match self {
@@ -181,11 +181,7 @@ pub(super) fn apply(sorted: &[&Candidate], rules: &Rules, now: Time, zone: &Time
     let mut buckets = buckets(rules, &since);
     let mut out = Vec::with_capacity(sorted.len());
     for (rank, c) in sorted.iter().enumerate() {
-        let mut reasons = Vec::new();
-        let tags = rules.tags.iter().filter(|list| has_tags(c, list));
-        reasons.extend(tags.map(|list| Reason::Tags(list.clone())));
-        let ids = rules.ids.iter().filter(|begin| c.id.hex().starts_with(begin.as_str()));
-        reasons.extend(ids.map(|begin| Reason::Id(begin.clone())));
+        let mut reasons = by_name(c, rules);
         if let Some((span, after)) = within
             && after.is_none_or(|t| c.time > t)
         {
@@ -196,6 +192,13 @@ pub(super) fn apply(sorted: &[&Candidate], rules: &Rules, now: Time, zone: &Time
         out.push(reasons);
     }
     out
+}
+
+/// Why one stays for what it is, whatever others there are.
+pub(super) fn by_name(c: &Candidate, rules: &Rules) -> Vec<Reason> {
+    let tags = rules.tags.iter().filter(|list| has_tags(c, list));
+    let ids = rules.ids.iter().filter(|begin| c.id.hex().starts_with(begin.as_str()));
+    tags.map(|list| Reason::Tags(list.clone())).chain(ids.map(|begin| Reason::Id(begin.clone()))).collect()
 }
 
 /// As restic reads a list of tags: an empty tag is met by having none.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Filter, TagList, When};
-use crate::retain::{Count, GroupBy, Schedule, Span};
+use crate::retain::{Count, GroupBy, Schedule, Span, Style};
 
 const SELECT: &str = "Which snapshots";
 const KEEP: &str = "What to keep";
@@ -17,40 +17,40 @@ const IDS_HELP: &str = "Snapshots: their ids or beginnings of them, latest, late
 #[command(next_help_heading = KEEP)]
 pub struct Keep {
     /// The newest N; 'unlimited' for all, here and below
-    #[arg(short = 'l', long, value_name = "N")]
+    #[arg(short = 'l', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_last: Option<Count>,
     /// The newest of each of N hours that have one
-    #[arg(short = 'H', long, value_name = "N")]
+    #[arg(short = 'H', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_hourly: Option<Count>,
     /// The newest of each of N days
-    #[arg(short = 'd', long, value_name = "N")]
+    #[arg(short = 'd', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_daily: Option<Count>,
     /// The newest of each of N weeks, Monday to Sunday
-    #[arg(short = 'w', long, value_name = "N")]
+    #[arg(short = 'w', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_weekly: Option<Count>,
     /// The newest of each of N months
-    #[arg(short = 'm', long, value_name = "N")]
+    #[arg(short = 'm', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_monthly: Option<Count>,
     /// The newest of each of N years
-    #[arg(short = 'y', long, value_name = "N")]
+    #[arg(short = 'y', long, value_name = "N", allow_hyphen_values = true)]
     pub keep_yearly: Option<Count>,
     /// All so close to the newest, like 1y5m7d2h (m: months)
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within: Option<Span>,
     /// The newest of each hour so close to the newest of all
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_hourly: Option<Span>,
     /// The newest of each day so close
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_daily: Option<Span>,
     /// The newest of each week so close
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_weekly: Option<Span>,
     /// The newest of each month so close
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_monthly: Option<Span>,
     /// The newest of each year so close
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_yearly: Option<Span>,
     /// All with all of these tags, '' for none; repeated, with any of the lists
     #[arg(long, value_name = "TAG[,TAG…]")]
@@ -67,6 +67,9 @@ pub struct Keep {
     /// Of those made by hand the newest N, whatever else is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub manual_count: Option<u32>,
+    /// Let rules count as they do in restic, borg or kopia [default: restic]
+    #[arg(long, value_name = "PROGRAM", value_parser = Style::parse)]
+    pub retention_style: Option<Style>,
     /// The time zone in which schedules begin their days [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
@@ -213,6 +216,8 @@ pub enum PolicyCommand {
     Set(Box<PolicySet>),
     /// Show what is stored, and what it means for each group
     Show(PolicyShow),
+    /// Say what would be there after some time
+    Simulate(Box<PolicySimulate>),
     /// Show or set how long what is forgotten can be brought back
     Window(PolicyWindow),
 }
@@ -259,6 +264,27 @@ pub struct PolicySet {
 /// `orlop policy show`
 #[derive(Debug, Args)]
 pub struct PolicyShow {}
+
+/// `orlop policy simulate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop policy simulate --until 2y                          by what is stored
+  orlop policy simulate --until 1y --every 1h --keep-hourly 24 --keep-daily 14")]
+pub struct PolicySimulate {
+    /// So long from now, like 2y
+    #[arg(long, value_name = "SPAN", default_value = "1y")]
+    pub until: Span,
+    /// How often a backup is made, like 1d or 1h
+    #[arg(long, value_name = "SPAN", default_value = "1d")]
+    pub every: Span,
+    /// What to keep.
+    #[command(flatten)]
+    pub keep: Keep,
+    /// Read what to keep from a file with JSON, - for standard input
+    #[arg(long, value_name = "FILE", help_heading = KEEP)]
+    pub policy_file: Option<PathBuf>,
+}
 
 /// `orlop policy window`
 #[derive(Debug, Args)]

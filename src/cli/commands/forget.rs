@@ -11,8 +11,8 @@ use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RecordId;
 use crate::model::Time;
-use crate::ops::forget::{self, By, ForgetOptions, GroupPlan, Planned};
-use crate::repo::{Repository, Snapshot, Standing};
+use crate::ops::forget::{self, By, Doubts, ForgetOptions, GroupPlan, Planned};
+use crate::repo::{Repository, Snapshot, Standing, Times};
 use crate::report::exit::Outcome;
 use crate::report::forget::{self as told, Group, Reasoned};
 use crate::report::snapshots::ListStyle;
@@ -32,11 +32,29 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
     let now = repo.storage_time()?;
     let groups = match args.ids.is_empty() {
         false => vec![named(args, &standing, now, &console)?],
-        true => planned(args, asked, &standing, now, &console)?,
+        true => {
+            let doubts = doubts(&repo, &standing.snapshots, &console)?;
+            let groups = planned(args, asked, &standing, &doubts, now, &console)?;
+            if !args.dry_run {
+                forget::record(&mut repo, settings.client.as_deref(), &doubts)?;
+            }
+            groups
+        }
     };
     tell(args, &groups, &console)?;
     let going: Vec<&Snapshot> = groups.iter().flat_map(|g| g.those(false)).map(|p| &p.snapshot).collect();
     finish(args, &mut repo, settings, &going, &console)
+}
+
+/// Whose times are in doubt.
+pub(super) fn doubts(repo: &Repository, snapshots: &[Snapshot], console: &Console) -> Result<Doubts> {
+    let times = times(repo, console)?;
+    forget::doubts(repo, snapshots, &times)
+}
+
+pub(super) fn times(repo: &Repository, console: &Console) -> Result<Times> {
+    let cx = console.context();
+    repo.times(&|name, e| cx.problem("damaged", name.as_bytes(), "read", e.to_string()))
 }
 
 fn finish(
@@ -64,6 +82,7 @@ fn planned(
     args: &args::Forget,
     asked: Option<Asked>,
     standing: &Standing,
+    doubts: &Doubts,
     now: Time,
     console: &Console,
 ) -> Result<Vec<GroupPlan>> {
@@ -90,7 +109,7 @@ fn planned(
         allow_mass_removal: args.allow_mass_removal,
         zone: console.zone(),
     };
-    let groups = forget::plan(standing, &options, &HashSet::new(), now)?;
+    let groups = forget::plan(standing, &options, doubts, now)?;
     tell_of_machines(&groups, console);
     Ok(groups)
 }
@@ -101,7 +120,12 @@ fn named(args: &args::Forget, standing: &Standing, now: Time, console: &Console)
     let ids = super::named(&args.ids, &standing.snapshots, &filter(&chosen), console);
     let going = forget::named(standing, &ids, now)?;
     let planned = |s: &Snapshot| Planned { snapshot: s.clone(), keep: false, reasons: vec![] };
-    Ok(GroupPlan { key: GroupKey::default(), policy: None, snapshots: going.into_iter().map(planned).collect() })
+    Ok(GroupPlan {
+        key: GroupKey::default(),
+        policy: None,
+        snapshots: going.into_iter().map(planned).collect(),
+        in_restic: vec![],
+    })
 }
 
 /// Who wonders why so many stay should hear that two machines have one name.
@@ -141,9 +165,23 @@ fn group(g: &GroupPlan, by_name: bool) -> Group {
         paths: g.key.paths.clone(),
         tags: g.key.tags.clone(),
         label: g.key.label.clone(),
-        policy: String::new(),
+        style: style_words(g),
         keep: g.those(true).map(reasoned).collect(),
         remove: g.those(false).map(reasoned).collect(),
+    }
+}
+
+/// What restic's counting would make of a group; empty where it is the same.
+fn style_words(g: &GroupPlan) -> String {
+    let ids = |keep: bool| {
+        let some = g.in_restic.iter().filter(|(_, k)| *k == keep);
+        some.map(|(id, _)| id.short()).collect::<Vec<_>>().join(" ")
+    };
+    match (ids(true), ids(false)) {
+        (keep, remove) if keep.is_empty() && remove.is_empty() => String::new(),
+        (keep, remove) if remove.is_empty() => format!("counted as restic does, these would stay: {keep}"),
+        (keep, remove) if keep.is_empty() => format!("counted as restic does, these would go: {remove}"),
+        (keep, remove) => format!("counted as restic does, these would stay: {keep}; and these go: {remove}"),
     }
 }
 

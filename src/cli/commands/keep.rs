@@ -61,6 +61,7 @@ fn of_flags(k: &Keep) -> Result<Option<Policy>> {
         max_backups: k.max_backups,
         manual_count: k.manual_count,
         zone: k.zone.as_ref().map(known).transpose()?,
+        style: k.retention_style,
         alone: false,
     };
     Ok((policy != Policy::default()).then_some(policy))

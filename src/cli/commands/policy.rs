@@ -10,12 +10,14 @@ use crate::cli::args::{self, PolicyCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Time;
 use crate::ops::backup::absolute;
-use crate::ops::forget::{facts, stored_policies};
+use crate::ops::forget::{self, By, Simulated, facts, stored_policies};
 use crate::report::exit::Outcome;
 use crate::report::policy::{self as told, Meaning, Stored};
-use crate::report::{Job, Loudness};
+use crate::report::{Job, Loudness, units};
 use crate::retain::{self, GroupBy, GroupKey, Policy, Span, Target};
+use crate::sys;
 
 /// Set or show policies.
 pub fn run(args: &args::Policy, settings: &Settings) -> Result<Outcome> {
@@ -23,6 +25,7 @@ pub fn run(args: &args::Policy, settings: &Settings) -> Result<Outcome> {
     match &args.command {
         PolicyCommand::Set(args) => set(args, settings, &console),
         PolicyCommand::Show(_) => show(settings, &console),
+        PolicyCommand::Simulate(args) => simulate(args, settings, &console),
         PolicyCommand::Window(args) => window(args, settings, &console),
     }
 }
@@ -113,6 +116,36 @@ fn show(settings: &Settings, console: &Console) -> Result<Outcome> {
         false => console.print(told::text(&stored, &meanings, window, console.names))?,
     }
     Ok(outcome(console))
+}
+
+fn simulate(args: &args::PolicySimulate, settings: &Settings, console: &Console) -> Result<Outcome> {
+    let asked = keep::asked(&args.keep, args.policy_file.as_deref())?;
+    let repo = open(settings, console)?;
+    let all = standing(&repo, console)?;
+    let (now, zone) = (sys::now(), console.zone());
+    let now = Time { nsec: 0, ..now };
+    let far = || Error::new(ErrorKind::Invalid, format!("--until {}: no calendar goes so far", args.until));
+    let until = args.until.after(now, units::offset(now, &zone), &zone).ok_or_else(far)?;
+    let by = asked.map_or(By::Stored, |a| By::Policy(a.policy));
+    let futures = forget::simulate(&all, &by, (now, until), args.every, &zone)?;
+    let shown: Vec<told::Future> = futures.iter().map(future).collect();
+    match console.json {
+        true => console.print(told::futures_json(&shown, &zone))?,
+        false => console.print(told::futures_text(&shown, (now, until), console.names, &zone))?,
+    }
+    Ok(outcome(console))
+}
+
+fn future(s: &Simulated) -> told::Future {
+    let one =
+        |(c, d): &(retain::Candidate, retain::Decision)| (c.time, d.reasons.iter().map(ToString::to_string).collect());
+    told::Future {
+        group: heading(&s.key),
+        policy: s.policy.to_string(),
+        made: s.future.made,
+        most: s.future.most,
+        left: s.future.left.iter().rev().map(one).collect(),
+    }
 }
 
 fn window(args: &args::PolicyWindow, settings: &Settings, console: &Console) -> Result<Outcome> {

@@ -1,20 +1,28 @@
 //! `snapshots`.
 
+use std::collections::HashSet;
+
+use super::forget::times;
 use super::{filter, named, open, outcome, row, standing};
-use crate::cli::args::Snapshots;
+use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::Result;
-use crate::ops::select;
+use crate::id::RecordId;
+use crate::ops::{forget, select};
 use crate::repo::{Hold, Snapshot};
 use crate::report::exit::Outcome;
+use crate::report::forget::changed_json;
 use crate::report::snapshots::{ListStyle, Row, group, json, text};
-use crate::report::{self, Job};
+use crate::report::{self, Job, Loudness};
 use crate::sys;
 
 /// List snapshots.
 pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
+    if let Some(SnapshotsCommand::AcceptTime(args)) = &args.command {
+        return accept_time(args, settings, &console);
+    }
     let repo = open(settings, &console)?;
     let all = standing(&repo, &console)?;
     let notes = all.notes;
@@ -32,6 +40,32 @@ pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
         false => text(&groups, ListStyle { compact: args.compact, names: console.names }, &console.zone()),
     })?;
     Ok(outcome(&console))
+}
+
+/// The owner looked at them: the times that they claim are right.
+fn accept_time(args: &AcceptTime, settings: &Settings, console: &Console) -> Result<Outcome> {
+    let mut repo = open(settings, console)?;
+    let all = standing(&repo, console)?.snapshots;
+    let times = times(&repo, console)?;
+    let doubtful = forget::doubts(&repo, &all, &times)?.flagged;
+    let everything = select::Filter { incomplete: true, ..select::Filter::default() };
+    let chosen: HashSet<RecordId> = match args.ids.is_empty() {
+        true => doubtful,
+        false => named(&args.ids, &all, &everything, console).into_iter().collect(),
+    };
+    let which: Vec<&Snapshot> = all.iter().filter(|s| chosen.contains(&s.id)).collect();
+    if !which.is_empty() {
+        forget::accept_times(&mut repo, settings.client.as_deref(), &which, &times)?;
+    }
+    let ids: Vec<String> = which.iter().map(|s| s.id.hex()).collect();
+    match console.json {
+        true => console.print(changed_json(&ids))?,
+        false => {
+            let many = report::units::count(ids.len() as u64, "snapshot", "snapshots");
+            console.remark(Loudness::Normal, &format!("accepted the times of {many}\n"))?;
+        }
+    }
+    Ok(outcome(console))
 }
 
 /// Those that were named, or all that match.

@@ -11,7 +11,7 @@ use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
-const ARMOURED: [&str; 9] = [
+const ARMOURED: [&str; 10] = [
     prefix::CONFIG,
     prefix::KEYS,
     prefix::KEYRING,
@@ -20,6 +20,7 @@ const ARMOURED: [&str; 9] = [
     prefix::SESSIONS,
     prefix::TOMBSTONES,
     prefix::NOTES,
+    prefix::TIMES,
     prefix::COPY,
 ];
 /// Those of them that have a second home.
