@@ -5,9 +5,10 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use orlop::id::ClientId;
 use orlop::id::RecordId;
 use orlop::model::Time;
-use orlop::retain::{Candidate, Count, Decision, Period, Policy, Reason, Rules, Schedule, decide};
+use orlop::retain::{Candidate, Count, Decision, GroupBy, GroupKey, Period, Policy, Reason, Rules, Schedule, decide};
 use proptest::prelude::*;
 
 fn time(at: Timestamp) -> Time {
@@ -274,11 +275,28 @@ fn what_is_out_of_the_count() {
     assert_eq!(stays(&history, 9), [0, 3, 4, 5], "one did");
     history[3].expires = Some(hour(20).time);
     assert_eq!(stays(&history, 9), [0, 1, 3, 4, 5], "one with an expiry displaces none");
-    assert_eq!(stays(&history, 20), [0, 1, 4, 5]);
+    assert_eq!(stays(&history, 20), [0, 1, 2, 4, 5], "it goes, and what was complete after the third with it");
     history[3].held = Some(String::new());
     assert_eq!(stays(&history, 20), [0, 1, 3, 4, 5]);
     let nothing = decide(&history, &Policy::default(), hour(9).time, &TimeZone::UTC);
     assert_eq!(kept(&nothing).len(), 6, "an empty policy removes nothing");
+}
+
+#[test]
+fn two_machines_of_one_name_are_two_hosts() {
+    let on = |machine: u8| GroupKey {
+        host: Some("localhost".into()),
+        machine: Some((ClientId::ZERO, [machine; 8])),
+        paths: Some(vec![b"/b".to_vec(), b"/a".to_vec(), b"/b".to_vec()]),
+        tags: Some(vec!["t".into()]),
+        label: Some(String::new()),
+    };
+    let same = |by: GroupBy| by.key(&on(1)) == by.key(&on(2));
+    assert!(!same(GroupBy::default()) && !same(GroupBy::STORED));
+    let by = |text: &str| GroupBy::parse(text).expect(text);
+    assert!(!same(by("host")) && same(by("hostname,paths")) && same(by("")) && same(by("tags,label")));
+    assert_eq!(by("paths").key(&on(1)).paths, Some(vec![b"/a".to_vec(), b"/b".to_vec()]), "a set");
+    assert!(GroupBy::parse("host,colour").is_err());
 }
 
 proptest! {

@@ -164,8 +164,9 @@ pub fn decide(group: &[Candidate], policy: &Policy, now: Time, zone: &TimeZone) 
             true => kept.next().unwrap_or_else(|| Verdict::keep(Reason::NoPolicy)),
             false => out_of_count(c, policy, now, complete_after),
         };
-        complete_after |= !c.incomplete && !c.flagged && verdict.keep;
-        out.push(verdict.of(c));
+        let decision = verdict.of(c);
+        complete_after |= !c.incomplete && !c.flagged && decision.keep;
+        out.push(decision);
     }
     out
 }

@@ -95,9 +95,6 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("tag", "nothing to do"),
         ("tag --set a --add b", "--set"),
     ] {
-        if line == "policy window 1m" {
-            world.ok("init --no-recovery-key -q");
-        }
         let err = world.fails(line, 1);
         assert!(err.contains(says), "{line}: {err}");
     }
@@ -310,4 +307,42 @@ fn a_moved_repository_is_not_emptied() {
     assert!(world.ok("snapshots accept-time").contains("accepted the times of 3 snapshots"));
     world.ok("forget --keep-last 1");
     assert_eq!(world.snapshots().len(), 2);
+}
+
+#[test]
+fn other_programs_count_otherwise() {
+    // Sunday the 7th, Saturday the 13th, Sunday the 14th, Monday the 15th.
+    let world = january(&[6, 7, 13, 14, 15]);
+    let line = "forget --keep-daily 1 --keep-weekly 1 --dry-run";
+    let kept = |line: &str| world.json(&format!("{line} --json"))[0]["keep"].as_array().map(Vec::len);
+    assert_eq!(kept(line), Some(1));
+    assert_eq!(kept(&format!("{line} --retention-style borg")), Some(2), "the 15th does not count for its week");
+    let out = world.ok(&format!("{line} --retention-style borg"));
+    assert!(out.contains(&format!("counted as restic does, these would go: {}", id_of(&world, 14))), "{out}");
+    assert_eq!(
+        kept("forget --keep-daily 4 --dry-run --retention-style kopia"),
+        Some(3),
+        "four days back from the 15th"
+    );
+    assert!(world.fails("forget --keep-daily 1 --retention-style tar", 1).contains("none of restic, borg, kopia"));
+    world.ok("policy set --keep-daily 1 --keep-weekly 1 --retention-style borg");
+    world.ok("forget --allow-mass-removal");
+    assert_eq!(days(&world), [14, 15]);
+}
+
+#[test]
+fn policies_are_carried_out_in_thought() {
+    let world = january(&[1, 2]);
+    assert!(world.fails("policy simulate", 1).contains("no policy to simulate"));
+    world.ok("policy set --schedule 1d=3 --schedule 1M=2");
+    let futures = world.json("policy simulate --until 1y --json");
+    assert_eq!((futures[0]["made"].as_u64(), days(&world).len()), (Some(365), 2));
+    let left = futures[0]["left"].as_array().expect("a list").len();
+    assert!((4..=5).contains(&left), "three days, two months: {left}");
+    assert_eq!(left, futures[0]["left"].as_array().map_or(0, |l| l.iter().filter(|s| !s["matches"].is_null()).count()));
+    let out = world.ok("policy simulate --until 60h --every 12h --keep-last 2");
+    assert!(out.contains("2 left of 5 backups, never more than 3"), "{out}");
+    assert!(out.contains("....|"), "a picture: {out}");
+    assert!(world.fails("policy simulate --until 100y --every 1h", 1).contains("more than 100000 backups"));
+    assert!(world.fails("policy simulate --every 0h", 1).contains("no backup would ever be made"));
 }

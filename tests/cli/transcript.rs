@@ -37,6 +37,7 @@ undelete
 policy set --keep-daily 7 --keep-weekly 4
 policy set --host web --default
 policy show
+policy simulate --until 10d --keep-daily 3
 policy window
 forget --keep-last -1
 release latest

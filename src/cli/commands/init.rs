@@ -25,6 +25,7 @@ pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcom
         let what = format!("there is no repository version {:?}", args.repository_version);
         return Err(Error::new(ErrorKind::Invalid, what).hint("leave the flag out, or say 1"));
     }
+    let undelete_window = window(args.undelete_window)?;
     let place = settings.repository()?;
     refuse_existing(place)?;
     recovery::check_file(args.recovery_file.as_deref())?;
@@ -35,7 +36,7 @@ pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcom
         mirror_of: other.as_ref().filter(|_| args.mirror_of.is_some()),
         cut_like: other.as_ref().filter(|_| args.mirror_of.is_none()),
         recovery_file: args.recovery_file.as_deref(),
-        undelete_window: window(args.undelete_window)?,
+        undelete_window,
     };
     make(place, &plan, settings, &console)?;
     Ok(Outcome::Done)

@@ -98,7 +98,9 @@ fn target_words(t: &Target) -> String {
 fn show(settings: &Settings, console: &Console) -> Result<Outcome> {
     let repo = open(settings, console)?;
     let all = standing(&repo, console)?;
-    let stored = stored_policies(&all.notes)?;
+    let mut stored = stored_policies(&all.notes)?;
+    // For all first.
+    stored.sort_by(|(a, _), (b, _)| a.cmp(b));
     let groups: BTreeSet<GroupKey> =
         all.snapshots.iter().map(|s| GroupKey { machine: None, ..GroupBy::STORED.key(&facts(s)) }).collect();
     let words = |p: Option<Policy>| p.map(|p| (p.to_string(), p.to_json()));
@@ -149,9 +151,10 @@ fn future(s: &Simulated) -> told::Future {
 }
 
 fn window(args: &args::PolicyWindow, settings: &Settings, console: &Console) -> Result<Outcome> {
+    let wanted = args.span.map(seconds).transpose()?;
     let mut repo = open(settings, console)?;
-    if let Some(span) = args.span {
-        repo.set_undelete_window(seconds(span)?)?;
+    if let Some(seconds) = wanted {
+        repo.set_undelete_window(seconds)?;
     }
     let window = repo.config().undelete_window;
     match console.json {
