@@ -5,6 +5,8 @@ mod world;
 
 #[path = "cli/bad_inputs.rs"]
 mod bad_inputs;
+#[path = "cli/finding.rs"]
+mod finding;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
 #[path = "cli/keys.rs"]

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
+mod find;
 mod keys;
 mod read;
 mod retain;
 mod values;
 
-pub use backup::Backup;
+pub use backup::{Backup, LeaveOut};
+pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use retain::{
@@ -67,6 +69,12 @@ pub enum Command {
     Snapshots(Snapshots),
     /// List what is in a snapshot
     Ls(Ls),
+    /// Look for files in all snapshots
+    Find(Find),
+    /// Compare two snapshots, or a snapshot and a directory as it is now
+    Diff(Diff),
+    /// Count files, bytes and blobs, and say who uses the space
+    Stats(Stats),
     /// Write a file, or a directory as an archive, to standard output
     Dump(Dump),
     /// Bring files back from a snapshot
@@ -91,6 +99,12 @@ pub enum Command {
     List(List),
     /// Print one object of the repository
     Cat(Cat),
+    /// Say what an error means, and what to do
+    Explain(Explain),
+    /// Say which rule keeps a path in a backup, or out of it
+    ExplainExclude(ExplainExclude),
+    /// Look at the bytes of a repository
+    Debug(Debug),
     /// Say which program this is
     Version,
 }

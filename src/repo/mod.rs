@@ -32,7 +32,7 @@ pub use snapshots::{NewSnapshot, Snapshot, Validity};
 pub use standing::Standing;
 pub use times::Times;
 pub use tombstones::{Tombstone, Tombstones};
-pub use tree::{Entries, Extents};
+pub use tree::{Entries, Extents, lookup};
 pub use writer::{Added, FrameScope, Writer, WriterOptions};
 
 use crate::chunk::Gear;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::escape::{Names, lossy, raw_forms};
 use super::table::Table;
 use super::{units, wire};
-use crate::model::{Body, Scope, Statement, Stats, Time, Trigger};
+use crate::model::{Body, GroupBy, Scope, Statement, Stats, Time, Trigger};
 
 /// A snapshot as lists show it.
 #[derive(Debug, Clone)]
@@ -33,7 +33,8 @@ pub struct Hold {
 }
 
 impl Row {
-    fn short(&self) -> &str {
+    /// The beginning of the id.
+    pub fn short(&self) -> &str {
         self.id.get(..8).unwrap_or(&self.id)
     }
     fn notes(&self) -> String {
@@ -61,38 +62,6 @@ impl Row {
         let mut tags = self.body.tags.clone();
         tags.sort();
         tags
-    }
-}
-
-/// What makes snapshots belong together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GroupBy {
-    /// The same host.
-    pub host: bool,
-    /// The same paths.
-    pub paths: bool,
-    /// The same tags.
-    pub tags: bool,
-}
-
-impl GroupBy {
-    /// `host,paths,tags` in any order; nothing means no grouping.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut by = Self::default();
-        for word in text.split(',') {
-            match word.trim() {
-                "host" | "hosts" => by.host = true,
-                "path" | "paths" => by.paths = true,
-                "tag" | "tags" => by.tags = true,
-                "" => {}
-                other => return Err(format!("'{other}' is none of host, paths, tags")),
-            }
-        }
-        Ok(by)
-    }
-    /// Whether there are groups at all.
-    pub fn any(self) -> bool {
-        self.host || self.paths || self.tags
     }
 }
 

@@ -14,6 +14,18 @@ ls latest
 ls latest /src
 ls --recursive latest:/ /src/sub
 ls -l --sort size --reverse latest:/src
+find three.o *.txt
+find -l --type dir sub
+find nothing
+find [
+find --newest yesterday x
+find --history /src/one.txt
+diff latest~1 latest
+diff latest:/src ./src/sub --metadata
+stats
+stats --by snapshot
+explain exists
+explain-exclude src/sub/deep/three.o --exclude *.o
 dump latest /src/one.txt
 dump latest:/src sub/two.txt
 dump latest /src/nothing

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, Subset, TagList};
-use crate::report::snapshots::GroupBy;
+use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, TagList};
+use crate::model::GroupBy;
+use crate::plan::subset::Subset;
 
 const SELECT: &str = "Which snapshots";
 const SNAPSHOT_HELP: &str = "A snapshot: its id or the beginning of it, latest, latest~2; with :PATH a directory in it";
@@ -96,6 +97,9 @@ pub struct Ls {
     /// Sizes with units
     #[arg(long)]
     pub human_readable: bool,
+    /// For ncdu: orlop ls --ncdu latest | ncdu -f -
+    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse", "json"])]
+    pub ncdu: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
     #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
     pub sort: SortBy,
@@ -227,7 +231,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read and open a part of the data: n/t, x% or a size
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = Subset::parse)]
     pub read_data_subset: Option<Subset>,
     /// Believe what is in the cache
     #[arg(long)]
@@ -248,7 +252,7 @@ pub struct List {
 /// `orlop cat`
 #[derive(Debug, Args)]
 pub struct Cat {
-    /// config, snapshot, index, pack, blob, key or tree
+    /// config, snapshot, index, pack, blob, key or tree; masterkey and lock say what is in their place
     #[arg(value_name = "KIND", hide_possible_values = true)]
     pub kind: CatKind,
     /// Its id; for tree SNAPSHOT:PATH; config has none

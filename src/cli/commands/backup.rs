@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::{Time, Trigger};
-use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, GroupBy, Input, Parent, Sources};
+use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
 use crate::ops::select;
 use crate::plan::filter::Selection;
 use crate::repo::{Repository, UNDELETE_WINDOW};
@@ -66,7 +66,7 @@ impl Asked {
     fn from(args: &Backup, env: &Environment, console: &Console) -> Result<Self> {
         let cx = console.context();
         let (time, utc_offset) = args.time.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))?;
-        let (selection, excludes) = sources::selection(args, env, &cx)?;
+        let (selection, excludes) = sources::selection(&args.leave_out, env, &cx)?;
         let paths = if args.stdin || args.stdin_from_command { None } else { Some(sources::paths(args, &cx)?) };
         if args.stdin && !args.paths.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "--stdin was given together with paths")
@@ -124,15 +124,14 @@ fn options(
         (Some(typed), _) => Parent::Snapshot(parent(typed, args, settings, repo, console)?),
         (None, _) => Parent::Latest,
     };
-    let by = args.group_by;
     Ok(BackupOptions {
         parent,
-        group_by: GroupBy { host: by.host, paths: by.paths, tags: by.tags },
+        group_by: args.group_by,
         force: args.force,
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
         with_atime: args.with_atime,
-        one_file_system: args.one_file_system,
+        one_file_system: args.leave_out.one_file_system,
         selection: asked.selection.clone(),
         avoid: avoid(settings)?,
         chunking: match args.chunking {

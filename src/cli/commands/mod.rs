@@ -3,7 +3,12 @@
 pub mod backup;
 pub mod cat;
 pub mod check;
+pub mod debug;
+pub mod diff;
 pub mod dump;
+pub mod explain;
+pub mod explain_exclude;
+pub mod find;
 pub mod forget;
 pub mod init;
 pub mod key;
@@ -13,7 +18,9 @@ pub mod notes;
 pub mod policy;
 pub mod restore;
 pub mod snapshots;
+pub mod stats;
 
+mod find_objects;
 mod keep;
 mod recovery;
 mod sources;
@@ -247,6 +254,29 @@ pub(super) fn snapshot(
     })
 }
 
+/// Those that were named, or all that match. As in restic a name that means nothing is told and
+/// passed over.
+pub(super) fn chosen<'s, 'n>(
+    names: impl ExactSizeIterator<Item = &'n OsStr>,
+    args: &FilterArgs,
+    all: &'s [Snapshot],
+    console: &Console,
+) -> Vec<&'s Snapshot> {
+    let filter = filter(args);
+    if names.len() == 0 {
+        return all.iter().filter(|s| filter.matches(s)).collect();
+    }
+    let mut out: Vec<&Snapshot> = Vec::new();
+    for name in names {
+        match Reference::parse(name).and_then(|r| select::find(all, &filter, &r.which)) {
+            Ok(s) if out.iter().all(|o| o.id != s.id) => out.push(s),
+            Ok(_) => {}
+            Err(e) => console.context().problem("missing", name.as_bytes(), "find", e.to_string()),
+        }
+    }
+    out
+}
+
 /// The index, with what is wrong with it told.
 pub(super) fn index(repo: &Repository, console: &Console) -> Result<Index> {
     let cx = console.context();
@@ -255,10 +285,7 @@ pub(super) fn index(repo: &Repository, console: &Console) -> Result<Index> {
 
 /// The directory that a reference means: the snapshot's top or `:PATH` in it.
 pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Reference) -> Result<Option<PageRef>> {
-    match &reference.subdir {
-        Some(path) => listing::subtree(reader, snapshot.statement.root, path),
-        None => Ok(snapshot.statement.root),
-    }
+    listing::enter(reader, snapshot.statement.root, reference.subdir.as_deref()).map(|(root, _)| root)
 }
 
 /// A snapshot as lists show it.

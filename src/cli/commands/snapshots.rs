@@ -1,9 +1,10 @@
 //! `snapshots`.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 
 use super::forget::times;
-use super::{filter, named, open, outcome, row, standing};
+use super::{chosen, named, open, outcome, row, standing};
 use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -33,7 +34,7 @@ pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
         let hold = |h: Hold| report::snapshots::Hold { reason: h.reason, until: h.until };
         Row { holds: notes.holds(s, now).into_iter().map(hold).collect(), ..row(s) }
     };
-    let chosen = chosen(args, &all, &console);
+    let chosen = chosen(args.ids.iter().map(OsStr::new), &args.filter, &all, &console);
     let groups = group(chosen.into_iter().map(held).collect(), args.group_by, args.latest);
     console.print(match console.json {
         true => json(&groups, args.group_by),
@@ -66,14 +67,4 @@ fn accept_time(args: &AcceptTime, settings: &Settings, console: &Console) -> Res
         }
     }
     Ok(outcome(console))
-}
-
-/// Those that were named, or all that match.
-fn chosen<'s>(args: &Snapshots, all: &'s [Snapshot], console: &Console) -> Vec<&'s Snapshot> {
-    let filter = filter(&args.filter);
-    if args.ids.is_empty() {
-        return all.iter().filter(|s| filter.matches(s)).collect();
-    }
-    let ids = named(&args.ids, all, &filter, console);
-    all.iter().filter(|s| ids.contains(&s.id)).collect()
 }
