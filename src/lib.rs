@@ -58,7 +58,7 @@
 //! assert_eq!((summary.stats.files_new, summary.stats.problems), (1, 0));
 //!
 //! // What is in it.
-//! let snapshots = repository.snapshots(&|object, error| eprintln!("{object}: {error}"))?;
+//! let snapshots = repository.standing(&|object, error| eprintln!("{object}: {error}"))?.snapshots;
 //! let latest = snapshots.last().expect("there is one");
 //! let index = repository.load_index(&|object, error| eprintln!("{object}: {error}"))?;
 //! let reader = Reader::new(&repository, &index);

@@ -41,6 +41,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
+    ("--prune", "space is not freed yet: `forget` alone removes snapshots"),
     ("--from-key-hint", "every key of the other repository is tried"),
 ];
 
