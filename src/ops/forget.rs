@@ -17,7 +17,7 @@ use crate::retain::{self, Candidate, Future, GroupBy, GroupKey, Policy, Reason, 
 #[derive(Debug, Clone)]
 pub enum By {
     /// By this policy, for every group.
-    Policy(Policy),
+    Policy(Box<Policy>),
     /// By the policies that are stored in the repository.
     Stored,
 }
@@ -186,7 +186,7 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
     let mut out = Vec::new();
     for (key, members) in groups {
         let policy = match &options.by {
-            By::Policy(policy) => Some(policy.clone()),
+            By::Policy(policy) => Some(policy.as_ref().clone()),
             By::Stored => retain::for_group(&stored, &key),
         };
         refuse_moved(&members, &key, doubts)?;
@@ -252,7 +252,7 @@ pub fn simulate(
     let mut out = Vec::new();
     for (key, members) in groups {
         let policy = match by {
-            By::Policy(policy) => Some(policy.clone()),
+            By::Policy(policy) => Some(policy.as_ref().clone()),
             By::Stored => retain::for_group(&stored, &key),
         };
         let Some(policy) = policy.filter(|p| !p.is_empty()) else { continue };

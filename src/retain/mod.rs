@@ -152,7 +152,7 @@ pub struct Decision {
 /// schedules are cut, and the zone of whoever types `--keep-within`.
 pub fn decide(group: &[Candidate], policy: &Policy, now: Time, zone: &TimeZone) -> Vec<Decision> {
     let mut sorted: Vec<&Candidate> = group.iter().collect();
-    sorted.sort_by(|a, b| (b.time, b.seq, b.id).cmp(&(a.time, a.seq, a.id)));
+    sorted.sort_by_key(|c| std::cmp::Reverse((c.time, c.seq, c.id)));
     let counts = |c: &Candidate| !c.incomplete && !c.flagged && c.expires.is_none();
     let ordinary: Vec<&Candidate> = sorted.iter().copied().filter(|c| counts(c)).collect();
     let mut kept = kept_by_policy(&ordinary, policy, now, zone).into_iter();

@@ -70,12 +70,12 @@ fn borg(sorted: &[&Candidate], rules: &Rules, now: Time, zone: &TimeZone) -> Vec
         let number = |i: usize| period.map_or(here[i].time.sec, |p| p.number(&here[i]));
         let reason = |oldest| period.map_or(Reason::Last { oldest }, |period| Reason::Counted { period, oldest });
         let (mut newer, mut n) = (None, 0);
-        for i in 0..sorted.len() {
+        for (i, why) in out.iter_mut().enumerate() {
             let full = matches!(count, Count::Some(max) if n >= max);
             if full || newer.replace(number(i)) == Some(number(i)) || !taken.insert(i) {
                 continue;
             }
-            out[i].push(reason(false));
+            why.push(reason(false));
             n += 1;
         }
         let oldest = sorted.len().checked_sub(1).filter(|_| matches!(count, Count::Some(max) if n < max));

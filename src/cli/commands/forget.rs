@@ -88,8 +88,8 @@ fn planned(
 ) -> Result<Vec<GroupPlan>> {
     let chosen = Filter { host: args.host.clone(), tag: args.tag.clone(), path: args.path.clone(), incomplete: false };
     let by = match asked {
-        Some(asked) => By::Policy(asked.policy),
-        None if args.unsafe_allow_remove_all => By::Policy(crate::retain::Policy::default()),
+        Some(asked) => By::Policy(Box::new(asked.policy)),
+        None if args.unsafe_allow_remove_all => By::Policy(Box::default()),
         None => By::Stored,
     };
     if matches!(by, By::Stored) && args.group_by.is_some() {

@@ -128,7 +128,7 @@ fn simulate(args: &args::PolicySimulate, settings: &Settings, console: &Console)
     let now = Time { nsec: 0, ..now };
     let far = || Error::new(ErrorKind::Invalid, format!("--until {}: no calendar goes so far", args.until));
     let until = args.until.after(now, units::offset(now, &zone), &zone).ok_or_else(far)?;
-    let by = asked.map_or(By::Stored, |a| By::Policy(a.policy));
+    let by = asked.map_or(By::Stored, |a| By::Policy(Box::new(a.policy)));
     let futures = forget::simulate(&all, &by, (now, until), args.every, &zone)?;
     let shown: Vec<told::Future> = futures.iter().map(future).collect();
     match console.json {
