@@ -8,7 +8,7 @@ use crate::id::RecordId;
 use crate::model::Time;
 
 /// Most backups that are simulated.
-pub const MOST: usize = 100_000;
+const MOST: usize = 100_000;
 
 /// The snapshots that would be left, newest first, each with why.
 pub struct Future {
@@ -21,7 +21,7 @@ pub struct Future {
 }
 
 /// Make a backup `every` so often from `now` to `until`, and forget after each. Fails with the number
-/// of backups that there would be if it is more than [`MOST`], or where nothing would be made.
+/// of backups that there would be if it is more than a hundred thousand, or where nothing would be made.
 pub fn simulate(
     there: Vec<Candidate>,
     policy: &Policy,
