@@ -20,8 +20,8 @@ pub struct Future {
     pub made: usize,
 }
 
-/// Make a backup `every` so often from `now` to `until`, and forget after each. Fails with the number
-/// of backups that there would be if it is more than a hundred thousand, or where nothing would be made.
+/// Make a backup `every` so often from `now` to `until`, and forget after each. Fails
+/// where that would be more than a hundred thousand backups, or none ever.
 pub fn simulate(
     there: Vec<Candidate>,
     policy: &Policy,

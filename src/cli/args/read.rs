@@ -98,7 +98,7 @@ pub struct Ls {
     #[arg(long)]
     pub human_readable: bool,
     /// For ncdu: orlop ls --ncdu latest | ncdu -f -
-    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse", "json"])]
+    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse"])]
     pub ncdu: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
     #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
