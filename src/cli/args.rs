@@ -13,13 +13,18 @@ mod begin;
 mod find;
 mod keys;
 mod read;
+mod retain;
 mod values;
 
 pub use backup::{Backup, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
-pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
+pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use retain::{
+    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
+    Undelete,
+};
 pub use values::*;
 
 const GLOBAL: &str = "Global options";
@@ -80,6 +85,18 @@ pub enum Command {
     Restore(Box<Restore>),
     /// Look for damage in the repository
     Check(Check),
+    /// Remove snapshots, by rules or by name; they can be brought back for a while
+    Forget(Box<Forget>),
+    /// Bring back what was forgotten
+    Undelete(Undelete),
+    /// Change the tags of snapshots
+    Tag(Tag),
+    /// Let nothing remove snapshots
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// Say what to keep, once and for all
+    Policy(Policy),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind

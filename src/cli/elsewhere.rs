@@ -8,7 +8,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("forget", "removes snapshots by rules", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
     ("options", "lists extended options", "orlop has no extended options"),
@@ -26,7 +25,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];
 
@@ -46,6 +44,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
+    ("--prune", "space is not freed yet: `forget` alone removes snapshots"),
+    ("--max-unused", "that is a question for pruning"),
+    ("--max-repack-size", "that is a question for pruning"),
     ("--from-key-hint", "every key of the other repository is tried"),
     ("--repack-cacheable-only", CHOICE),
     ("--repack-uncompressed", CHOICE),

@@ -80,6 +80,9 @@ impl Repository {
             prefix::SESSIONS,
             prefix::SNAPSHOTS,
             prefix::SUSPECT,
+            prefix::TOMBSTONES,
+            prefix::NOTES,
+            prefix::TIMES,
         ];
         let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
         if !known.iter().any(|p| first.starts_with(p)) {
@@ -115,6 +118,9 @@ impl Repository {
             "keyring" => self.verify_keyring(rest, content),
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
+            "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
+            "notes" => self.verify_note(object).map(|()| Verified::Whole),
+            "times" => self.load_times(object).map(|_| Verified::Whole),
             "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }

@@ -3,14 +3,19 @@
 
 mod adopt;
 mod client;
+mod decision;
 mod inspect;
+mod notes;
 mod objects;
 mod open;
 mod profile;
 mod reader;
 mod session;
 mod snapshots;
+mod standing;
 mod suspect;
+mod times;
+mod tombstones;
 mod tree;
 mod writer;
 
@@ -18,11 +23,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use client::Identity;
 pub use inspect::Verified;
-pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, exists, init, open, slot_ids};
+pub use notes::{Hold, Notes};
+pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};
 pub use profile::{Complain, Remembered, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, Session};
 pub use snapshots::{NewSnapshot, Snapshot, Validity};
+pub use standing::Standing;
+pub use times::Times;
+pub use tombstones::{Tombstone, Tombstones};
 pub use tree::{Entries, Extents, lookup};
 pub use writer::{Added, FrameScope, Writer, WriterOptions};
 

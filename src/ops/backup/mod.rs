@@ -200,7 +200,7 @@ impl Base {
         };
         let mut all = match options.parent {
             Parent::None => return Ok(Self { snapshots: vec![] }),
-            _ => repo.snapshots(&trouble)?,
+            _ => repo.standing(&trouble)?.snapshots,
         };
         all.retain(|s| s.validity != Validity::Late);
         if let Parent::Snapshot(id) = options.parent {
