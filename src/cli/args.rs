@@ -13,6 +13,7 @@ mod begin;
 mod find;
 mod keys;
 mod read;
+mod remake;
 mod retain;
 mod values;
 
@@ -21,6 +22,7 @@ pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use remake::{Merge, Rewrite};
 pub use retain::{
     Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
     Undelete,
@@ -91,6 +93,10 @@ pub enum Command {
     Undelete(Undelete),
     /// Change the tags of snapshots
     Tag(Tag),
+    /// Change snapshots after the fact: leave paths out, set host or time
+    Rewrite(Box<Rewrite>),
+    /// Make one snapshot of several
+    Merge(Box<Merge>),
     /// Let nothing remove snapshots
     Hold(Hold),
     /// End a hold

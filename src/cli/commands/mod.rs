@@ -19,6 +19,7 @@ pub mod ls;
 pub mod notes;
 pub mod policy;
 pub mod quickstart;
+pub mod remake;
 pub mod restore;
 pub mod snapshots;
 pub mod stats;

@@ -251,8 +251,7 @@ fn foreign_parent(id: RecordId) -> Error {
         "snapshot {} was made with a client's key: what the owner took over from it would count as the owner's own",
         id.short()
     );
-    Error::new(ErrorKind::Forbidden, what)
-        .hint("leave out --parent, or back up with that client's key")
+    Error::new(ErrorKind::Forbidden, what).hint("leave out --parent, or back up with that client's key")
 }
 
 fn same_set<T: Ord>(a: &[T], b: &[T]) -> bool {

@@ -99,16 +99,16 @@ impl<'a> Filter<'a> {
                 let same = below.root == root;
                 Ok((!same).then_some(Changed { name: node.name, root: Some(below.root) }))
             }
-            NodeKind::Dir { .. } => Ok(Some(self.drop(node, left))),
+            NodeKind::Dir { .. } => Ok(Some(self.leave_out(node, left))),
             _ if reach.selected => {
                 left.files += 1;
                 Ok(None)
             }
-            _ => Ok(Some(self.drop(node, left))),
+            _ => Ok(Some(self.leave_out(node, left))),
         }
     }
 
-    fn drop(&self, node: Node, left: &mut Left) -> Changed {
+    fn leave_out(&self, node: Node, left: &mut Left) -> Changed {
         left.dropped += 1;
         if let Some(tell) = self.tell {
             tell(&self.path);

@@ -80,13 +80,7 @@ pub fn merge(
     Ok(Merged { snapshot: done.ids.first().copied(), conflicts, stats })
 }
 
-fn body(
-    workshop: &Workshop<'_>,
-    bases: &[&Snapshot],
-    newest: &Snapshot,
-    stats: Stats,
-    options: &MergeOptions,
-) -> Body {
+fn body(workshop: &Workshop<'_>, bases: &[&Snapshot], newest: &Snapshot, stats: Stats, options: &MergeOptions) -> Body {
     let tags = || united(bases.iter().map(|s| &s.body.tags));
     Body {
         hostname: options.host.clone().unwrap_or_else(|| newest.body.hostname.clone()),
