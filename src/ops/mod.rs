@@ -5,6 +5,7 @@ pub mod backup;
 pub mod check;
 pub mod dump;
 pub mod list;
+pub mod prune;
 pub mod restore;
 pub mod select;
 

@@ -3,13 +3,14 @@
 //! Frames that were decoded lately are kept, up to a bound in bytes: neighbours are asked for
 //! together. Every blob is checked against its name each time it is handed out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex};
 
-use super::{Repository, locked};
+use super::{History, Repository, locked};
 use crate::compress::decompress;
 use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::gc::PackName;
 use crate::format::pack::{Kind, PackKey, blob_ranges};
 use crate::format::page::Page;
 use crate::format::{names, segment};
@@ -17,6 +18,8 @@ use crate::id::{BlobId, SegmentId};
 use crate::index::{Index, Location};
 use crate::model::PageRef;
 
+/// How often the index is listed anew when a collector replaces segments meanwhile.
+const RELOADS: usize = 5;
 /// Decoded frames that are kept.
 const CACHE_BYTES: usize = 32 << 20;
 
@@ -94,9 +97,58 @@ impl Repository {
     /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
     /// left out; those that contradict others are told, too.
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
-        let mut index = Index::default();
+        self.load_index_as_of(&self.history()?, trouble)
+    }
+
+    /// The same by a state of the gc log that is known: what it doomed is not there.
+    pub fn load_index_as_of(&self, history: &History, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
+        self.load_index_with(history, trouble, &mut |_, _| {})
+    }
+
+    /// The same, showing every segment to `look`.
+    pub fn load_index_with(
+        &self,
+        history: &History,
+        trouble: &dyn Fn(&str, Error),
+        look: &mut dyn FnMut(SegmentId, &segment::Segment),
+    ) -> Result<Index> {
+        let (mut index, mut known) = (Index::default(), HashSet::new());
+        // A segment that went since it was listed is contained in one that has come since.
+        for _ in 0..RELOADS {
+            let gone = self.load_segments(&mut index, &mut known, history, trouble, look)?;
+            if !gone {
+                index.distrust(|p| history.log.doomed().contains(&PackName { id: p.id, uploader: p.uploader }));
+                return Ok(index);
+            }
+        }
+        let what = "the index changes faster than it can be read";
+        Err(Error::new(ErrorKind::Missing, what).hint("run the same command again"))
+    }
+
+    /// Load the segments that are not known yet; whether one had gone since it was listed.
+    fn load_segments(
+        &self,
+        index: &mut Index,
+        known: &mut HashSet<String>,
+        history: &History,
+        trouble: &dyn Fn(&str, Error),
+        look: &mut dyn FnMut(SegmentId, &segment::Segment),
+    ) -> Result<bool> {
+        let mut gone = false;
         for listed in self.storage.list(names::prefix::INDEX)? {
-            let added = self.load_segment(listed.name.as_str()).and_then(|segment| index.add(&segment));
+            let id = listed.name.as_str().strip_prefix(names::prefix::INDEX).and_then(|id| SegmentId::parse(id).ok());
+            if id.is_some_and(|id| history.doomed_index.contains(&id)) || !known.insert(listed.name.as_str().into()) {
+                continue;
+            }
+            let segment = self.load_segment(listed.name.as_str());
+            if segment.as_ref().is_err_and(|e| e.kind() == ErrorKind::Missing) {
+                gone = true;
+                continue;
+            }
+            let added = segment.and_then(|segment| {
+                id.into_iter().for_each(|id| look(id, &segment));
+                index.add(&segment)
+            });
             match added {
                 Ok(contradicted) => {
                     if let Some(pack) = contradicted.first() {
@@ -105,18 +157,13 @@ impl Repository {
                     }
                 }
                 // Which version and epoch it is of stands outside the seal: anybody may have written it.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Forbidden | ErrorKind::Unsupported
-                    ) =>
-                {
+                Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Forbidden | ErrorKind::Unsupported) => {
                     trouble(listed.name.as_str(), e);
                 }
                 Err(e) => return Err(e),
             }
         }
-        Ok(index)
+        Ok(gone)
     }
 
     /// Load one index segment, verified.
@@ -241,6 +288,14 @@ impl<'r> Reader<'r> {
         Ok(Decoded { plain, ranges })
     }
 
+    /// Open a frame's stored bytes without decompressing them.
+    pub fn unseal<'b>(&self, n: u32, sealed: &'b mut [u8]) -> Result<&'b mut [u8]> {
+        let frame = *self.index.frame(n);
+        let pack = self.index.pack(frame.pack);
+        let key = self.key(frame.pack)?;
+        Ok(key.open((n - pack.first_frame).into(), pack.kind, &frame.entry, sealed)?)
+    }
+
     /// The same into a buffer that is used again; gives where its blobs are.
     pub fn open_frame_into(&self, n: u32, sealed: &mut [u8], plain: &mut Vec<u8>) -> Result<Vec<Range<usize>>> {
         let frame = *self.index.frame(n);
@@ -268,6 +323,13 @@ impl<'r> Reader<'r> {
     pub fn page(&self, at: &PageRef) -> Result<Page> {
         let page = self.page_unchecked(&at.id)?;
         if page.level() == at.level { Ok(page) } else { Err(crooked(&at.id)) }
+    }
+
+    /// The same with the length of its bytes.
+    pub fn page_and_len(&self, at: &PageRef) -> Result<(Page, u32)> {
+        let blob = self.fetch(Kind::Tree, &at.id)?;
+        let page = Page::decode(&blob).doing(|| format!("while reading page {}", at.id.short()))?;
+        if page.level() == at.level { Ok((page, blob.len() as u32)) } else { Err(crooked(&at.id)) }
     }
 
     fn page_unchecked(&self, id: &BlobId) -> Result<Page> {

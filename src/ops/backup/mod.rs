@@ -6,7 +6,7 @@ mod sources;
 mod stream;
 mod walk;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,10 @@ use std::sync::atomic::Ordering::Relaxed;
 pub use scan::scan;
 pub use sources::{Place, Sources};
 
+use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Event, Phase};
+use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
@@ -218,7 +220,9 @@ impl Base {
             Parent::None => return Ok(Self { snapshots: vec![] }),
             _ => repo.snapshots(&trouble)?,
         };
-        all.retain(|s| s.validity != Validity::Late);
+        let tombstones = repo.tombstones(&|_, _| {})?;
+        let forgotten = |s: &Snapshot| !tombstones.at(s.statement.client, s.statement.seq).is_empty();
+        all.retain(|s| s.validity != Validity::Late && !forgotten(s));
         if let Parent::Snapshot(id) = options.parent {
             all.retain(|s| s.id == id);
             return Ok(Self { snapshots: all });
@@ -239,6 +243,28 @@ impl Base {
             _ => None,
         };
         Ok(Self { snapshots: newest.into_iter().chain(complete).collect() })
+    }
+
+    /// R2: what was forgotten before the session was there may be going already: it is not relied on.
+    fn keep_standing(&mut self, repo: &Repository, session: &Session, cx: &Context<'_>) -> Result<()> {
+        if self.snapshots.is_empty() {
+            return Ok(());
+        }
+        let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
+        let mut stands = Vec::new();
+        for s in std::mem::take(&mut self.snapshots) {
+            let (client, seq) = (s.statement.client, s.statement.seq);
+            let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
+            let gone = !repo.has_snapshot(client, seq)?;
+            if base_stands(tombstoned, gone, false) {
+                stands.push(s);
+            } else {
+                let what = "was forgotten just now, so every file is read";
+                cx.notice("parent-forgotten", format!("the parent snapshot {} {what}", s.id.short()));
+            }
+        }
+        self.snapshots = stands;
+        Ok(())
     }
 
     fn tell(&self, cx: &Context<'_>) {
@@ -277,7 +303,7 @@ pub fn backup(
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
-    let base = Base::choose(repo, &who, options, cx)?;
+    let mut base = Base::choose(repo, &who, options, cx)?;
     if matches!(input, Input::Paths(_)) {
         base.tell(cx);
     }
@@ -285,6 +311,7 @@ pub fn backup(
         true => repo.begin_unseen(&who)?,
         false => repo.begin(&who, Purpose::Backup, base.ids())?,
     };
+    base.keep_standing(repo, &session, cx)?;
     let (index, careful) = load_index(repo, &who, &session, options, cx)?;
     let reader = Reader::new(repo, &index);
     let writer = Writer::new(repo, &who, &session, &index, cx, writer_options(options, &index));
@@ -333,7 +360,10 @@ fn load_index(
     cx: &Context<'_>,
 ) -> Result<(Index, bool)> {
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    let mut index = repo.load_index(&trouble)?;
+    let history = session.history();
+    let mut index = repo.load_index_as_of(&history, &trouble)?;
+    let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
+    index.distrust(|p| condemned.contains(&PackName { id: p.id, uploader: p.uploader }));
     if !options.dry_run {
         repo.adopt_leftovers(who, session, &mut index, cx)?;
     }
@@ -369,7 +399,7 @@ fn distrust(repo: &Repository, index: &mut Index, cx: &Context<'_>) -> Result<bo
 }
 
 /// Packs grow with the repository, so that their number grows by its square root only.
-fn pack_target(index: &Index) -> u64 {
+pub(super) fn pack_target(index: &Index) -> u64 {
     let stored: u64 = index.packs().iter().map(|p| p.len).sum();
     match stored >> 30 {
         0..=63 => 16 << 20,

@@ -378,6 +378,12 @@ impl<D: Disk> Storage for Shelf<D> {
         done.map_err(|e| self.0.fail("heal", name.as_str(), e))
     }
 
+    fn clock(&self) -> Result<i64, StorageError> {
+        // The file system may have a clock of its own: a file just made tells.
+        let now = Temporary::create(&self.0).and_then(|now| self.0.disk.stat(&now.file));
+        now.map(|stat| stat.modified).map_err(|e| self.0.fail("ask the time of", TEMPORARIES, e))
+    }
+
     fn place(&self) -> String {
         self.0.place.clone()
     }
