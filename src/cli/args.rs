@@ -10,11 +10,13 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
 mod keys;
+mod prune;
 mod read;
 mod values;
 
 pub use backup::Backup;
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
+pub use prune::{MaxUnused, Prune};
 pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
 pub use values::*;
 
@@ -68,6 +70,8 @@ pub enum Command {
     Restore(Box<Restore>),
     /// Look for damage in the repository
     Check(Check),
+    /// Free the space of what no snapshot needs any more
+    Prune(Prune),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind

@@ -4,7 +4,7 @@
 use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
-const COMMANDS: [(&str, &str, &str); 21] = [
+const COMMANDS: [(&str, &str, &str); 20] = [
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
@@ -16,7 +16,6 @@ const COMMANDS: [(&str, &str, &str); 21] = [
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
     ("options", "lists extended options", "orlop has no extended options"),
-    ("prune", "frees space that nothing needs", NOT_YET),
     ("rebuild-index", "writes the index anew", "`orlop check` says whether the index is whole; repair is not here yet"),
     (
         "recover",

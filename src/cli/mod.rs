@@ -67,6 +67,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<
         Command::Cat(args) => commands::cat::run(&args, settings),
         Command::Restore(args) => commands::restore::run(&args, settings, env),
         Command::Check(args) => commands::check::run(&args, settings),
+        Command::Prune(args) => commands::prune::run(&args, settings),
     }
 }
 

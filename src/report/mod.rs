@@ -18,6 +18,7 @@ pub mod listing;
 pub mod plain;
 pub mod problem;
 pub mod progress;
+pub mod prune;
 pub mod snapshots;
 pub mod summary;
 pub mod table;

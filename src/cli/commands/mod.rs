@@ -8,6 +8,7 @@ pub mod init;
 pub mod key;
 pub mod list;
 pub mod ls;
+pub mod prune;
 pub mod restore;
 pub mod snapshots;
 
