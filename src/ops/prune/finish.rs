@@ -66,7 +66,9 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
             .notice("fenced", format!("the session{what} was given up: if it still lives, it will notice and repair"));
     }
     let staleness = look.repo.storage().staleness();
-    wait(if fenced { 2 * staleness } else { staleness });
+    if fenced {
+        wait(2 * staleness);
+    }
     Ok(true)
 }
 
