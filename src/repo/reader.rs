@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{History, Repository, locked};
 use crate::compress::decompress;
@@ -27,6 +27,8 @@ const CACHE_BYTES: usize = 32 << 20;
 pub struct Reader<'r> {
     repo: &'r Repository,
     index: &'r Index,
+    /// An index that was loaded anew, once something was not where it should be.
+    fresh: OnceLock<Option<Box<Index>>>,
     keys: Vec<Mutex<Option<Arc<PackKey>>>>,
     cache: Mutex<Cache>,
 }
@@ -190,7 +192,16 @@ impl<'r> Reader<'r> {
     /// For one index.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
         let keys = index.packs().iter().map(|_| Mutex::new(None)).collect();
-        Self { repo, index, keys, cache: Mutex::default() }
+        Self { repo, index, fresh: OnceLock::new(), keys, cache: Mutex::default() }
+    }
+
+    /// A pack that is gone may have been packed again since the index was loaded.
+    fn fetch_by_fresh_index(&self, kind: Kind, id: &BlobId) -> Option<Blob> {
+        let load = || self.repo.load_index(&|_, _| {}).ok().map(Box::new);
+        let fresh = self.fresh.get_or_init(load).as_deref()?;
+        let reader = Reader::new(self.repo, fresh);
+        let _ = reader.fresh.set(None);
+        reader.fetch(kind, id).ok()
     }
 
     /// The index it looks things up in.
@@ -205,12 +216,17 @@ impl<'r> Reader<'r> {
 
     /// Fetch a blob, trying every place it is at.
     pub fn fetch(&self, kind: Kind, id: &BlobId) -> Result<Blob> {
-        let mut failed = None;
+        let mut failed: Option<Error> = None;
         for at in self.index.find_all(id)? {
             match self.fetch_at(kind, id, at) {
                 Ok(blob) => return Ok(blob),
                 Err(e) => failed = Some(e),
             }
+        }
+        if failed.as_ref().is_none_or(|e| e.kind() == ErrorKind::Missing)
+            && let Some(blob) = self.fetch_by_fresh_index(kind, id)
+        {
+            return Ok(blob);
         }
         Err(failed.unwrap_or_else(|| {
             Error::new(ErrorKind::Missing, format!("blob {} is in no pack that the index knows", id.short()))

@@ -293,6 +293,9 @@ impl<'r> Writer<'r> {
     /// Say that the session lives, if it is time. The order is what makes it safe: first look-ups go
     /// by the new state of the log, then what was used by the old one is pinned.
     pub fn tick(&self) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
         let Some(history) = self.repo.due(self.session)? else { return Ok(()) };
         let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
         {

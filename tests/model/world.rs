@@ -48,6 +48,38 @@ pub enum Without {
     CloseLast,
 }
 
+/// Every rule with its name in the specification.
+pub const RULES: [(Without, &str); 17] = [
+    (Without::R1, "R1: blobs of condemned packs count as absent"),
+    (Without::R2, "R2: a forgotten base is dropped"),
+    (Without::R4, "R4: bases of open sessions are roots"),
+    (Without::Pins, "pins in heartbeats"),
+    (Without::I5AndWrote, "I5, and pins of packs that were written"),
+    (Without::I6, "I6: a finish waits for sessions or fences them"),
+    (Without::I6Delay, "I6: by a listing 2D after the plan"),
+    (Without::I7, "I7: sessions are listed before snapshots"),
+    (Without::MarkAgain, "F3: a finish marks again"),
+    (Without::OnlyThePlansDead, "F3: of the dead, only those that a plan named"),
+    (Without::CloseOnce, "B6: one name for every close"),
+    (Without::LookBack, "B6: whoever closes looks whether its beginning is there"),
+    (Without::ClosedAndOpened, "V: a close counts beside its beginning"),
+    (Without::I10, "I10: late snapshots are not confirmed after a finish"),
+    (Without::Exclusive, "C5, F5: one record for one place in the log"),
+    (Without::I8, "I8: what is doomed is written down first"),
+    (Without::CloseLast, "F7: of a session the close goes last"),
+];
+
+/// Things that should happen, or the search shows little.
+pub const EVENTS: [(u8, &str); 7] = [
+    (DELETED, "a pack is deleted"),
+    (RESURRECTED, "a condemned pack is resurrected"),
+    (FENCED, "a session is fenced"),
+    (RECOMMITTED, "a fenced session commits again and is whole"),
+    (REPACKED, "a pack is packed again"),
+    (CAME_LATE, "a snapshot comes late"),
+    (PINNED, "a condemned pack is pinned"),
+];
+
 /// The size of a world, and how its storage behaves.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -224,7 +256,7 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut out = vec![
             Property::always("what a confirmed snapshot needs is there", |w: &Self, s: &State| {
                 let stored = s.stored();
                 let open_needed = w.without != Without::ClosedAndOpened;
@@ -242,7 +274,15 @@ impl Model for World {
                     z.tombstoned || (z.there && z.blobs & !stored == 0)
                 })
             }),
-        ]
+        ];
+        out.push(Property::sometimes(EVENTS[0].1, |_, s: &State| s.events & DELETED != 0));
+        out.push(Property::sometimes(EVENTS[1].1, |_, s: &State| s.events & RESURRECTED != 0));
+        out.push(Property::sometimes(EVENTS[2].1, |_, s: &State| s.events & FENCED != 0));
+        out.push(Property::sometimes(EVENTS[3].1, |_, s: &State| s.events & RECOMMITTED != 0));
+        out.push(Property::sometimes(EVENTS[4].1, |_, s: &State| s.events & REPACKED != 0));
+        out.push(Property::sometimes(EVENTS[5].1, |_, s: &State| s.events & CAME_LATE != 0));
+        out.push(Property::sometimes(EVENTS[6].1, |_, s: &State| s.events & PINNED != 0));
+        out
     }
 }
 

@@ -287,6 +287,9 @@ fn same_set<T: Ord>(a: &[T], b: &[T]) -> bool {
     a.iter().collect::<BTreeSet<_>>() == b.iter().collect()
 }
 
+/// How often a run that was given up by garbage collection begins anew.
+const ATTEMPTS: usize = 3;
+
 /// Take a snapshot.
 pub fn backup(
     repo: &mut Repository,
@@ -299,22 +302,55 @@ pub fn backup(
     let name = options.about.client.as_deref();
     let who = if options.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
     let repo = &*repo;
+    let mut task = match input {
+        Input::Paths(sources) => Task::Places(sources.into_places()),
+        Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
+    };
+    let mut left = None;
+    for _ in 1..ATTEMPTS {
+        match attempt(repo, &who, &mut task, options, cx, (started, &mut left)) {
+            // A stream cannot be read again.
+            Err(e) if e.kind() == ErrorKind::Fenced && matches!(task, Task::Places(_)) && !cx.cancelled() => {
+                let what = "garbage collection had given this run up, so what it stored is looked at again";
+                cx.notice("fenced", what);
+            }
+            other => return other,
+        }
+    }
+    attempt(repo, &who, &mut task, options, cx, (started, &mut left))
+}
+
+/// What is read.
+enum Task<'a> {
+    Places(std::collections::BTreeMap<Vec<u8>, Place>),
+    Stream(PathBuf, &'a mut (dyn Read + Send), &'a mut (dyn FnMut() -> Result<()> + Send)),
+}
+
+/// One session. `left` is what an earlier one committed in vain.
+fn attempt(
+    repo: &Repository,
+    who: &Identity,
+    task: &mut Task<'_>,
+    options: &BackupOptions,
+    cx: &Context<'_>,
+    (started, left): (Time, &mut Option<RecordId>),
+) -> Result<BackupSummary> {
     let profile = *repo.profile(options.chunking).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
-    let mut base = Base::choose(repo, &who, options, cx)?;
-    if matches!(input, Input::Paths(_)) {
+    let mut base = Base::choose(repo, who, options, cx)?;
+    if matches!(task, Task::Places(_)) {
         base.tell(cx);
     }
     let session = match options.dry_run {
-        true => repo.begin_unseen(&who)?,
-        false => repo.begin(&who, Purpose::Backup, base.ids())?,
+        true => repo.begin_unseen(who)?,
+        false => repo.begin(who, Purpose::Backup, base.ids())?,
     };
     base.keep_standing(repo, &session, cx)?;
-    let (index, careful) = load_index(repo, &who, &session, options, cx)?;
+    let (index, careful) = load_index(repo, who, &session, options, cx)?;
     let reader = Reader::new(repo, &index);
-    let writer = Writer::new(repo, &who, &session, &index, cx, writer_options(options, &index));
+    let writer = Writer::new(repo, who, &session, &index, cx, writer_options(options, &index));
     let contents =
         content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
     let walk = walk::Walk {
@@ -334,13 +370,13 @@ pub fn backup(
         counts: walk::Counts::default(),
     };
     cx.enter(Phase::BackingUp, None, None);
-    let stored = match input {
-        Input::Paths(sources) => walk.top(&sources.into_places(), &base.roots()),
-        Input::Stream { path, from, accept } => walk.stream(&path, from, accept),
+    let stored = match task {
+        Task::Places(places) => walk.top(places, &base.roots()),
+        Task::Stream(path, from, accept) => walk.stream(path, from, accept),
     };
-    let run = Run { repo, who: &who, session: &session, options, base: &base, started, cx };
+    let run = Run { repo, who, session: &session, options, base: &base, started, cx };
     match stored {
-        Ok(root) => run.finish(root, &walk),
+        Ok(root) => run.finish(root, &walk, left),
         Err(e) => {
             // Nothing is committed. What became durable is found again by the next run.
             if !options.dry_run {
@@ -423,7 +459,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn finish(&self, root: Option<PageRef>, walk: &walk::Walk<'_>) -> Result<BackupSummary> {
+    fn finish(
+        &self,
+        root: Option<PageRef>,
+        walk: &walk::Walk<'_>,
+        left: &mut Option<RecordId>,
+    ) -> Result<BackupSummary> {
         self.cx.enter(Phase::Committing, None, None);
         let incomplete = self.cx.cancelled();
         walk.writer.finish()?;
@@ -448,8 +489,10 @@ impl Run<'_> {
             self.repo.close(self.session, CloseKind::End, vec![])?;
             return Ok(summary);
         }
-        let new = self.describe(root, &summary, walk);
+        let mut new = self.describe(root, &summary, walk);
+        new.statement.replaces = left.or(new.statement.replaces);
         let id = self.repo.commit(self.who, self.session, new).doing(|| "while committing the snapshot".to_owned())?;
+        *left = Some(id);
         self.repo.close(self.session, CloseKind::End, vec![id])?;
         self.cx.observer.on(&Event::Saved { snapshot: id, incomplete });
         summary.snapshot = Some(id);

@@ -132,7 +132,7 @@ fn write(
     (sessions, snapshots): (&Sessions, &[Snapshot]),
     needed: &BTreeSet<PackName>,
 ) -> Result<Tried> {
-    let mut history = look.session.history();
+    let mut history = found.history.clone();
     let Some(plan) = history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
     let decided = collect::finish(&plan.condemned, needed, &found.pinned());
     let replaced = history.replaced.get(&generation).cloned().unwrap_or_default();
