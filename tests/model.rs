@@ -9,7 +9,7 @@ mod state;
 #[path = "model/world.rs"]
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use state::*;
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -60,7 +60,7 @@ fn worlds() -> Vec<World> {
         },
         World {
             name: "two backups, one collector",
-            clients: vec![0b101, 0b110],
+            clients: vec![0b101, 0b1010],
             plans: 1,
             finishes: 1,
             tries: 0,
@@ -138,15 +138,21 @@ const END: &str = "<!-- end -->";
 #[test]
 fn every_rule_is_needed() {
     let mut table = String::from("\n| left out | in the world of | what does not hold then |\n|---|---|---|\n");
+    let mut useless = vec![];
     for (without, what) in RULES {
+        println!("{what}");
         let found = worlds().into_iter().find_map(|world| {
             let name = world.name;
-            let found = search(World { without, ..world }, 1, 1_000_000);
+            let found = search(World { without, ..world }, 1, 5_000_000);
             found.lost.map(|(property, _, _)| (name, property))
         });
-        let (name, property) = found.unwrap_or_else(|| panic!("nothing is lost without {without:?}"));
+        let Some((name, property)) = found else {
+            useless.push(what);
+            continue;
+        };
         table += &format!("| {what} | {name} | {property} |\n");
     }
+    assert!(useless.is_empty(), "nothing is lost without {useless:#?}");
     let page = std::fs::read_to_string(TABLE).expect("the page is there");
     let (head, rest) = page.split_once(BEGIN).expect("the page has a table");
     let (old, tail) = rest.split_once(END).expect("the table ends");

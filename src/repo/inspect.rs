@@ -118,11 +118,15 @@ impl Repository {
             let close = self.load_close(id)?.ok_or_else(misnamed)?;
             return if close.session == id { Ok(Verified::Whole) } else { Err(misnamed()) };
         }
-        let (opening, opened) =
-            self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0)).map_err(|e| match n {
-                "00000000" => e,
-                _ => Error::new(ErrorKind::Damaged, "the beginning of its session cannot be read").because(e),
-            })?;
+        let (opening, opened) = match self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0)) {
+            Ok(found) => found,
+            Err(e) if n == "00000000" => return Err(e),
+            // A session is cleared away from its first object on.
+            Err(e) if e.kind() == ErrorKind::Missing => return Ok(Verified::Outside),
+            Err(e) => {
+                return Err(Error::new(ErrorKind::Damaged, "the beginning of its session cannot be read").because(e));
+            }
+        };
         let key = self.author(opening.client, opening.client_epoch)?.key;
         if n == "00000000" {
             check_ext("session", &opening.ext, &[])?;

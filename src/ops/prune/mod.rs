@@ -262,13 +262,27 @@ impl Run<'_> {
                     self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
                 });
             let Some((generation, _)) = due else { return Ok(()) };
-            match finish::finish(&look, self.who, *generation, None, self.options, self.threads())? {
+            let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
+            match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
                 Tried::Done => self.delete(summary)?,
                 Tried::Waits => return Ok(()),
                 Tried::Lost => self.catch_up()?,
             }
         }
         Ok(())
+    }
+
+    /// Whatever went while somebody else deleted by the log is no damage: `None`, and all has to be
+    /// looked at again.
+    fn unless_overtaken<T>(&self, tried: Result<T>) -> Result<Option<T>> {
+        match tried {
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
+                let before = self.session.seen_gen();
+                self.catch_up()?;
+                if self.session.seen_gen() > before { Ok(None) } else { Err(e) }
+            }
+            other => other.map(Some),
+        }
     }
 
     fn catch_up(&self) -> Result<()> {
@@ -281,29 +295,34 @@ impl Run<'_> {
     /// One plan, and with `--now` its finish; whether there is more to do.
     fn round(&self, summary: &mut PruneSummary) -> Result<bool> {
         for _ in 0..TRIES {
-            let look = self.look()?;
-            let mut survey = survey::survey(&look)?;
-            let marks = survey.mark(&look, None, self.threads())?;
-            let mut counted = PruneSummary {
-                deleted_packs: summary.deleted_packs,
-                deleted_bytes: summary.deleted_bytes,
-                ..PruneSummary::default()
-            };
-            let decision = plan::decide(&survey, &marks, self.options, &mut counted);
-            summary.take_counts(&counted);
-            if self.options.dry_run {
-                return Ok(false);
-            }
-            match plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)? {
-                Some(0) => return Ok(false),
-                Some(generation) => {
-                    return Ok(self.finish_now(&look, generation, &survey, summary)? && decision.more);
-                }
+            let tried = self.plan(summary);
+            match self.unless_overtaken(tried)?.flatten() {
+                Some(more) => return Ok(more),
                 None => self.catch_up()?,
             }
         }
         let what = "other prunes were quicker again and again";
         Err(Error::new(ErrorKind::Storage, what).hint("one prune at a time is enough; run it again later"))
+    }
+
+    /// `None`: somebody was quicker.
+    fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
+        let look = self.look()?;
+        let mut survey = survey::survey(&look)?;
+        let marks = survey.mark(&look, None, self.threads())?;
+        let mut counted = PruneSummary::default();
+        let decision = plan::decide(&survey, &marks, self.options, &mut counted);
+        if self.options.dry_run {
+            summary.take_counts(&counted);
+            return Ok(Some(false));
+        }
+        let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
+        let Some(generation) = written else { return Ok(None) };
+        summary.take_counts(&counted);
+        if generation == 0 {
+            return Ok(Some(false));
+        }
+        Ok(Some(self.finish_now(&look, generation, &survey, summary)? && decision.more))
     }
 
     fn finish_now(
@@ -316,18 +335,18 @@ impl Run<'_> {
         if !self.options.now {
             return Ok(true);
         }
-        let done = match finish::finish(look, self.who, generation, Some(survey), self.options, self.threads())? {
-            Tried::Done => true,
-            Tried::Waits => false,
-            Tried::Lost => {
-                self.catch_up()?;
-                let look = self.look()?;
-                let again = finish::finish(&look, self.who, generation, None, self.options, self.threads())?;
-                matches!(again, Tried::Done)
+        let first = finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
+        for _ in 1..TRIES {
+            if !matches!(tried, Tried::Lost) {
+                break;
             }
-        };
+            self.catch_up()?;
+            let again = finish::finish(&self.look()?, self.who, generation, None, self.options, self.threads());
+            tried = self.unless_overtaken(again)?.unwrap_or(Tried::Lost);
+        }
         self.delete(summary)?;
-        Ok(done)
+        Ok(matches!(tried, Tried::Done))
     }
 
     /// What is condemned and not deleted, why, and until when.
