@@ -5,10 +5,14 @@ mod world;
 
 #[path = "cli/bad_inputs.rs"]
 mod bad_inputs;
+#[path = "cli/finding.rs"]
+mod finding;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/retention.rs"]
+mod retention;
 #[path = "cli/sources.rs"]
 mod sources;
 #[path = "cli/transcript.rs"]

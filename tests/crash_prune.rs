@@ -10,8 +10,8 @@ use std::sync::Arc;
 use orlop::id::RecordId;
 use orlop::ops::prune::PruneOptions;
 use orlop::repo::Repository;
-use orlop::storage::testing::{CrashStorage, FaultStorage, How, UnsyncedStorage, Verb, is_death};
 use orlop::storage::Storage;
+use orlop::storage::testing::{CrashStorage, FaultStorage, How, UnsyncedStorage, Verb, is_death};
 use support::prune::*;
 use support::*;
 

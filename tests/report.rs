@@ -11,10 +11,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use orlop::event::{Change, Event, ItemKind, Meter, Notice, Phase, Problem};
 use orlop::id::{BlobId, ClientId, DomainId, PackId, RecordId, SlotId};
+use orlop::model::GroupBy;
 use orlop::model::{Body, Content, Node, NodeKind, PageRef, Statement, Stats, Time};
 use orlop::report::escape::Names;
 use orlop::report::plain::{Plain, StreamNames};
-use orlop::report::snapshots::{GroupBy, ListStyle, Row};
+use orlop::report::snapshots::{ListStyle, Row};
 use orlop::report::terminal::Terminal;
 use orlop::report::wire::{self, Wire};
 use orlop::report::{Job, Loudness, Renderer, Sinks, keys, listing, snapshots, summary};
@@ -251,7 +252,7 @@ fn row(n: u8, host: &str, paths: &[&[u8]], tags: &[&str], flags: u32) -> Row {
         },
         ..Body::default()
     };
-    Row { id: RecordId([n; 32]).hex(), statement, body }
+    Row { id: RecordId([n; 32]).hex(), statement, body, holds: vec![] }
 }
 
 fn rows() -> Vec<Row> {

@@ -13,7 +13,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use orlop::error::{ErrorKind, Result};
+use orlop::format::gc::Reason;
 use orlop::id::RecordId;
+use orlop::model::Time;
 use orlop::ops::backup::{About, BackupOptions, BackupSummary};
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused};
 use orlop::storage::{Draft, Listed, MemoryStorage, Name, Put, Storage, StorageError};
@@ -307,7 +309,7 @@ fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
                 let who = repo.identity(Some("keeper"))?;
                 let all = repo.snapshots(&|_, _| {})?;
                 if let Some(s) = all.iter().min_by_key(|s| (s.statement.client, s.statement.seq)) {
-                    repo.entomb(&who, s, 0)?;
+                    repo.forget(&who, s, Reason::Forget, Time { sec: 0, nsec: 0 })?;
                 }
                 Ok(())
             };

@@ -290,7 +290,9 @@ FIELD = None
 def symbols(shard):
     out = []
     for at in range(0, len(shard), 64):
-        out += [shard[at + i] | shard[at + 32 + i] << 8 for i in range(32)]
+        block = shard[at : at + 64]
+        half = len(block) // 2
+        out += [block[i] | block[half + i] << 8 for i in range(half)]
     return out
 
 
@@ -366,7 +368,7 @@ def unwrap(stored):
             need(len(head) == 304 and head[:8] == b"ORLPARM1", "not armour")
             n, w = struct.unpack("<II", head[8:16])
             need(n <= RECORD_MAX, "a small object is too long")
-            need(w == max(64, -(-(-(-n // 16)) // 64) * 64), "armour's shards have the wrong length")
+            need(w == max(2, -(-(-(-n // 16)) // 2) * 2), "armour's shards have the wrong length")
             shards = []
             for i in range(32):
                 shard = stored[304 + i * w : 304 + (i + 1) * w]

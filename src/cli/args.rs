@@ -9,15 +9,22 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
+mod find;
 mod keys;
 mod prune;
 mod read;
+mod retain;
 mod values;
 
-pub use backup::Backup;
+pub use backup::{Backup, LeaveOut};
+pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
-pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
+pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use retain::{
+    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
+    Undelete,
+};
 pub use values::*;
 
 const GLOBAL: &str = "Global options";
@@ -64,12 +71,30 @@ pub enum Command {
     Snapshots(Snapshots),
     /// List what is in a snapshot
     Ls(Ls),
+    /// Look for files in all snapshots
+    Find(Find),
+    /// Compare two snapshots, or a snapshot and a directory as it is now
+    Diff(Diff),
+    /// Count files, bytes and blobs, and say who uses the space
+    Stats(Stats),
     /// Write a file, or a directory as an archive, to standard output
     Dump(Dump),
     /// Bring files back from a snapshot
     Restore(Box<Restore>),
     /// Look for damage in the repository
     Check(Check),
+    /// Remove snapshots, by rules or by name; they can be brought back for a while
+    Forget(Box<Forget>),
+    /// Bring back what was forgotten
+    Undelete(Undelete),
+    /// Change the tags of snapshots
+    Tag(Tag),
+    /// Let nothing remove snapshots
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// Say what to keep, once and for all
+    Policy(Policy),
     /// Free the space of what no snapshot needs any more
     Prune(Prune),
     /// Manage what unlocks the repository
@@ -78,6 +103,12 @@ pub enum Command {
     List(List),
     /// Print one object of the repository
     Cat(Cat),
+    /// Say what an error means, and what to do
+    Explain(Explain),
+    /// Say which rule keeps a path in a backup, or out of it
+    ExplainExclude(ExplainExclude),
+    /// Look at the bytes of a repository
+    Debug(Debug),
     /// Say which program this is
     Version,
 }

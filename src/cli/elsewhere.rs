@@ -4,14 +4,10 @@
 use crate::error::{Error, ErrorKind};
 
 /// Name, what it does in restic, what orlop has.
-const COMMANDS: [(&str, &str, &str); 20] = [
+const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
-    ("debug", "dumps internals", "`orlop list` and `orlop cat` show the objects of a repository"),
-    ("diff", "compares two snapshots", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("find", "looks for files in snapshots", "for now, `orlop ls --recursive SNAPSHOT` and grep"),
-    ("forget", "removes snapshots by rules", NOT_YET),
     ("generate", "writes manual pages and shell completions", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
@@ -26,15 +22,13 @@ const COMMANDS: [(&str, &str, &str); 20] = [
     ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("stats", "counts files and bytes", "for now, `orlop snapshots --json` has the numbers of each snapshot"),
-    ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];
 
 const NOT_YET: &str = "it is not here yet";
 
 /// Flags likewise.
-const FLAGS: [(&str, &str); 13] = [
+const FLAGS: &[(&str, &str)] = &[
     ("--cacert", LOCAL),
     ("--tls-client-cert", LOCAL),
     ("--insecure-tls", LOCAL),
@@ -45,7 +39,6 @@ const FLAGS: [(&str, &str); 13] = [
     ("--option", "orlop has no extended options"),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
-    ("--ncdu", "that listing is not here yet; `ls --json` has its numbers"),
     ("--last", "say --latest 1"),
     ("--from-key-hint", "every key of the other repository is tried"),
 ];

@@ -43,7 +43,7 @@ fn head(content: &[u8], data: &[u8], parity: &[Vec<u8>], shard_len: usize) -> Ve
 }
 
 fn shard_len(content_len: usize) -> usize {
-    content_len.div_ceil(K).next_multiple_of(64).max(64)
+    content_len.div_ceil(K).next_multiple_of(2).max(2)
 }
 
 /// The checksum of a shard, here and in parity sidecars.

@@ -4,6 +4,7 @@
 //! as an attacker's: limits before allocation, checked arithmetic, and what decodes must encode to
 //! the same bytes again.
 
+pub mod anatomy;
 pub mod armour;
 pub mod bytes;
 pub mod codec;

@@ -143,6 +143,10 @@ pub fn parse_tombstone(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
 pub fn parse_note(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
     counted(name.strip_prefix(prefix::NOTES)?)
 }
+/// The author, the counter and the nonce that the name of a record of receive times says.
+pub fn parse_times(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
+    counted(name.strip_prefix(prefix::TIMES)?)
+}
 /// The client, the place and the number that a hollow mark's name says.
 pub fn parse_hollow(name: &str) -> Option<(ClientId, u64, u32)> {
     let (client, seq, n) = counted(name.strip_prefix(prefix::HOLLOW)?)?;

@@ -3,10 +3,14 @@
 //! Built from index segments; look-ups do not care which segment a row came from. How tables are
 //! kept small in memory is `table`'s business.
 
+mod digests;
+mod numbers;
 mod table;
 
 use std::collections::{HashMap, HashSet};
 
+pub use digests::Digests;
+pub use numbers::{Marks, Numbers};
 pub use table::{Row, Table};
 
 use crate::error::Result;
@@ -94,7 +98,7 @@ impl Index {
         let place = |r: &segment::Row| Location { frame: number[r.frame as usize], ordinal: r.ordinal };
         let rows = segment.rows.iter().map(|r| Row { id: r.id, at: place(r) }).collect();
         self.tables.push(Table::from_rows(rows)?);
-        self.merge_small()?;
+        Table::merge_small(&mut self.tables)?;
         Ok(contradicted)
     }
 
@@ -126,21 +130,6 @@ impl Index {
             frames: pack.frames.len() as u32,
         });
         first_frame
-    }
-
-    /// Few large tables are faster to ask than many small ones: merge while the newest two are of
-    /// like size, so that there are at most a logarithm of them.
-    fn merge_small(&mut self) -> Result<()> {
-        while let [.., a, b] = &self.tables[..] {
-            if a.len() > 2 * b.len() {
-                break;
-            }
-            let at = self.tables.len() - 2;
-            let merged = Table::merge(&self.tables[at..])?;
-            self.tables.truncate(at);
-            self.tables.push(merged);
-        }
-        Ok(())
     }
 
     /// From now on, what is in packs like these counts as absent: whoever writes stores it again.

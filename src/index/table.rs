@@ -133,6 +133,21 @@ impl Table {
         w.finish()
     }
 
+    /// Few large tables are faster to ask than many small ones: merge while the newest two are of
+    /// like size, so that there are at most a logarithm of them.
+    pub fn merge_small(tables: &mut Vec<Self>) -> Result<()> {
+        while let [.., a, b] = &tables[..] {
+            if a.len() > 2 * b.len() {
+                break;
+            }
+            let at = tables.len() - 2;
+            let merged = Self::merge(&tables[at..])?;
+            tables.truncate(at);
+            tables.push(merged);
+        }
+        Ok(())
+    }
+
     /// Several runs as one; equal rows once.
     pub fn merge(tables: &[Self]) -> Result<Self> {
         let mut w = RunWriter::new(tables.iter().map(Self::len).sum())?;

@@ -184,3 +184,38 @@ pub struct Commit {
     /// Extensions.
     pub ext: Vec<Ext>,
 }
+
+/// What makes snapshots belong together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupBy {
+    /// The same host.
+    pub host: bool,
+    /// The same paths.
+    pub paths: bool,
+    /// The same tags.
+    pub tags: bool,
+}
+
+impl GroupBy {
+    /// What a parent is chosen by, and what retention looks at, where nobody says.
+    pub const HOST_AND_PATHS: Self = Self { host: true, paths: true, tags: false };
+
+    /// `host,paths,tags` in any order; nothing means no grouping.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut by = Self::default();
+        for word in text.split(',') {
+            match word.trim() {
+                "host" | "hosts" => by.host = true,
+                "path" | "paths" => by.paths = true,
+                "tag" | "tags" => by.tags = true,
+                "" => {}
+                other => return Err(format!("'{other}' is none of host, paths, tags")),
+            }
+        }
+        Ok(by)
+    }
+    /// Whether there are groups at all.
+    pub fn any(self) -> bool {
+        self.host || self.paths || self.tags
+    }
+}

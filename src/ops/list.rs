@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Node, NodeKind, PageRef};
-use crate::repo::{Entries, Reader};
+use crate::repo::{Entries, Reader, lookup};
 
 /// The components of a path in a snapshot, without `.`; `..` goes up as far as there is an up.
 pub fn components(path: &[u8]) -> Vec<&[u8]> {
@@ -44,26 +44,37 @@ impl Found {
 
 /// Find a path below a directory.
 pub fn find(reader: &Reader<'_>, root: Option<PageRef>, path: &[u8]) -> Result<Found> {
-    let missing = || {
+    seek(reader, root, path)?.ok_or_else(|| {
         let shown = String::from_utf8_lossy(path);
         Error::new(ErrorKind::Missing, format!("path {shown:?} is not in the snapshot"))
             .hint("`orlop ls --recursive` shows what there is")
-    };
-    let mut at = Found::Top(root);
-    for part in components(path) {
-        let root = at.root().ok_or_else(missing)?;
-        let node = Entries::new(reader, root).seek(part)?.ok_or_else(missing)?;
-        at = Found::Node(Box::new(node));
-    }
-    Ok(at)
+    })
 }
 
-/// The entries of the directory under a path, for `SNAPSHOT:PATH`.
-pub fn subtree(reader: &Reader<'_>, root: Option<PageRef>, path: &[u8]) -> Result<Option<PageRef>> {
-    find(reader, root, path)?.root().ok_or_else(|| {
-        let shown = String::from_utf8_lossy(path);
+/// The same where a path may well not be there.
+pub fn seek(reader: &Reader<'_>, root: Option<PageRef>, path: &[u8]) -> Result<Option<Found>> {
+    let mut at = Found::Top(root);
+    for part in components(path) {
+        let Some(root) = at.root() else { return Ok(None) };
+        match lookup(reader, root, part)? {
+            Some(node) => at = Found::Node(Box::new(node)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
+}
+
+/// The entries of the directory that is meant by `SNAPSHOT` or `SNAPSHOT:PATH`, and its path, which
+/// is empty at the top.
+pub fn enter(reader: &Reader<'_>, root: Option<PageRef>, subdir: Option<&[u8]>) -> Result<(Option<PageRef>, Vec<u8>)> {
+    let Some(subdir) = subdir else { return Ok((root, Vec::new())) };
+    let path = components(subdir).iter().flat_map(|part| [b"/", *part].concat()).collect();
+    let root = find(reader, root, subdir)?.root().ok_or_else(|| {
+        let shown = String::from_utf8_lossy(subdir);
         Error::new(ErrorKind::Invalid, format!("path {shown:?} is no directory in the snapshot"))
-    })
+            .hint("name the directory it is in")
+    })?;
+    Ok((root, path))
 }
 
 /// Everything below a directory, each directory before what is in it, in order of names.

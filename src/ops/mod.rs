@@ -3,11 +3,18 @@
 
 pub mod backup;
 pub mod check;
+pub mod diff;
 pub mod dump;
+pub mod find;
+pub mod forget;
+pub mod history;
 pub mod list;
+pub mod needs;
 pub mod prune;
 pub mod restore;
 pub mod select;
+pub mod stats;
+pub mod why;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

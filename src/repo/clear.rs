@@ -12,7 +12,7 @@ use crate::id::{PackId, SegmentId};
 use crate::storage::StorageErrorKind;
 
 /// Rows of a merged segment, at most; a single pack may have more.
-const ROWS_MAX: usize = 1 << 20;
+const ROWS_MAX: usize = 1 << 18;
 
 /// What a deletion came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

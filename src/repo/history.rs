@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Identity, Repository, Session, objects};
+use super::{Identity, Repository, Session};
 use crate::collect::{Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::format::gc::{self, Confirmed, Forgotten, Found, Gc, GcClear, GcKind, PackName, Payload, Record, State};
+use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, PackName, Payload, Record, State};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
@@ -209,39 +209,6 @@ impl Repository {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Damaged, "it is signed by a client that may not collect garbage"))
-    }
-
-    /// Open one of the records of [`crate::format::gc`].
-    pub(super) fn open_decision<P: Payload>(&self, object: &str) -> Result<Record<P>> {
-        let open = || -> Result<Record<P>> {
-            let bytes = objects::get(self.storage.as_ref(), object)?;
-            let found = Found { domain: self.domain(), instance: self.instance(), name: object };
-            Ok(gc::open(&bytes, found, &|e| self.index_secret(e))?)
-        };
-        open().doing(|| format!("while reading {object}"))
-    }
-
-    /// Write one of those records; gives its id, and whether the name was free.
-    pub(super) fn put_decision<P: Payload>(
-        &self,
-        who: &Identity,
-        payload: &P,
-        clear: &P::Clear,
-    ) -> Result<(RecordId, Put)> {
-        let secret = self.need(self.index_secret(self.epoch()), "write what was decided")?;
-        let with = gc::Sealing {
-            domain: self.domain(),
-            instance: self.instance(),
-            epoch: self.epoch(),
-            secret: &secret,
-            salt: sys::salt()?,
-            signer: &who.signer,
-        };
-        let (bytes, name, id) = gc::seal(payload, clear, &with);
-        let put = self.put_small(&name, &bytes)?;
-        // A lost answer to our own request looks like somebody else's record.
-        let own = put == Put::Exists && objects::get(self.storage.as_ref(), &name).is_ok_and(|found| found == bytes);
-        Ok((id, if own { Put::Created } else { put }))
     }
 
     /// Say the next thing in the log, and take it in. `false`: somebody else was quicker, and what

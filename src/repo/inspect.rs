@@ -23,6 +23,44 @@ pub enum Verified {
     Unknown,
 }
 
+impl Repository {
+    /// What a small object says once it is opened and verified, as text for people; secrets are not
+    /// shown. `None` for objects that this version opens elsewhere, or that this key does not open.
+    pub fn describe_object(&self, object: &str) -> Result<Option<String>> {
+        let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
+        let verified = self.verify_object(object)?;
+        if verified == Verified::Unknown || verified == Verified::Outside {
+            return Ok(None);
+        }
+        let kind = first.split('/').next().unwrap_or_default();
+        let content = objects::get(self.storage.as_ref(), object)?;
+        Ok(match kind {
+            "config" => {
+                let n = first.rsplit('/').next().and_then(|n| u32::from_str_radix(n, 16).ok()).unwrap_or(0);
+                Some(format!("{:#?}", open::parse_config(&content, &self.keyring, n)?.0))
+            }
+            "clients" => Some(format!("{:#?}", self.load_client(first)?)),
+            "snapshots" => {
+                let s = self.parse_snapshot(first, &content)?;
+                Some(format!("{:#?}\n{:#?}\n{:#?}", s.statement, s.body, s.commit))
+            }
+            "suspect" => Some(format!("{:#?}", self.load_suspect(first)?)),
+            "sessions" => match first.rsplit('/').next() {
+                Some("close") => {
+                    let id = first.split('/').nth(1).and_then(|id| SessionId::parse(id).ok());
+                    let close = id.map(|id| self.load_close(id)).transpose()?.flatten();
+                    close.map(|close| format!("{close:#?}"))
+                }
+                Some("00000000") => {
+                    Some(format!("{:#?}", self.open_record::<SessionOpen>(RecordType::SessionOpen, first)?.0))
+                }
+                _ => Some(format!("{:#?}", self.open_record::<Heartbeat>(RecordType::Heartbeat, first)?.0)),
+            },
+            _ => None,
+        })
+    }
+}
+
 fn misnamed() -> Error {
     Error::new(ErrorKind::Damaged, "it is not what its name says")
 }
@@ -42,6 +80,9 @@ impl Repository {
             prefix::SESSIONS,
             prefix::SNAPSHOTS,
             prefix::SUSPECT,
+            prefix::TOMBSTONES,
+            prefix::NOTES,
+            prefix::TIMES,
         ];
         let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
         if !known.iter().any(|p| first.starts_with(p)) {
@@ -77,6 +118,9 @@ impl Repository {
             "keyring" => self.verify_keyring(rest, content),
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
+            "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
+            "notes" => self.verify_note(object).map(|()| Verified::Whole),
+            "times" => self.load_times(object).map(|_| Verified::Whole),
             "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }

@@ -337,20 +337,14 @@ impl<'r> Reader<'r> {
 
     /// Fetch and decode a page, which must be what its parent says.
     pub fn page(&self, at: &PageRef) -> Result<Page> {
-        let page = self.page_unchecked(&at.id)?;
-        if page.level() == at.level { Ok(page) } else { Err(crooked(&at.id)) }
+        self.page_sized(at).map(|(page, _)| page)
     }
 
-    /// The same with the length of its bytes.
-    pub fn page_and_len(&self, at: &PageRef) -> Result<(Page, u32)> {
+    /// The same, and how many bytes it has.
+    pub fn page_sized(&self, at: &PageRef) -> Result<(Page, usize)> {
         let blob = self.fetch(Kind::Tree, &at.id)?;
         let page = Page::decode(&blob).doing(|| format!("while reading page {}", at.id.short()))?;
-        if page.level() == at.level { Ok((page, blob.len() as u32)) } else { Err(crooked(&at.id)) }
-    }
-
-    fn page_unchecked(&self, id: &BlobId) -> Result<Page> {
-        let blob = self.fetch(Kind::Tree, id)?;
-        Page::decode(&blob).doing(|| format!("while reading page {}", id.short()))
+        if page.level() == at.level { Ok((page, blob.len())) } else { Err(crooked(&at.id)) }
     }
 }
 

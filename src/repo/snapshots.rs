@@ -56,7 +56,8 @@ pub struct NewSnapshot {
 impl Repository {
     /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
     /// left out; so is one that a chain shows to be missing ([`ErrorKind::Missing`]) or exchanged
-    /// ([`ErrorKind::Substituted`]).
+    /// ([`ErrorKind::Substituted`]). Those that somebody decided to forget are among them, and all
+    /// say what they said when they were made: see [`Self::standing`].
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         self.snapshots_as_of(None, trouble)
     }
@@ -380,6 +381,7 @@ mod tests {
             recovery: false,
             compression: 3,
             suite: None,
+            undelete_window: crate::repo::UNDELETE_WINDOW,
             mirror_of: None,
             cut_like: None,
         };

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Identity, Repository, Snapshot};
+use super::Repository;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{self, Reason};
 use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::id::{ClientId, RecordId};
-use crate::model::Time;
-use crate::sys;
 
 /// A decision to forget a snapshot, verified.
 #[derive(Debug, Clone)]
@@ -69,26 +67,6 @@ impl Repository {
             out.by_place.entry((t.client, t.seq)).or_default().push(t);
         }
         Ok(out)
-    }
-
-    /// Decide that a snapshot goes, not before this time of the storage, in seconds.
-    pub fn entomb(&self, who: &Identity, snapshot: &Snapshot, not_before: i64) -> Result<RecordId> {
-        let clear = gc::TombstoneClear {
-            client: snapshot.statement.client,
-            seq: snapshot.statement.seq,
-            not_before: Time { sec: not_before, nsec: 0 },
-            nonce: sys::random()?,
-            ext: vec![],
-        };
-        let tombstone = gc::Tombstone {
-            author: who.client,
-            author_epoch: who.epoch,
-            target: Some(snapshot.id),
-            reason: Reason::Forget,
-            made: sys::now(),
-            ext: vec![],
-        };
-        Ok(self.put_decision(who, &tombstone, &clear)?.0)
     }
 
     pub(super) fn load_tombstone(&self, object: &str) -> Result<(Tombstone, Reason)> {

@@ -4,6 +4,7 @@ use super::Reader;
 use super::reader::crooked;
 use crate::error::Result;
 use crate::format::page::Page;
+use crate::id::BlobId;
 use crate::model::{Content, Extent, Node, PageRef};
 
 /// The entries of a directory, in order, one page in memory at a time.
@@ -66,12 +67,32 @@ impl<'r> Entries<'r> {
     }
 }
 
+/// The entry of this name, by one page of each level.
+pub fn lookup(reader: &Reader<'_>, root: Option<PageRef>, name: &[u8]) -> Result<Option<Node>> {
+    let Some(mut at) = root else { return Ok(None) };
+    loop {
+        match reader.page(&at)? {
+            Page::Dir(mut nodes) => {
+                let found = nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
+                return Ok(found.ok().map(|i| nodes.swap_remove(i)));
+            }
+            Page::DirInner(level, children) => {
+                let i = children.partition_point(|child| child.last.as_slice() < name);
+                let Some(child) = children.get(i) else { return Ok(None) };
+                at = child.below(level);
+            }
+            _ => return Err(crooked(&at.id)),
+        }
+    }
+}
+
 /// The extents of a file, in order.
 pub struct Extents<'r> {
     reader: &'r Reader<'r>,
     todo: Vec<PageRef>,
     extents: std::vec::IntoIter<Extent>,
     lost: u64,
+    noted: Option<Vec<(BlobId, usize)>>,
 }
 
 impl<'r> Extents<'r> {
@@ -82,7 +103,17 @@ impl<'r> Extents<'r> {
             Content::Extents { extents, .. } => (vec![], extents.clone()),
             Content::Pages { root, .. } => (vec![*root], vec![]),
         };
-        Self { reader, todo, extents: extents.into_iter(), lost: 0 }
+        Self { reader, todo, extents: extents.into_iter(), lost: 0, noted: None }
+    }
+
+    /// The same, and every page that is read is noted.
+    pub fn noting(reader: &'r Reader<'r>, content: &Content) -> Self {
+        Self { noted: Some(Vec::new()), ..Self::new(reader, content) }
+    }
+
+    /// The pages that were read, each with its bytes.
+    pub fn pages(self) -> Vec<(BlobId, usize)> {
+        self.noted.unwrap_or_default()
     }
 
     /// After an error: how many bytes of the file the page stood for that could not be had. The
@@ -101,7 +132,11 @@ impl<'r> Extents<'r> {
             let Some(at) = self.todo.pop() else { return Ok(None) };
             // If this page cannot be had, that many bytes are unknown.
             self.lost = at.bytes;
-            match self.reader.page(&at)? {
+            let (page, bytes) = self.reader.page_sized(&at)?;
+            if let Some(noted) = &mut self.noted {
+                noted.push((at.id, bytes));
+            }
+            match page {
                 Page::List(extents) if extents.iter().map(Extent::bytes).fold(0, u64::saturating_add) == at.bytes => {
                     self.extents = extents.into_iter();
                 }

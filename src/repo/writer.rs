@@ -33,6 +33,9 @@ use crate::sys;
 /// Shards of the set of ids seen in this session.
 const SHARDS: usize = 64;
 
+/// Blobs that an index segment covers, more or less: what waits for its segment is in memory.
+const SEGMENT_BLOBS: usize = 1 << 18;
+
 /// How to write.
 pub struct WriterOptions {
     /// zstd level; `None` stores as it is.
@@ -454,7 +457,9 @@ impl<'r> Writer<'r> {
         let batch = {
             let mut done = locked(&self.done);
             done.push((entry, table.ids));
-            if done.len() >= self.options.segment_packs { std::mem::take(&mut *done) } else { vec![] }
+            let full = done.len() >= self.options.segment_packs
+                || done.iter().map(|(_, ids)| ids.len()).sum::<usize>() >= SEGMENT_BLOBS;
+            if full { std::mem::take(&mut *done) } else { vec![] }
         };
         self.write_segment(batch)?;
         self.tick()

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::escape::{Names, lossy, raw_form};
 use super::snapshots::{Json, Row};
 use super::{units, wire};
-use crate::model::{Node, NodeKind, Time};
+use crate::model::ext::decode_time;
+use crate::model::{Node, NodeKind, Time, ext_tag};
 
 /// One entry.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,11 @@ pub struct Entry<'a> {
     pub node: &'a Node,
     /// When it was read last, where that was recorded.
     pub atime: Option<Time>,
+}
+
+/// When an entry was read last, where that was recorded.
+pub fn atime(node: &Node) -> Option<Time> {
+    decode_time(ext_tag::ATIME, &node.ext(ext_tag::ATIME)?.data).ok()
 }
 
 /// How entries are shown.
@@ -34,7 +40,7 @@ pub struct LineStyle {
 pub fn line(entry: Entry<'_>, style: LineStyle, zone: &TimeZone) -> Vec<u8> {
     let mut out = Vec::with_capacity(entry.path.len() + 64);
     if style.long {
-        let (node, size) = (entry.node, size(entry.node).unwrap_or(0));
+        let (node, size) = (entry.node, size_of(entry.node).unwrap_or(0));
         let size = match style.human_readable {
             true => units::bytes(size),
             false => format!("{size:6}"),
@@ -52,7 +58,8 @@ pub fn line(entry: Entry<'_>, style: LineStyle, zone: &TimeZone) -> Vec<u8> {
     out
 }
 
-fn size(node: &Node) -> Option<u64> {
+/// The size of a file.
+pub(super) fn size_of(node: &Node) -> Option<u64> {
     match node.kind {
         NodeKind::File { size, .. } => Some(size),
         _ => None,
@@ -61,7 +68,7 @@ fn size(node: &Node) -> Option<u64> {
 
 /// Mode bits as restic numbers them: the type and setuid, setgid and sticky have bits of their
 /// own high up, the permissions are the usual nine below.
-fn mode_number(node: &Node) -> u32 {
+pub(super) fn mode_number(node: &Node) -> u32 {
     let kind = match node.kind {
         NodeKind::File { .. } => 0,
         NodeKind::Dir { .. } => 1 << 31,
@@ -141,7 +148,7 @@ pub fn json(entry: Entry<'_>, zone: &TimeZone) -> String {
         path_b64: raw_form(entry.path),
         uid: node.uid,
         gid: node.gid,
-        size: size(node),
+        size: size_of(node),
         mode: (mode != 0).then_some(mode),
         permissions: permissions(node),
         mtime: stamp(node.mtime),

@@ -5,11 +5,12 @@
 //!   while reading snapshot 91b0…
 //!   caused by: sealed frame 14 does not authenticate
 //! hint: `orlop check` says what else is affected
+//! more: `orlop explain damaged`
 //! ```
 
 use super::Style;
 use super::escape::{Names, harmless_lines};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The whole message, with a line end.
 pub fn render(error: &Error, style: Style) -> String {
@@ -29,6 +30,9 @@ pub fn render(error: &Error, style: Style) -> String {
     }
     for hint in error.hints() {
         out.push_str(&format!("{} {}\n", style.strong("hint:"), safe(hint)));
+    }
+    if error.kind() != ErrorKind::Cancelled {
+        out.push_str(&format!("more: `orlop explain {}`\n", error.kind().slug()));
     }
     out
 }
@@ -54,7 +58,6 @@ fn indent(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     fn sample() -> Error {
         let inner = Error::new(ErrorKind::Storage, "the inner thing").because("disk\nfull");
@@ -72,7 +75,7 @@ mod tests {
         assert_eq!(
             render(&sample(), style),
             "error[damaged]: pack \\x1b[31m is bad\n  while reading snapshot 1f\n  while checking\n  \
-             caused by: the inner thing\n  caused by: disk\n    full\nhint: run `orlop check`\n"
+             caused by: the inner thing\n  caused by: disk\n    full\nhint: run `orlop check`\nmore: `orlop explain damaged`\n"
         );
     }
 

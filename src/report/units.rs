@@ -1,5 +1,5 @@
-//! Bytes, durations, percentages and points in time as people read them, and sizes as they write
-//! them: the same text that restic prints.
+//! Bytes, durations, percentages and points in time as people read them: the same text that restic
+//! prints.
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -21,23 +21,6 @@ pub fn bytes(n: u64) -> String {
         _ => return format!("{n} B"),
     };
     format!("{:.3} {name}", n as f64 / unit as f64)
-}
-
-/// A number of bytes that somebody typed: `512`, `64k`, `3G`; suffixes are powers of 1024.
-pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.char_indices().next_back() {
-        None => return Err("a size is missing".into()),
-        Some((i, c)) => match c {
-            'b' | 'B' => (&text[..i], 1),
-            'k' | 'K' => (&text[..i], KIB),
-            'm' | 'M' => (&text[..i], MIB),
-            'g' | 'G' => (&text[..i], GIB),
-            't' | 'T' => (&text[..i], TIB),
-            _ => (text, 1),
-        },
-    };
-    let number: u64 = digits.parse().map_err(|_| format!("'{text}' is not a size like 4096, 64k, 100M or 2G"))?;
-    number.checked_mul(unit).ok_or_else(|| format!("'{text}' is too large"))
 }
 
 /// `0:12`, `1:02:03`.
@@ -93,8 +76,12 @@ pub fn rfc3339(time: Time, utc_offset: i32) -> String {
 
 /// RFC 3339 at the offset that a zone has at that time.
 pub fn rfc3339_in(time: Time, zone: &TimeZone) -> String {
-    let offset = timestamp(time).map_or(0, |t| zone.to_offset(t).seconds());
-    rfc3339(time, offset)
+    rfc3339(time, offset(time, zone))
+}
+
+/// The offset from UTC that a zone has at that time, in seconds.
+pub fn offset(time: Time, zone: &TimeZone) -> i32 {
+    timestamp(time).map_or(0, |t| zone.to_offset(t).seconds())
 }
 
 /// Seconds between two times, never negative.
@@ -121,17 +108,6 @@ mod tests {
             (u64::MAX, "16777216.000 TiB"),
         ] {
             assert_eq!(bytes(n), text);
-        }
-    }
-
-    #[test]
-    fn sizes_as_people_type_them() {
-        assert_eq!(parse_bytes("12"), Ok(12));
-        assert_eq!(parse_bytes("12b"), Ok(12));
-        assert_eq!(parse_bytes("3k"), Ok(3072));
-        assert_eq!(parse_bytes("2G"), Ok(2 << 30));
-        for bad in ["", "k", "1.5M", "-1", "99999999999T", "3é", "x"] {
-            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -14,6 +14,18 @@ ls latest
 ls latest /src
 ls --recursive latest:/ /src/sub
 ls -l --sort size --reverse latest:/src
+find three.o *.txt
+find -l --type dir sub
+find nothing
+find [
+find --newest yesterday x
+find --history /src/one.txt
+diff latest~1 latest
+diff latest:/src ./src/sub --metadata
+stats
+stats --by snapshot
+explain exists
+explain-exclude src/sub/deep/three.o --exclude *.o
 dump latest /src/one.txt
 dump latest:/src sub/two.txt
 dump latest /src/nothing
@@ -26,6 +38,21 @@ backup
 backup -x --init src --exclude [
 ls latest~7
 ls zzzz
+hold latest --reason audit
+tag --add c latest~1
+snapshots
+forget
+forget --keep-last 1 --dry-run
+forget latest
+forget --schedule 1d=1
+undelete
+policy set --keep-daily 7 --keep-weekly 4
+policy set --host web --default
+policy show
+policy simulate --until 10d --keep-daily 3
+policy window
+forget --keep-last -1
+release latest
 list keys
 list locks
 key list

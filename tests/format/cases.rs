@@ -164,17 +164,18 @@ fn object_names() -> Vec<Vector> {
 
 fn armours() -> Vec<Vector> {
     let mut c = Cases::new("armour", &[]);
-    let content = b"the content of a small object";
-    let good = armour::wrap(content);
+    // Shards of 70 bytes: a whole block of symbols and a short one; the last ends in padding.
+    let content: Vec<u8> = (0..1100u32).map(|i| (i * 31 >> 2) as u8).collect();
+    let good = armour::wrap(&content);
     let head = 48 + 32 * 8;
-    let shard = 64;
+    let shard = 70;
     c.ok("whole", "nothing is damaged", good.clone());
     let mut half = good.clone();
     half[head..head + 16 * shard].fill(0xff);
     c.ok("data-lost", "all data shards are damaged; parity shards bring them back", half.clone());
-    c.ok("front-header-lost", "the header at the end serves", {
-        let mut b = good.clone();
-        b[..head].fill(0);
+    c.ok("front-header-lost", "the smallest; the header at the end and parity serve", {
+        let mut b = armour::wrap(b"x");
+        b[..head + 16 * 2].fill(0);
         b
     });
     half[head + 20 * shard] ^= 1;
@@ -195,7 +196,7 @@ fn armours() -> Vec<Vector> {
     c.add("sums", "invalid", "no shard has its checksum", both_headers(48, &[0; 256]));
     c.add("one-off", "magic", "shifted by one byte", [&[0], &good[..]].concat()[..good.len()].to_vec());
     c.add("other-content", "invalid", "shards of another object under this one's headers", {
-        let other = armour::wrap(b"the content of another object");
+        let other = armour::wrap(&content.iter().map(|b| !b).collect::<Vec<_>>());
         [&good[..head], &other[head..other.len() - head], &good[end - head..]].concat()
     });
     c.add("empty", "truncated", "nothing", vec![]);
@@ -205,9 +206,9 @@ fn armours() -> Vec<Vector> {
     });
     c.add("padding", "invalid", "the padding is not zero; everything else fits", {
         let mut b = good.clone();
-        b[head + shard * 8] = 1;
-        let sum = blake3::hash(&b[head + shard * 8..head + shard * 9]);
-        let at = 48 + 8 * 8;
+        b[head + shard * 16 - 1] = 1;
+        let sum = blake3::hash(&b[head + shard * 15..head + shard * 16]);
+        let at = 48 + 8 * 15;
         let b = with(&b, at, &sum.as_bytes()[..8]);
         with(&b, end - head + at, &sum.as_bytes()[..8])
     });

@@ -1,7 +1,9 @@
 //! What tests of pruning share.
 
+use orlop::format::gc::Reason;
 use orlop::format::pack::Kind;
 use orlop::id::RecordId;
+use orlop::model::Time;
 use orlop::ops::prune::{self, PruneOptions, PruneSummary, Unused};
 use orlop::repo::Repository;
 use orlop::storage::Storage;
@@ -32,7 +34,7 @@ pub fn forget(repo: &mut Repository, id: RecordId) {
     let who = repo.identity(None).unwrap();
     let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
     let snapshot = all.iter().find(|s| s.id == id).expect("the snapshot is there");
-    repo.entomb(&who, snapshot, 0).unwrap();
+    repo.forget(&who, snapshot, Reason::Forget, Time { sec: 0, nsec: 0 }).unwrap();
 }
 
 /// Bytes of all packs.

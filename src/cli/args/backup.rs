@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Chunking, TagList, When};
-use crate::report::snapshots::GroupBy;
-use crate::report::units::parse_bytes;
+use crate::model::GroupBy;
+use crate::plan::size::parse_bytes;
+use crate::retain::Span;
 
 const SOURCE: &str = "What to back up";
 const LEAVE_OUT: &str = "What to leave out";
@@ -51,36 +52,9 @@ pub struct Backup {
     #[arg(long, value_name = "PATH", help_heading = SOURCE)]
     pub as_path: Option<OsString>,
 
-    /// Leave out what matches a pattern
-    #[arg(short, long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
-    pub exclude: Vec<OsString>,
-    /// The same without regard to case
-    #[arg(long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
-    pub iexclude: Vec<OsString>,
-    /// Read patterns from a file
-    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
-    pub exclude_file: Vec<PathBuf>,
-    /// The same without regard to case
-    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
-    pub iexclude_file: Vec<PathBuf>,
-    /// Leave out what git ignores, by .gitignore files as git reads them
-    #[arg(long, help_heading = LEAVE_OUT)]
-    pub git_ignore: bool,
-    /// Obey files of this name, written like .gitignore
-    #[arg(long, value_name = "NAME", help_heading = LEAVE_OUT)]
-    pub ignore_file: Vec<OsString>,
-    /// Leave out the contents of directories that hold this file, or one that begins with HEADER
-    #[arg(long, value_name = "NAME[:HEADER]", help_heading = LEAVE_OUT)]
-    pub exclude_if_present: Vec<OsString>,
-    /// Leave out the contents of directories marked by a CACHEDIR.TAG file
-    #[arg(long, help_heading = LEAVE_OUT)]
-    pub exclude_caches: bool,
-    /// Leave out larger files (k, M, G, T for powers of 1024)
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = LEAVE_OUT)]
-    pub exclude_larger_than: Option<u64>,
-    /// Stay on the file systems of the given paths
-    #[arg(short = 'x', long, help_heading = LEAVE_OUT)]
-    pub one_file_system: bool,
+    /// What to leave out.
+    #[command(flatten)]
+    pub leave_out: LeaveOut,
 
     /// Tags for the snapshot, separated by commas
     #[arg(long, value_name = "TAG[,TAG…]", help_heading = SNAPSHOT)]
@@ -97,6 +71,12 @@ pub struct Backup {
     /// Time to record, like '2012-11-01 22:08:41'
     #[arg(long, value_name = "TIME", default_value = "now", help_heading = SNAPSHOT)]
     pub time: When,
+    /// Keep it so long and no longer, like 30d or 1y6m, whatever any policy says
+    #[arg(long, value_name = "SPAN", help_heading = SNAPSHOT)]
+    pub keep_for: Option<Span>,
+    /// Record that this schedule started the run, and not a person
+    #[arg(long, value_name = "NAME", help_heading = SNAPSHOT)]
+    pub schedule: Option<String>,
     /// Make no snapshot if nothing changed
     #[arg(long, help_heading = SNAPSHOT)]
     pub skip_if_unchanged: bool,
@@ -139,6 +119,41 @@ pub struct Backup {
     /// Read so many files at once [env: ORLOP_READ_CONCURRENCY]
     #[arg(long, value_name = "N", help_heading = CHANGES)]
     pub read_concurrency: Option<usize>,
+}
+
+/// What a backup leaves out.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LeaveOut {
+    /// Leave out what matches a pattern
+    #[arg(short, long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
+    pub exclude: Vec<OsString>,
+    /// The same without regard to case
+    #[arg(long, value_name = "PATTERN", help_heading = LEAVE_OUT)]
+    pub iexclude: Vec<OsString>,
+    /// Read patterns from a file
+    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
+    pub exclude_file: Vec<PathBuf>,
+    /// The same without regard to case
+    #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
+    pub iexclude_file: Vec<PathBuf>,
+    /// Leave out what git ignores, by .gitignore files as git reads them
+    #[arg(long, help_heading = LEAVE_OUT)]
+    pub git_ignore: bool,
+    /// Obey files of this name, written like .gitignore
+    #[arg(long, value_name = "NAME", help_heading = LEAVE_OUT)]
+    pub ignore_file: Vec<OsString>,
+    /// Leave out the contents of directories that hold this file, or one that begins with HEADER
+    #[arg(long, value_name = "NAME[:HEADER]", help_heading = LEAVE_OUT)]
+    pub exclude_if_present: Vec<OsString>,
+    /// Leave out the contents of directories marked by a CACHEDIR.TAG file
+    #[arg(long, help_heading = LEAVE_OUT)]
+    pub exclude_caches: bool,
+    /// Leave out larger files (k, M, G, T for powers of 1024)
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = LEAVE_OUT)]
+    pub exclude_larger_than: Option<u64>,
+    /// Stay on the file systems of the given paths
+    #[arg(short = 'x', long, help_heading = LEAVE_OUT)]
+    pub one_file_system: bool,
 }
 
 impl Backup {

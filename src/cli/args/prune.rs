@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::report::units;
+use crate::plan::size::parse_bytes;
 
 /// `orlop prune`
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub struct Prune {
     #[arg(long, value_name = "LIMIT", default_value = "5%")]
     pub max_unused: MaxUnused,
     /// Pack at most this much again
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_repack_size: Option<u64>,
     /// Spend about so long packing again, like 90s, 30m or 2h; the next run goes on
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -58,7 +58,9 @@ impl FromStr for MaxUnused {
         if text == "unlimited" {
             return Ok(Self::Unlimited);
         }
-        let Some(number) = text.strip_suffix('%') else { return units::parse_bytes(text).map(Self::Bytes) };
+        let Some(number) = text.strip_suffix('%') else {
+            return parse_bytes(text).map(Self::Bytes).map_err(|e| e.to_string());
+        };
         match number.parse::<f64>() {
             Ok(p) if (0.0..=100.0).contains(&p) => Ok(Self::Percent(p)),
             _ => Err(format!("'{text}' is not a share between 0% and 100%")),

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, Subset, TagList};
-use crate::report::snapshots::GroupBy;
+use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, TagList};
+use crate::model::GroupBy;
+use crate::plan::subset::Subset;
 
 const SELECT: &str = "Which snapshots";
 const SNAPSHOT_HELP: &str = "A snapshot: its id or the beginning of it, latest, latest~2; with :PATH a directory in it";
@@ -33,8 +34,13 @@ pub struct Filter {
 #[command(after_help = "\
 Examples:
   orlop snapshots --latest 1 -g host
-  orlop snapshots --tag nightly --json")]
+  orlop snapshots --tag nightly --json
+  orlop snapshots accept-time latest      forget may go by the time that it claims")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Snapshots {
+    /// Something else than to list them.
+    #[command(subcommand)]
+    pub command: Option<SnapshotsCommand>,
     /// Only these
     #[arg(value_name = "SNAPSHOT")]
     pub ids: Vec<String>,
@@ -51,6 +57,21 @@ pub struct Snapshots {
     /// Which snapshots.
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// What else can be done with the list.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotsCommand {
+    /// Say that the times that snapshots claim are right, although they came at another time
+    AcceptTime(AcceptTime),
+}
+
+/// `orlop snapshots accept-time`
+#[derive(Debug, Args)]
+pub struct AcceptTime {
+    /// Only these [default: all whose times are in doubt]
+    #[arg(value_name = "SNAPSHOT")]
+    pub ids: Vec<String>,
 }
 
 /// `orlop ls`
@@ -76,6 +97,9 @@ pub struct Ls {
     /// Sizes with units
     #[arg(long)]
     pub human_readable: bool,
+    /// For ncdu: orlop ls --ncdu latest | ncdu -f -
+    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse", "json"])]
+    pub ncdu: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
     #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
     pub sort: SortBy,
@@ -207,7 +231,7 @@ pub struct Check {
     #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read and open a part of the data: n/t, x% or a size
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = Subset::parse)]
     pub read_data_subset: Option<Subset>,
     /// Believe what is in the cache
     #[arg(long)]
@@ -228,7 +252,7 @@ pub struct List {
 /// `orlop cat`
 #[derive(Debug, Args)]
 pub struct Cat {
-    /// config, snapshot, index, pack, blob, key or tree
+    /// config, snapshot, index, pack, blob, key or tree; masterkey and lock say what is in their place
     #[arg(value_name = "KIND", hide_possible_values = true)]
     pub kind: CatKind,
     /// Its id; for tree SNAPSHOT:PATH; config has none

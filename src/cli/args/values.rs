@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use crate::report::units;
-
 /// One `-v`, or `-v=2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Louder {
@@ -134,47 +132,10 @@ pub enum CatKind {
     Key,
     /// A directory of a snapshot.
     Tree,
-}
-
-/// A share of the data to read.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Subset {
-    /// The n-th of t parts, n from 1.
-    Part {
-        /// Which.
-        n: u32,
-        /// Of how many.
-        t: u32,
-    },
-    /// A random share in percent, above 0 and up to 100.
-    Percent(f64),
-    /// A random share of about so many bytes.
-    Bytes(u64),
-}
-
-impl FromStr for Subset {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("'{text}' is not like 2/5, 2.5% or 500M");
-        if let Some((n, t)) = text.split_once('/') {
-            let (n, t) = (n.parse().map_err(|_| bad())?, t.parse().map_err(|_| bad())?);
-            return match (1..=t).contains(&n) {
-                true => Ok(Self::Part { n, t }),
-                false => Err(format!("there is no part {n} of {t}")),
-            };
-        }
-        if let Some(percent) = text.strip_suffix('%') {
-            let percent: f64 = percent.parse().map_err(|_| bad())?;
-            return match percent > 0.0 && percent <= 100.0 {
-                true => Ok(Self::Percent(percent)),
-                false => Err("a percentage is above 0 and at most 100".to_owned()),
-            };
-        }
-        match units::parse_bytes(text) {
-            Ok(0) | Err(_) => Err(bad()),
-            Ok(n) => Ok(Self::Bytes(n)),
-        }
-    }
+    /// Restic's word for what unlocks everything; not shown here.
+    Masterkey,
+    /// None: nothing here locks.
+    Lock,
 }
 
 /// `a,b`: all of these tags.
@@ -207,6 +168,8 @@ impl FromStr for When {
         if text == "now" {
             return Ok(Self::Now);
         }
+        let turned = day_first(text);
+        let text = turned.as_deref().unwrap_or(text);
         if let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text)
             && let Some(offset) = pieces.to_numeric_offset()
         {
@@ -218,6 +181,18 @@ impl FromStr for When {
             return Ok(Self::At(timestamp.to_zoned(jiff::tz::TimeZone::UTC)));
         }
         text.parse().map(Self::Local).map_err(|_| bad())
+    }
+}
+
+/// `02.01.2006` as `2006-01-02`, and what comes after it.
+fn day_first(text: &str) -> Option<String> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let parts: Vec<&str> = date.split('.').collect();
+    match parts[..] {
+        [day, month, year] if (day.len(), month.len(), year.len()) == (2, 2, 4) => {
+            Some(format!("{year}-{month}-{day}{rest}"))
+        }
+        _ => None,
     }
 }
 
@@ -239,16 +214,7 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subsets() {
-        assert_eq!("2/5".parse(), Ok(Subset::Part { n: 2, t: 5 }));
-        assert_eq!("2.5%".parse(), Ok(Subset::Percent(2.5)));
-        assert_eq!("1G".parse(), Ok(Subset::Bytes(1 << 30)));
-        for bad in ["", "0/5", "6/5", "x/5", "0%", "101%", "-1%", "nan%", "0", "1/0"] {
-            assert!(bad.parse::<Subset>().is_err(), "{bad}");
-        }
-    }
+    use crate::model::Time;
 
     #[test]
     fn times() {
@@ -260,6 +226,9 @@ mod tests {
         assert_eq!((time.sec, time.nsec, offset), (-1, 500_000_000, 0));
         let (_, offset) = resolve("2012-11-01T22:08:41-03:30").expect("an offset");
         assert_eq!(offset, -12_600);
+        let same =
+            ["2006-01-02", "2006-01-02 00:00", "02.01.2006", "02.01.2006 00:00:00"].map(|text| resolve(text).ok());
+        assert_eq!(same, [Some((Time { sec: 1_136_156_400, nsec: 0 }, 3600)); 4]);
         assert!(resolve("now").is_ok());
         assert!(resolve("yesterday").is_err());
     }

@@ -17,13 +17,14 @@ use crate::cli::signals;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
-use crate::model::Time;
-use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, GroupBy, Input, Parent, Sources};
+use crate::model::{Time, Trigger};
+use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
 use crate::ops::select;
 use crate::plan::filter::Selection;
-use crate::repo::Repository;
+use crate::repo::{Repository, UNDELETE_WINDOW};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
+use crate::retain::Span;
 
 /// Files read at once, where nobody says.
 const READ_CONCURRENCY: usize = 8;
@@ -58,13 +59,14 @@ struct Asked {
     excludes: Vec<Vec<u8>>,
     time: Time,
     utc_offset: i32,
+    expires: Option<Time>,
 }
 
 impl Asked {
     fn from(args: &Backup, env: &Environment, console: &Console) -> Result<Self> {
         let cx = console.context();
         let (time, utc_offset) = args.time.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))?;
-        let (selection, excludes) = sources::selection(args, env, &cx)?;
+        let (selection, excludes) = sources::selection(&args.leave_out, env, &cx)?;
         let paths = if args.stdin || args.stdin_from_command { None } else { Some(sources::paths(args, &cx)?) };
         if args.stdin && !args.paths.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "--stdin was given together with paths")
@@ -74,7 +76,10 @@ impl Asked {
         if paths.is_none() && lists.iter().any(|l| !l.is_empty()) {
             return Err(Error::new(ErrorKind::Invalid, "a stream was asked for together with a list of files"));
         }
-        Ok(Self { paths, selection, excludes, time, utc_offset })
+        let far = || Error::new(ErrorKind::Invalid, "--keep-for: no calendar goes so far");
+        let end = |span: Span| span.after(time, utc_offset, &console.zone()).ok_or_else(far);
+        let expires = args.keep_for.map(end).transpose()?;
+        Ok(Self { paths, selection, excludes, time, utc_offset, expires })
     }
 }
 
@@ -96,7 +101,14 @@ fn make_repository(args: &Backup, settings: &Settings, console: &Console) -> Res
         }
         (source, _) => source.clone(),
     };
-    let plan = Plan { source, recovery: true, mirror_of: None, cut_like: None, recovery_file: None };
+    let plan = Plan {
+        source,
+        recovery: true,
+        mirror_of: None,
+        cut_like: None,
+        recovery_file: None,
+        undelete_window: UNDELETE_WINDOW,
+    };
     init::make(place, &plan, settings, console)
 }
 
@@ -112,15 +124,14 @@ fn options(
         (Some(typed), _) => Parent::Snapshot(parent(typed, args, settings, repo, console)?),
         (None, _) => Parent::Latest,
     };
-    let by = args.group_by;
     Ok(BackupOptions {
         parent,
-        group_by: GroupBy { host: by.host, paths: by.paths, tags: by.tags },
+        group_by: args.group_by,
         force: args.force,
         ignore_ctime: args.ignore_ctime || args.ignore_inode,
         ignore_inode: args.ignore_inode,
         with_atime: args.with_atime,
-        one_file_system: args.one_file_system,
+        one_file_system: args.leave_out.one_file_system,
         selection: asked.selection.clone(),
         avoid: avoid(settings)?,
         chunking: match args.chunking {
@@ -158,6 +169,8 @@ fn about(args: &Backup, settings: &Settings, asked: &Asked) -> About {
         tags: args.tags(),
         label: args.label.clone().unwrap_or_default(),
         description: args.description.clone().unwrap_or_default(),
+        trigger: args.schedule.clone().map_or(Trigger::Manual, Trigger::Schedule),
+        expires: asked.expires,
         time: Some(asked.time),
         utc_offset: asked.utc_offset,
         program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),

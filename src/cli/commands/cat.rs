@@ -28,6 +28,16 @@ const PIECE: u64 = 1 << 20;
 /// Print one object.
 pub fn run(args: &Cat, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, true);
+    match args.kind {
+        CatKind::Masterkey => {
+            return Err(Error::new(ErrorKind::Unsupported, "the secrets of a repository are not shown")
+                .hint("`orlop key recovery` makes words that unlock everything, to be kept on paper"));
+        }
+        CatKind::Lock => {
+            return Err(Error::new(ErrorKind::Missing, "there are no locks: nothing here ever waits for one"));
+        }
+        _ => {}
+    }
     let id = match (&args.id, args.kind) {
         (None, CatKind::Config) => OsStr::new(""),
         (Some(id), kind) if kind != CatKind::Config => id.as_os_str(),
@@ -55,6 +65,7 @@ pub fn run(args: &Cat, settings: &Settings) -> Result<Outcome> {
             out.write_all(&blob).map_err(cannot_write)
         }
         CatKind::Tree => tree(&repo, id, &mut out, &console),
+        CatKind::Masterkey | CatKind::Lock => Ok(()),
     }?;
     out.finish()?;
     Ok(outcome(&console))

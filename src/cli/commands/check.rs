@@ -1,25 +1,23 @@
 //! `check`.
 
 use super::{filter, open};
-use crate::cli::args::{Check, Subset as Typed};
+use crate::cli::args::Check;
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::check::{self, CheckOptions, CheckSummary, Data};
-use crate::plan::subset::{GROUPS_MAX, Subset};
 use crate::repo::Snapshot;
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
 
 /// Check a repository.
 pub fn run(args: &Check, settings: &Settings) -> Result<Outcome> {
-    let data = data(args)?;
     let mut console = Console::new(settings, Job::Check, false);
     let mut repo = open(settings, &console)?;
     let chosen = filter(&args.filter);
     let wanted = |s: &Snapshot| chosen.matches(s);
     let all = args.filter.host.is_empty() && args.filter.tag.is_empty() && args.filter.path.is_empty();
-    let options = CheckOptions { data, wanted: (!all).then_some(&wanted), threads: None };
+    let options = CheckOptions { data: data(args), wanted: (!all).then_some(&wanted), threads: None };
     let done = check::check(&mut repo, &options, &console.context());
     console.finish();
     let done = done?;
@@ -32,22 +30,12 @@ pub fn run(args: &Check, settings: &Settings) -> Result<Outcome> {
     if done.errors == 0 { Ok(Outcome::Done) } else { Err(broken(&done)) }
 }
 
-fn data(args: &Check) -> Result<Data> {
-    Ok(match args.read_data_subset {
+fn data(args: &Check) -> Data {
+    match args.read_data_subset {
         None if args.read_data => Data::All,
         None => Data::Trees,
-        Some(Typed::Part { n, t }) => match (u16::try_from(n), u16::try_from(t)) {
-            (Ok(group), Ok(groups)) if groups <= GROUPS_MAX => Data::Part(Subset::Group { group, groups }),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("--read-data-subset has at most {GROUPS_MAX} parts"),
-                ));
-            }
-        },
-        Some(Typed::Percent(p)) => Data::Part(Subset::Percent(p)),
-        Some(Typed::Bytes(n)) => Data::Part(Subset::Bytes(n)),
-    })
+        Some(subset) => Data::Part(subset),
+    }
 }
 
 fn report(done: &CheckSummary) -> summary::Check {

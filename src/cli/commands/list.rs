@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde_json::json;
+
 use super::{open, outcome, storage};
 use crate::cli::args::{List, ObjectKind};
 use crate::cli::console::{Console, Output, cannot_write};
@@ -20,7 +22,8 @@ pub fn run(args: &List, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let repo = open(settings, &console)?;
     let mut out = Output::new()?;
-    let mut line = |text: String| writeln!(out, "{text}").map_err(cannot_write);
+    let mut lines = Lines { out: &mut out, json: console.json, some: false };
+    let mut line = |text: String| lines.put(&text);
     match args.kind {
         ObjectKind::Snapshots => {
             for s in super::snapshots(&repo, &console)? {
@@ -47,8 +50,39 @@ pub fn run(args: &List, settings: &Settings) -> Result<Outcome> {
         ObjectKind::Blobs => blobs(&repo, &console, &mut line)?,
         ObjectKind::Locks => {}
     }
+    lines.end()?;
     out.finish()?;
     Ok(outcome(&console))
+}
+
+/// Ids one a line, or as one JSON array; of a blob its kind stands in front.
+struct Lines<'o> {
+    out: &'o mut Output,
+    json: bool,
+    some: bool,
+}
+
+impl Lines<'_> {
+    fn put(&mut self, text: &str) -> Result<()> {
+        if !self.json {
+            return writeln!(self.out, "{text}").map_err(cannot_write);
+        }
+        let before = if self.some { "," } else { "[" };
+        self.some = true;
+        let item = match text.split_once(' ') {
+            Some((kind, id)) => json!({ "type": kind, "id": id }),
+            None => json!(text),
+        };
+        write!(self.out, "{before}{item}").map_err(cannot_write)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        match (self.json, self.some) {
+            (false, _) => Ok(()),
+            (_, true) => writeln!(self.out, "]").map_err(cannot_write),
+            (_, false) => writeln!(self.out, "[]").map_err(cannot_write),
+        }
+    }
 }
 
 /// The part of each blob's id that the index keeps, one segment in memory.

@@ -11,12 +11,13 @@ use crate::cli::console::{Console, Output, cannot_write};
 use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Node, Time, ext_tag};
+use crate::model::Node;
 use crate::ops::list::{Walk, is_within};
 use crate::repo::Reader;
 use crate::report::exit::Outcome;
-use crate::report::listing::{self, Entry, LineStyle};
-use crate::report::snapshots::describe;
+use crate::report::listing::{self, Entry, LineStyle, atime};
+use crate::report::ncdu::Ncdu;
+use crate::report::snapshots::{Row, describe};
 use crate::report::{Job, Loudness};
 
 /// List what is in a snapshot.
@@ -33,6 +34,10 @@ pub fn run(args: &Ls, settings: &Settings) -> Result<Outcome> {
     let index = index(&repo, &console)?;
     let reader = Reader::new(&repo, &index);
     let root = root_of(&reader, &snapshot, &reference)?;
+    if args.ncdu {
+        ncdu(Walk::new(&reader, root, b"/"), args, &dirs, &row(&snapshot), &console)?;
+        return Ok(outcome(&console));
+    }
     if console.json {
         console.print(listing::json_head(&row(&snapshot)))?;
     } else {
@@ -61,7 +66,7 @@ fn each(
         cx.check()?;
         let within = dirs.is_empty() || dirs.iter().any(|d| is_within(path, d));
         let leads_on = dirs.is_empty() || dirs.iter().any(|d| is_within(d, path));
-        let descend = leads_on || (within && args.recursive);
+        let descend = leads_on || (within && (args.recursive || args.ncdu));
         if within {
             take(path, node)?;
         }
@@ -70,6 +75,16 @@ fn each(
         }
     }
     Ok(())
+}
+
+fn ncdu(walk: Walk<'_>, args: &Ls, dirs: &[Vec<u8>], row: &Row, console: &Console) -> Result<()> {
+    let (mut out, mut list) = (Output::new()?, Ncdu::default());
+    out.write_all(Ncdu::head(row).as_bytes()).map_err(cannot_write)?;
+    each(walk, args, dirs, console, &mut |path, node| {
+        out.write_all(list.entry(path, &node).as_bytes()).map_err(cannot_write)
+    })?;
+    out.write_all(list.end().as_bytes()).map_err(cannot_write)?;
+    out.finish()
 }
 
 fn sorted(walk: Walk<'_>, args: &Ls, dirs: &[Vec<u8>], console: &Console, lines: &mut Lines<'_>) -> Result<()> {
@@ -99,10 +114,6 @@ fn sorted(walk: Walk<'_>, args: &Ls, dirs: &[Vec<u8>], console: &Console, lines:
 
 fn file_size(node: &Node) -> u64 {
     if node.is_dir() { 0 } else { node.bytes() }
-}
-
-fn atime(node: &Node) -> Option<Time> {
-    crate::model::ext::decode_time(ext_tag::ATIME, &node.ext(ext_tag::ATIME)?.data).ok()
 }
 
 fn extension(name: &[u8]) -> &[u8] {

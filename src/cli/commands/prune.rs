@@ -7,6 +7,7 @@ use crate::cli::settings::Settings;
 use crate::error::Result;
 use crate::model::Time;
 use crate::ops::prune::{self, Pending, PruneOptions, PruneSummary, Unused, Why};
+use crate::repo::Repository;
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, prune as words};
 
@@ -25,14 +26,7 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
         time_budget: args.time_budget,
         now: args.now,
         fence: args.fence,
-        compression: match settings.compression {
-            Compression::Off => None,
-            Compression::Auto => Some(repo.config().compression),
-            Compression::Fastest => Some(1),
-            Compression::Better => Some(9),
-            Compression::Max => Some(19),
-        },
-        ..PruneOptions::default()
+        ..usual(&repo, settings)
     };
     let done = prune::prune(&mut repo, &options, &console.context());
     console.finish();
@@ -43,6 +37,27 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
         console.remark(Loudness::Normal, &words::text(&report, &console.zone()))?;
     }
     Ok(super::outcome(&console))
+}
+
+fn usual(repo: &Repository, settings: &Settings) -> PruneOptions {
+    let compression = match settings.compression {
+        Compression::Off => None,
+        Compression::Auto => Some(repo.config().compression),
+        Compression::Fastest => Some(1),
+        Compression::Better => Some(9),
+        Compression::Max => Some(19),
+    };
+    PruneOptions { compression, ..PruneOptions::default() }
+}
+
+/// `forget --prune`.
+pub(super) fn afterwards(repo: &mut Repository, dry_run: bool, settings: &Settings, console: &Console) -> Result<()> {
+    let options = PruneOptions { dry_run, ..usual(repo, settings) };
+    let done = prune::prune(repo, &options, &console.context())?;
+    if settings.json {
+        return Ok(());
+    }
+    console.remark(Loudness::Normal, &words::text(&report(&done), &console.zone()))
 }
 
 fn report(done: &PruneSummary) -> words::Prune {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::Backup;
+use crate::cli::args::{Backup, LeaveOut};
 use crate::cli::settings::Environment;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
@@ -110,7 +110,7 @@ pub fn places(paths: &[PathBuf], shown: Option<&OsStr>) -> Result<Sources> {
 }
 
 /// What is left out, and the patterns for the record.
-pub fn selection(args: &Backup, env: &Environment, cx: &Context<'_>) -> Result<(Selection, Vec<Vec<u8>>)> {
+pub fn selection(args: &LeaveOut, env: &Environment, cx: &Context<'_>) -> Result<(Selection, Vec<Vec<u8>>)> {
     let exact = patterns("--exclude", &args.exclude, &args.exclude_file, env, cx)?;
     let folded = patterns("--iexclude", &args.iexclude, &args.iexclude_file, env, cx)?;
     let record = exact.iter().chain(&folded).map(|(pattern, _)| pattern.clone()).collect();
@@ -136,7 +136,7 @@ pub fn selection(args: &Backup, env: &Environment, cx: &Context<'_>) -> Result<(
     Ok((selection, record))
 }
 
-fn patterns(
+pub(super) fn patterns(
     flag: &'static str,
     typed: &[OsString],
     files: &[PathBuf],

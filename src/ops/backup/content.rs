@@ -1,14 +1,15 @@
 //! One file's bytes to a content list: read ▸ cut ▸ name ▸ store.
 //!
-//! While one buffer is cut up and stored by several threads, the next one is read. Two such
-//! buffers exist at most twice at a time; further large files make do with one thread each, so
-//! that memory stays bounded whatever runs beside.
+//! A large file is read and cut by one thread into a few buffers in turn, and stored by as many
+//! threads as are free: none waits for another, be it for the disk or for a pack to be durable.
+//! Two files at most are read so at a time; further ones make do with one thread each, so that
+//! memory stays bounded whatever runs beside.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-use rayon::prelude::*;
+use std::sync::{Arc, mpsc};
 
 use crate::chunk::{Chunker, Gear};
 use crate::crypto::BlobKeys;
@@ -22,12 +23,11 @@ use crate::model::{Content, Extent};
 use crate::repo::{FrameScope, Writer};
 use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
 
-/// Buffers of one large file that is read ahead.
-const LARGE_BUFFER: usize = 8 << 20;
+/// Buffer of a large file, and how many of them one has that is read ahead.
+const LARGE_BUFFER: usize = 4 << 20;
+const LARGE_BUFFERS: usize = 4;
 /// Large files that are read ahead at the same time.
 const LARGE_FILES: usize = 2;
-/// Buffer of a further large file.
-const LONE_BUFFER: usize = 4 << 20;
 /// Buffer of a small file; files from this length on are large.
 const SMALL_BUFFER: usize = 1 << 20;
 
@@ -246,6 +246,32 @@ fn cut(chunker: &Chunker<'_>, bytes: &[u8], marks: &[Mark], last: bool) -> (Vec<
     (steps, at)
 }
 
+/// A buffer with what to do with it.
+struct Loaded {
+    buffer: ReadBuffer,
+    ready: Ready,
+}
+
+/// A buffer that is being stored; its groups of steps hold on to it until they are done.
+struct UnderWay {
+    loaded: Arc<Loaded>,
+    groups: usize,
+    /// The number of a group and its extents, in any order.
+    stored: mpsc::Receiver<(usize, Result<Vec<Extent>>)>,
+}
+
+/// Wait until a buffer is stored, take its extents, and give the buffer back.
+fn settle(what: Option<UnderWay>, sink: &mut Sink<'_>) -> Result<Option<ReadBuffer>> {
+    let Some(UnderWay { loaded, groups, stored }) = what else { return Ok(None) };
+    let mut extents: Vec<Vec<Extent>> = vec![Vec::new(); groups];
+    // Ends early only if a thread panicked, which the scope of the threads passes on.
+    for (nr, group) in stored {
+        extents[nr] = group?;
+    }
+    extents.into_iter().flatten().try_for_each(|e| sink.push(e))?;
+    Ok(Arc::into_inner(loaded).map(|l| l.buffer))
+}
+
 impl Contents<'_> {
     /// Read a whole file; gives its length as read and its content.
     pub fn read(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
@@ -253,15 +279,8 @@ impl Contents<'_> {
         if size < SMALL_BUFFER as u64 {
             return self.read_small(file, profile, scope);
         }
-        let slot = self.large.fetch_add(1, SeqCst);
-        let out = if slot < LARGE_FILES {
-            let mut buffers = [ReadBuffer::new(LARGE_BUFFER), ReadBuffer::new(LARGE_BUFFER)];
-            self.read_ahead(file, profile, scope, &mut buffers)
-        } else {
-            self.read_along(file, profile, scope, &mut ReadBuffer::new(LONE_BUFFER))
-        };
-        self.large.fetch_sub(1, SeqCst);
-        out
+        let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
+        self.read_large(profile.id, scope, |buffer, kept| stream.prepare(&chunker, buffer, kept, self.cx))
     }
 
     fn read_small(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
@@ -276,7 +295,10 @@ impl Contents<'_> {
         let out = if n <= INLINE_MAX {
             Ok((n as u64, Content::Inline(buffer[..n].to_vec())))
         } else if file.stat().blocks.saturating_mul(512) < file.stat().size {
-            self.read_along(file, profile, scope, &mut buffer)
+            let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
+            self.read_along(profile.id, scope, &mut buffer, |buffer, kept| {
+                stream.prepare(&chunker, buffer, kept, self.cx)
+            })
         } else {
             self.store_small(&buffer[..n], profile, scope)
         };
@@ -292,55 +314,98 @@ impl Contents<'_> {
         Ok(sink.finish(profile.id)?)
     }
 
-    /// One buffer, one thread.
-    fn read_along(
+    /// Read what needs more than a buffer. `prepare` fills a buffer behind what was kept from the
+    /// one before.
+    fn read_large<E: From<crate::error::Error>>(
         &self,
-        file: &OpenFile,
-        profile: &Profile,
+        profile: u8,
+        scope: FrameScope,
+        prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+    ) -> Result<(u64, Content), E> {
+        let slot = self.large.fetch_add(1, SeqCst);
+        // Who waits for other threads needs some.
+        let out = if slot < LARGE_FILES && rayon::current_num_threads() > LARGE_FILES {
+            self.read_ahead(profile, scope, prepare)
+        } else {
+            self.read_along(profile, scope, &mut ReadBuffer::new(LARGE_BUFFER), prepare)
+        };
+        self.large.fetch_sub(1, SeqCst);
+        out
+    }
+
+    /// One buffer, one thread.
+    fn read_along<E: From<crate::error::Error>>(
+        &self,
+        profile: u8,
         scope: FrameScope,
         buffer: &mut ReadBuffer,
-    ) -> Result<(u64, Content), Trouble> {
-        let chunker = Chunker::new(self.gear, profile);
+        mut prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+    ) -> Result<(u64, Content), E> {
         let mut sink = Sink::new(self.writer, self.keys);
-        let mut stream = Stream::new(file);
         let mut kept = 0;
         loop {
-            let ready = stream.prepare(&chunker, buffer, kept, self.cx)?;
+            let ready = prepare(buffer, kept)?;
             self.store(&buffer[..ready.len], &ready.steps, scope, &mut sink)?;
             if ready.done {
-                return Ok(sink.finish(profile.id)?);
+                return Ok(sink.finish(profile)?);
             }
             buffer.copy_within(ready.rest..ready.len, 0);
             kept = ready.len - ready.rest;
         }
     }
 
-    /// Two buffers: one is read and cut while the other is stored by as many threads as are free.
-    fn read_ahead(
+    /// Read and cut here, store elsewhere.
+    fn read_ahead<E: From<crate::error::Error>>(
         &self,
-        file: &OpenFile,
-        profile: &Profile,
+        profile: u8,
         scope: FrameScope,
-        buffers: &mut [ReadBuffer; 2],
-    ) -> Result<(u64, Content), Trouble> {
-        let chunker = Chunker::new(self.gear, profile);
+        mut prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+    ) -> Result<(u64, Content), E> {
         let mut sink = Sink::new(self.writer, self.keys);
-        let mut stream = Stream::new(file);
-        let [mut now, mut next] = buffers.each_mut();
-        let mut ready = stream.prepare(&chunker, now, 0, self.cx)?;
-        while !ready.done {
-            let kept = ready.len - ready.rest;
-            next[..kept].copy_from_slice(&now[ready.rest..ready.len]);
-            let (stored, following) = rayon::join(
-                || self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink),
-                || stream.prepare(&chunker, next, kept, self.cx),
-            );
-            stored?;
-            ready = following?;
-            std::mem::swap(&mut now, &mut next);
+        let mut rest = Vec::new();
+        rayon::in_place_scope(|threads| {
+            let mut under_way = VecDeque::new();
+            loop {
+                let mut buffer = match under_way.len() {
+                    LARGE_BUFFERS => settle(under_way.pop_front(), &mut sink)?,
+                    _ => None,
+                }
+                .unwrap_or_else(|| ReadBuffer::new(LARGE_BUFFER));
+                buffer[..rest.len()].copy_from_slice(&rest);
+                let ready = prepare(&mut buffer, rest.len())?;
+                rest.clear();
+                rest.extend_from_slice(&buffer[ready.rest..ready.len]);
+                let done = ready.done;
+                under_way.push_back(self.store_elsewhere(threads, Loaded { buffer, ready }, scope));
+                if done {
+                    break;
+                }
+            }
+            while !under_way.is_empty() {
+                settle(under_way.pop_front(), &mut sink)?;
+            }
+            Ok(sink.finish(profile)?)
+        })
+    }
+
+    /// Each thread takes about a frame's worth of neighbours, so that they end up together.
+    fn store_elsewhere<'s>(&'s self, threads: &rayon::Scope<'s>, loaded: Loaded, scope: FrameScope) -> UnderWay {
+        let loaded = Arc::new(loaded);
+        let Ready { len, steps, .. } = &loaded.ready;
+        let a_group = (scope.target as usize * steps.len() / (*len).max(1)).clamp(1, steps.len().max(1));
+        let groups = steps.len().div_ceil(a_group);
+        let (tell, stored) = mpsc::channel();
+        for nr in 0..groups {
+            let (loaded, tell) = (Arc::clone(&loaded), tell.clone());
+            threads.spawn(move |_| {
+                let group = loaded.ready.steps.chunks(a_group).nth(nr).unwrap_or_default();
+                let extents = group.iter().map(|s| self.step(&loaded.buffer, s, scope)).collect();
+                drop(loaded);
+                // Nobody listens any more after an error.
+                let _ = tell.send((nr, extents));
+            });
         }
-        self.store_together(&now[..ready.len], &ready.steps, scope, &mut sink)?;
-        Ok(sink.finish(profile.id)?)
+        UnderWay { loaded, groups, stored }
     }
 
     /// Read a stream to its end.
@@ -351,25 +416,21 @@ impl Contents<'_> {
         scope: FrameScope,
     ) -> Result<(u64, Content)> {
         let chunker = Chunker::new(self.gear, profile);
-        let mut sink = Sink::new(self.writer, self.keys);
-        let mut buffer = vec![0; LARGE_BUFFER];
-        let mut kept = 0;
-        loop {
+        let mut first = true;
+        let mut small = None;
+        let out = self.read_large(profile.id, scope, |buffer, kept| -> Result<Ready> {
             let n = fill_from(from, &mut buffer[kept..], self.cx)?;
             Meter::add(&self.cx.meter.bytes_read, n as u64);
             Meter::add(&self.cx.meter.bytes_done, n as u64);
-            let (end, done) = (kept + n, kept + n < buffer.len());
-            if done && sink.bytes == 0 && end <= INLINE_MAX {
-                return Ok((end as u64, Content::Inline(buffer[..end].to_vec())));
+            let (len, done) = (kept + n, kept + n < buffer.len());
+            if std::mem::take(&mut first) && done && len <= INLINE_MAX {
+                small = Some(buffer[..len].to_vec());
+                return Ok(Ready { len, steps: vec![], rest: len, done });
             }
-            let (steps, rest) = cut(&chunker, &buffer[..end], &[], done);
-            self.store_together(&buffer[..end], &steps, scope, &mut sink)?;
-            if done {
-                return sink.finish(profile.id);
-            }
-            buffer.copy_within(rest..end, 0);
-            kept = end - rest;
-        }
+            let (steps, rest) = cut(&chunker, &buffer[..len], &[], done);
+            Ok(Ready { len, steps, rest, done })
+        })?;
+        Ok(small.map_or(out, |bytes| (bytes.len() as u64, Content::Inline(bytes))))
     }
 
     fn store(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
@@ -388,20 +449,6 @@ impl Contents<'_> {
                 Extent::Data { id, len: bytes.len() as u32, repeat: 1 }
             }
         })
-    }
-
-    /// Each thread takes about a frame's worth of neighbours, so that they end up together.
-    fn store_together(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
-        let chunks = steps.len().max(1);
-        let group = (scope.target as usize * chunks / bytes.len().max(1)).clamp(1, chunks);
-        let done: Vec<Result<Vec<Extent>>> =
-            steps.par_chunks(group).map(|steps| steps.iter().map(|s| self.step(bytes, s, scope)).collect()).collect();
-        for group in done {
-            for extent in group? {
-                sink.push(extent)?;
-            }
-        }
-        Ok(())
     }
 }
 

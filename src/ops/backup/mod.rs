@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub use scan::scan;
 pub use sources::{Place, Sources};
+pub(super) use walk::read_head;
 
 use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -25,7 +26,7 @@ use crate::format::names::{self, prefix};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::index::Index;
-use crate::model::{Body, PageRef, Scope, Statement, Stats, Time, Trigger};
+use crate::model::{Body, GroupBy, PageRef, Scope, Statement, Stats, Time, Trigger};
 use crate::ops::locked;
 use crate::plan::filter::Selection;
 use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer, WriterOptions};
@@ -57,28 +58,11 @@ pub enum Parent {
     Snapshot(RecordId),
 }
 
-/// What the newest snapshot must have in common with this run to be its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupBy {
-    /// The host.
-    pub host: bool,
-    /// The paths.
-    pub paths: bool,
-    /// The tags.
-    pub tags: bool,
-}
-
-impl Default for GroupBy {
-    fn default() -> Self {
-        Self { host: true, paths: true, tags: false }
-    }
-}
-
 /// How to back up.
 pub struct BackupOptions {
     /// What to compare with.
     pub parent: Parent,
-    /// Among which snapshots the parent is chosen.
+    /// What the newest snapshot must have in common with this run to be its parent.
     pub group_by: GroupBy,
     /// Read every file, changed or not.
     pub force: bool,
@@ -118,7 +102,7 @@ impl Default for BackupOptions {
     fn default() -> Self {
         Self {
             parent: Parent::Latest,
-            group_by: GroupBy::default(),
+            group_by: GroupBy::HOST_AND_PATHS,
             force: false,
             ignore_ctime: false,
             ignore_inode: false,
@@ -218,7 +202,7 @@ impl Base {
         };
         let mut all = match options.parent {
             Parent::None => return Ok(Self { snapshots: vec![] }),
-            _ => repo.snapshots(&trouble)?,
+            _ => repo.standing(&trouble)?.snapshots,
         };
         let tombstones = repo.tombstones(&|_, _| {})?;
         let forgotten = |s: &Snapshot| !tombstones.at(s.statement.client, s.statement.seq).is_empty();

@@ -635,7 +635,8 @@ fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
     above.open_dir_as(name, stat)
 }
 
-pub(super) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Vec<u8>> {
+/// The first bytes of a file below a directory, without following links.
+pub(in crate::ops) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Vec<u8>> {
     let (parents, own) = match name.iter().rposition(|b| *b == b'/') {
         Some(at) => (Some(&name[..at]), &name[at + 1..]),
         None => (None, name),

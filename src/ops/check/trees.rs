@@ -15,7 +15,7 @@ use crate::format::limits::DEPTH_MAX;
 use crate::format::pack::Kind;
 use crate::format::page::{Page, is_safe_name};
 use crate::id::BlobId;
-use crate::index::{Index, Location};
+use crate::index::{Index, Location, Marks, Numbers};
 use crate::model::ext::decode_xattrs;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
 use crate::ops::locked;
@@ -40,32 +40,22 @@ impl Affected {
     }
 }
 
-/// One bit for each blob that the index knows.
+/// The pages that were visited.
 struct Seen {
-    /// The first bit of each frame.
-    starts: Vec<u32>,
-    bits: Vec<AtomicU64>,
+    numbers: Numbers,
+    marks: Marks,
 }
 
 impl Seen {
     fn new(index: &Index) -> Self {
-        let (mut starts, mut bits) = (Vec::with_capacity(index.frames()), 0u32);
-        for n in 0..index.frames() as u32 {
-            starts.push(bits);
-            let frame = index.frame(n);
-            if index.pack(frame.pack).kind == Kind::Tree {
-                bits = bits.saturating_add(frame.entry.blobs.into());
-            }
-        }
-        Self { starts, bits: (0..bits / 64 + 1).map(|_| AtomicU64::new(0)).collect() }
+        let numbers = Numbers::new(index, |kind| kind == Kind::Tree);
+        let marks = Marks::new(&numbers);
+        Self { numbers, marks }
     }
 
     /// Whether this is the first time.
     fn first(&self, at: Location) -> bool {
-        let bit = self.starts[at.frame as usize] as usize + usize::from(at.ordinal);
-        let Some(word) = self.bits.get(bit / 64) else { return true };
-        let mask = 1 << (bit % 64);
-        word.fetch_or(mask, Relaxed) & mask == 0
+        self.marks.set(self.numbers.of(at))
     }
 }
 

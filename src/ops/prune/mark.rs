@@ -192,8 +192,8 @@ impl Marker<'_> {
         if task.depth > DEPTH_MAX {
             return Err(Error::new(ErrorKind::Damaged, "directories are nested deeper than any file system has them"));
         }
-        let (page, len) = self.reader.page_and_len(&task.page)?;
-        self.marks.add(at, len, 0);
+        let (page, len) = self.reader.page_sized(&task.page)?;
+        self.marks.add(at, len as u32, 0);
         let mut below = Vec::new();
         match (task.dir, page) {
             (true, Page::Dir(nodes)) => nodes.iter().try_for_each(|n| self.node(n, task, &mut below))?,

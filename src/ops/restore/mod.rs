@@ -30,10 +30,10 @@ use hashbrown::HashSet;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
 use crate::format::page::is_safe_name;
-use crate::model::{NodeKind, PageRef};
-use crate::ops::locked;
+use crate::model::PageRef;
+use crate::ops::{list, locked};
 use crate::plan::filter::{Patterns, RestoreSelection};
-use crate::repo::{Entries, Reader, Repository, Snapshot};
+use crate::repo::{Reader, Repository, Snapshot};
 use crate::source::Identities;
 use crate::target::{Owners, Policy, TargetDir, TargetTree};
 use jobs::{DirJob, FileJob};
@@ -300,7 +300,7 @@ pub fn restore(
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
     let index = repo.load_index(&trouble)?;
     let reader = Reader::new(repo, &index);
-    let (root, prefix) = descend(&reader, snapshot, subdir)?;
+    let (root, prefix) = list::enter(&reader, snapshot.statement.root, subdir)?;
     let there = target.symlink_metadata().is_ok();
     let open = || -> Result<TargetTree> {
         let dir = TargetDir::open_or_create(target).doing(|| format!("while opening {}", target.display()))?;
@@ -376,28 +376,6 @@ fn protect(target: &Path, options: &RestoreOptions) -> Result<HashSet<(u64, u64)
         return Err(Error::new(ErrorKind::Invalid, what).hint("restore to another directory"));
     }
     Ok(protected)
-}
-
-/// The directory of a snapshot that is asked for, and its path.
-fn descend(reader: &Reader<'_>, snapshot: &Snapshot, subdir: Option<&[u8]>) -> Result<(Option<PageRef>, Vec<u8>)> {
-    let (mut root, mut prefix) = (snapshot.statement.root, Vec::new());
-    for name in subdir.unwrap_or_default().split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".") {
-        let shown = || String::from_utf8_lossy(subdir.unwrap_or_default()).into_owned();
-        let missing = || {
-            Error::new(ErrorKind::Missing, format!("there is no {} in snapshot {}", shown(), snapshot.id.short()))
-                .hint("`orlop ls` shows what there is")
-        };
-        let node = Entries::new(reader, root).seek(name)?.ok_or_else(missing)?;
-        let NodeKind::Dir { root: below } = node.kind else {
-            let what = format!("{} in snapshot {} is not a directory", shown(), snapshot.id.short());
-            return Err(Error::new(ErrorKind::Invalid, what)
-                .hint("name the directory it is in, and choose the file with --include"));
-        };
-        root = below;
-        prefix.push(b'/');
-        prefix.extend_from_slice(name);
-    }
-    Ok((root, prefix))
 }
 
 fn check_name(name: &[u8], last: Option<&[u8]>) -> std::result::Result<(), &'static str> {

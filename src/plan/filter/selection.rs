@@ -246,6 +246,16 @@ impl Selection {
             None => Decision::Keep,
         }
     }
+
+    /// The rule that takes a path back, if nothing else is against it: one that begins with `!`.
+    pub fn kept_by(&self, level: Option<&Level>, path: &[u8], kind: ItemKind) -> Option<String> {
+        let verdict = level.map(|level| level.ignore.verdict(path, kind == ItemKind::Dir));
+        if let Some(Verdict::Kept(rule)) = verdict {
+            return Some(rule.to_string());
+        }
+        let rule = [&self.exclude, &self.iexclude].into_iter().find_map(|list| list.last_match(path));
+        rule.filter(|rule| rule.negated).map(Rule::to_string)
+    }
 }
 
 /// What an ignore stack wants of a directory: the contents of what is there.

@@ -150,6 +150,10 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
         self.inner.clock()
     }
 
+    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
+        self.inner.received(name)
+    }
+
     fn staleness(&self) -> Duration {
         self.inner.staleness()
     }
