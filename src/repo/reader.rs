@@ -223,7 +223,7 @@ impl<'r> Reader<'r> {
                 Err(e) => failed = Some(e),
             }
         }
-        if failed.as_ref().is_none_or(|e| e.kind() == ErrorKind::Missing)
+        if failed.as_ref().is_some_and(|e| e.kind() == ErrorKind::Missing)
             && let Some(blob) = self.fetch_by_fresh_index(kind, id)
         {
             return Ok(blob);
