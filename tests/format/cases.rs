@@ -165,7 +165,7 @@ fn object_names() -> Vec<Vector> {
 fn armours() -> Vec<Vector> {
     let mut c = Cases::new("armour", &[]);
     // Shards of 70 bytes: a whole block of symbols and a short one; the last ends in padding.
-    let content: Vec<u8> = (0..1100u32).map(|i| (i * 31 >> 2) as u8).collect();
+    let content: Vec<u8> = (0..1100u32).map(|i| ((i * 31) >> 2) as u8).collect();
     let good = armour::wrap(&content);
     let head = 48 + 32 * 8;
     let shard = 70;
