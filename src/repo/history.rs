@@ -188,7 +188,7 @@ impl Repository {
         Ok(())
     }
 
-    fn load_gc(&self, generation: u64) -> Result<Record<Gc>> {
+    pub(super) fn load_gc(&self, generation: u64) -> Result<Record<Gc>> {
         let record = self.open_decision::<Gc>(&names::gc(generation))?;
         let author = (record.payload.author, record.payload.author_epoch);
         self.verify_collector(&record, author).doing(|| format!("while reading {}", names::gc(generation)))?;

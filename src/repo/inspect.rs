@@ -44,6 +44,10 @@ impl Repository {
                 let s = self.parse_snapshot(first, &content)?;
                 Some(format!("{:#?}\n{:#?}\n{:#?}", s.statement, s.body, s.commit))
             }
+            "gc" => {
+                let generation = names::parse_gc(object).ok_or_else(misnamed)?;
+                self.load_gc(generation).map(|_| Verified::Whole)
+            }
             "suspect" => Some(format!("{:#?}", self.load_suspect(first)?)),
             "sessions" => match first.rsplit('/').next() {
                 Some("close") => {
@@ -80,6 +84,7 @@ impl Repository {
             prefix::SESSIONS,
             prefix::SNAPSHOTS,
             prefix::SUSPECT,
+            prefix::GC,
             prefix::TOMBSTONES,
             prefix::NOTES,
             prefix::TIMES,

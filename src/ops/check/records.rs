@@ -39,6 +39,9 @@ pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Re
         Meter::add(&cx.meter.files_done, 1);
         Ok(())
     })?;
+    // What is doomed may be there, half there or gone.
+    let doomed = repo.history().map(|h| h.doomed_names).unwrap_or_default();
+    objects.retain(|o| !doomed.contains(o));
     second_homes(&objects, cx, findings);
     Ok(())
 }
