@@ -5,15 +5,25 @@ mod world;
 
 #[path = "cli/bad_inputs.rs"]
 mod bad_inputs;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "cli/finding.rs"]
 mod finding;
+#[path = "cli/generate.rs"]
+mod generate;
+#[path = "cli/hooks.rs"]
+mod hooks;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/quickstart.rs"]
+mod quickstart;
 #[path = "cli/retention.rs"]
 mod retention;
 #[path = "cli/sources.rs"]
 mod sources;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/transcript.rs"]
 mod transcript;

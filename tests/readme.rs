@@ -160,10 +160,92 @@ fn the_first_command_works() {
     assert_eq!(code, 0, "a second time: {said}");
 }
 
+const PICTURE: &str = "src/docs/quickstart.svg";
+/// What fits into the picture, in characters.
+const COLUMNS: usize = 100;
+
+/// What a newcomer sees, as lines of the picture.
+fn first_run() -> Vec<String> {
+    let mut shell = Shell::new();
+    fs::create_dir(shell.home().join("Documents")).expect("a folder");
+    for n in 0..20 {
+        fs::write(shell.home().join(format!("Documents/letter-{n}.txt")), "Dear reader, ".repeat(n * 400))
+            .expect("a file");
+    }
+    let command = "orlop quickstart ~/Documents";
+    let (said, code) = shell.run(command);
+    assert_eq!(code, 0, "{said}");
+    let mut lines = vec![format!("$ {command}")];
+    for line in said.lines().take_while(|l| !l.starts_with("What to do next")) {
+        let secret = line.split(' ').count() == 24;
+        let line = if secret { "(24 words, shown this once: write them down)" } else { line.trim_end() };
+        let long = line.chars().count() > COLUMNS;
+        lines.push(if long { line.chars().take(COLUMNS - 1).chain(['…']).collect() } else { line.to_owned() });
+    }
+    lines
+}
+
+fn picture(lines: &[String]) -> String {
+    let (width, step) = (COLUMNS * 8 + 40, 18);
+    let height = lines.len() * step + 40;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"orlop quickstart\">\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#16202b\"/>\n\
+         <g font-family=\"monospace\" font-size=\"13\" fill=\"#d6dee6\" xml:space=\"preserve\">\n"
+    );
+    for (n, line) in lines.iter().enumerate() {
+        let text = line.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        out += &format!("<text x=\"20\" y=\"{}\">{text}</text>\n", 32 + n * step);
+    }
+    out + "</g>\n</svg>\n"
+}
+
+fn lines_of(picture: &str) -> Vec<String> {
+    let texts = picture.lines().filter_map(|l| l.strip_prefix("<text ")?.split_once('>')?.1.strip_suffix("</text>"));
+    texts.map(|t| t.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")).collect()
+}
+
+/// The picture at the top was taken of the program as it is.
+#[test]
+fn the_picture_is_of_a_real_run() {
+    let lines = first_run();
+    assert_eq!(lines_of(&picture(&lines)), lines);
+    let path = root().join(PICTURE);
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    // Names of keys and what is free depend on the machine.
+    let plain = |l: &String| {
+        let line = l.split("free").next().unwrap_or_default().split("/keys/").next().unwrap_or_default();
+        normal(line)
+    };
+    let (told, said): (Vec<String>, Vec<String>) =
+        (lines_of(&there).iter().map(plain).collect(), lines.iter().map(plain).collect());
+    if told != said && std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, picture(&lines)).expect("writable");
+        return;
+    }
+    assert_eq!(told, said, "{PICTURE}: UPDATE=1 cargo test --test readme");
+    assert!(readme().contains(PICTURE), "the README shows it");
+}
+
+/// Each claim names tests that there are.
+#[test]
+fn claims_can_be_checked() {
+    let text = readme();
+    let section = text.split("\n## ").find(|s| s.starts_with("What it claims")).expect("claims");
+    let rows: Vec<&str> = section.lines().filter(|l| l.starts_with("| ") && l.contains("cargo test")).collect();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        for name in row.split("--test ").skip(1) {
+            let name = name.split([' ', '`']).next().expect("a word");
+            assert!(root().join(format!("tests/{name}.rs")).exists(), "{name}");
+        }
+    }
+}
+
 #[test]
 fn the_test_command_exists() {
     assert!(readme().lines().any(|l| l == "tests/run"));
-    for script in ["tests/run", ".ci/run"] {
+    for script in ["tests/run", ".ci/run", "packaging/debian/build", "packaging/static"] {
         let mode = root().join(script).metadata().expect(script).permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} can be run");
     }
@@ -223,7 +305,8 @@ fn variables_are_the_ones_that_are_read() {
         named.extend(words.filter(|w| !w.starts_with("ORLOP_FROM_")).map(str::to_owned));
     }
     assert_eq!(named.difference(&told).collect::<Vec<_>>(), [""; 0], "in the help, not in the README");
-    let settings = fs::read_to_string(root().join("src/cli/settings.rs")).expect("settings are in cli");
+    let source = |name: &str| fs::read_to_string(root().join("src/cli").join(name)).expect("settings are in cli");
+    let settings = source("settings.rs") + &source("config/mod.rs");
     for name in told {
         let tail = name.trim_start_matches("ORLOP_");
         let read = settings.contains(&format!("\"{name}\"")) || settings.contains(&format!("name(\"{tail}\")"));
@@ -232,7 +315,9 @@ fn variables_are_the_ones_that_are_read() {
 }
 
 fn commands() -> Vec<clap::Command> {
-    let mut todo = vec![Cli::command()];
+    let mut root = Cli::command();
+    root.build();
+    let mut todo = vec![root];
     let mut all = Vec::new();
     while let Some(command) = todo.pop() {
         todo.extend(command.get_subcommands().cloned());

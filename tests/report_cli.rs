@@ -27,7 +27,7 @@ fn version_and_help() {
     assert_eq!(json["message_type"], "version");
     let bare = orlop("");
     assert_eq!((code(&bare), stderr(&bare).as_str()), (0, ""));
-    for command in "init backup snapshots ls dump restore check key list cat".split(' ') {
+    for command in "quickstart config generate init backup snapshots ls dump restore check key list cat".split(' ') {
         let help = orlop(&format!("{command} --help"));
         assert_eq!(code(&help), 0);
         assert!(stdout(&help).contains("Usage: orlop"), "{command}");

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
+mod begin;
 mod find;
 mod keys;
 mod prune;
@@ -17,6 +18,7 @@ mod retain;
 mod values;
 
 pub use backup::{Backup, LeaveOut};
+pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
@@ -63,6 +65,8 @@ pub struct Cli {
 /// Everything orlop can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a repository, back a folder up, try a restore, and say what to do next
+    Quickstart(Quickstart),
     /// Create a repository
     Init(Init),
     /// Keep a snapshot of files and directories
@@ -103,6 +107,10 @@ pub enum Command {
     List(List),
     /// Print one object of the repository
     Cat(Cat),
+    /// Say what is set, and where it was set
+    Config(Config),
+    /// Write man pages and shell completions
+    Generate(Generate),
     /// Say what an error means, and what to do
     Explain(Explain),
     /// Say which rule keeps a path in a backup, or out of it
@@ -148,6 +156,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub client: Option<String>,
 
+    /// Take what is not typed from this profile of orlop.toml [env: ORLOP_PROFILE]
+    #[arg(short = 'P', long, global = true, value_name = "NAME", help_heading = GLOBAL)]
+    pub profile: Option<String>,
+    /// Read this file in place of ~/.config/orlop/orlop.toml or /etc/orlop/orlop.toml
+    /// [env: ORLOP_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
     /// Where to keep the cache [env: ORLOP_CACHE_DIR] [default: ~/.cache/orlop]
     #[arg(long, global = true, value_name = "DIRECTORY", help_heading = GLOBAL)]
     pub cache_dir: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! Commands and flags that restic has and orlop lacks, answered by name: what it is there, and
-//! what there is here.
+//! Commands and flags of restic's that are not here, answered by name, and those that mean something
+//! else. The page `src/docs/restic.md` is made of this and of what clap knows.
 
 use crate::error::{Error, ErrorKind};
 
@@ -8,7 +8,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("generate", "writes manual pages and shell completions", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
     ("options", "lists extended options", "orlop has no extended options"),
@@ -18,7 +17,10 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "makes a snapshot of trees that lost theirs",
         "an interrupted backup leaves an incomplete snapshot by itself",
     ),
-    ("repair", "repairs index, packs and snapshots", "`orlop check` says what is damaged; repair is not here yet"),
+    ("repair", "repairs index, packs and snapshots", REPAIR),
+    ("repair index", "writes the index anew", REPAIR),
+    ("repair packs", "saves what is left of damaged packs", REPAIR),
+    ("repair snapshots", "takes damaged files out of snapshots", REPAIR),
     ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
@@ -26,6 +28,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
 ];
 
 const NOT_YET: &str = "it is not here yet";
+const REPAIR: &str = "`orlop check` says what is damaged; repair is not here yet";
 
 /// Flags likewise.
 const FLAGS: &[(&str, &str)] = &[
@@ -41,9 +44,37 @@ const FLAGS: &[(&str, &str)] = &[
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
     ("--from-key-hint", "every key of the other repository is tried"),
+    ("--repack-cacheable-only", CHOICE),
+    ("--repack-uncompressed", CHOICE),
+    ("--repack-smaller-than", CHOICE),
+    ("--unsafe-recover-no-free-space", "make some room first"),
+    ("--snapshot-summary", "every snapshot has its summary from the beginning"),
+    ("--show-pack-id", "`orlop list blobs` has the packs"),
+    ("--unsafe-allow-remove-all", "name the snapshots that shall go"),
 ];
 
+const CHOICE: &str = "there is no such choice: it is done where it pays";
 const LOCAL: &str = "repositories are in local directories, there is no network to configure";
+
+/// What is here under the same name and means something else, by command (`*` for flags of every
+/// command) and flag (empty for the command itself).
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    ("*", "--no-lock", "accepted, and without effect: nothing here locks"),
+    ("*", "--retry-lock", "accepted, and without effect: nothing here locks"),
+    ("*", "--cleanup-cache", "accepted, and without effect: the cache looks after itself"),
+    ("*", "--repo", "a directory, also as `local:DIRECTORY`; no other storage yet"),
+    ("*", "--key-hint", "the id of one of orlop's keys; RESTIC_KEY_HINT is not looked at"),
+    ("backup", "--read-concurrency", "8 if nothing is said"),
+    ("backup", "--parent", "also `latest~N`"),
+    ("cat", "", "has no `masterkey` and no `lock`; `tree` takes SNAPSHOT:PATH; `key` shows no secrets"),
+    ("diff", "", "also takes `latest` and `latest~N`, and a directory as it is now"),
+    ("generate", "", "also for elvish"),
+    ("init", "--repository-version", "`1`, `latest` and `stable`, which are all the same format"),
+    ("init", "", "also makes a recovery key, unless told not to"),
+    ("key", "", "also knows key files, recovery keys and clients' keys"),
+    ("list", "", "`locks` lists none"),
+    ("snapshots", "", "a snapshot that is named and not there makes the exit code 3"),
+];
 
 /// The answer to a command that orlop does not have, if restic has it.
 pub fn command(name: &str) -> Option<Error> {
@@ -58,6 +89,22 @@ pub fn flag(typed: &str) -> Option<Error> {
     let name = if name == "-o" { "--option" } else { name };
     let (name, here) = FLAGS.iter().find(|(known, _)| *known == name)?;
     Some(Error::new(ErrorKind::Unsupported, format!("orlop has no flag {name} as restic has")).hint(*here))
+}
+
+/// How a command or flag of restic's differs here; `*` is every command, an empty flag the command
+/// itself.
+pub fn difference(command: &str, flag: &str) -> Option<&'static str> {
+    DIFFERENT.iter().find(|(c, f, _)| (*c, *f) == (command, flag)).map(|(.., how)| *how)
+}
+
+/// What there is in place of a command that is not here.
+pub fn instead_of_command(name: &str) -> Option<&'static str> {
+    COMMANDS.iter().find(|(known, ..)| *known == name).map(|(.., here)| *here)
+}
+
+/// What there is in place of a flag that is not here.
+pub fn instead_of_flag(name: &str) -> Option<&'static str> {
+    FLAGS.iter().find(|(known, _)| *known == name).map(|(_, here)| *here)
 }
 
 #[cfg(test)]

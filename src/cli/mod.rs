@@ -1,15 +1,17 @@
 //! The command line: [`args`] is what can be typed, [`settings`] what is meant, [`console`] who
-//! listens; commands connect these with the library's operations and decide nothing themselves.
+//! listens; [`config`] is what a file says in place of typing. Commands connect these with the library's operations and decide nothing themselves.
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as Usage};
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 pub mod args;
 pub mod commands;
+pub mod config;
 pub mod console;
 pub mod elsewhere;
+pub mod hooks;
 pub mod password;
 pub mod reference;
 pub mod settings;
@@ -19,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::harmless;
 use crate::report::exit::Outcome;
 use crate::report::{Job, wire};
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigCommand};
 use console::Console;
 use settings::{Environment, Settings};
 
@@ -30,7 +32,7 @@ const FORMAT_VERSION: u32 = 1;
 fn partial(command: &Command) -> &'static str {
     match command {
         Command::Backup(_) => {
-            "at least one source file could not be read, or something in the repository; it was named above"
+            "at least one source file could not be read, or something in the repository, or a hook failed; it was named above"
         }
         Command::Restore(_) => {
             "at least one file could not be restored completely, or something in the repository not be read; it was named above"
@@ -44,19 +46,54 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
     let typed: Vec<OsString> = typed.into_iter().collect();
     signals::install();
     let env = Environment::of_process();
-    let parsed = match Cli::try_parse_from(&typed) {
+    let (matches, profile) = match understood(&typed, &env) {
+        Ok(understood) => understood,
+        Err(Misread::Line(error)) => return misunderstood(&error, &typed, &env),
+        Err(Misread::File(error)) => {
+            let color = Settings::resolve(&args::Global::default(), &env).is_ok_and(|s| s.color);
+            return console::conclude(&Err(error), asks_for_json(&typed), color, "");
+        }
+    };
+    let parsed = match Cli::from_arg_matches(&matches) {
         Ok(parsed) => parsed,
         Err(error) => return misunderstood(&error, &typed, &env),
     };
     let (json, settings) = (parsed.global.json, Settings::resolve(&parsed.global, &env));
     let (color, partial) = (settings.as_ref().is_ok_and(|s| s.color), partial(&parsed.command));
-    let result = settings.and_then(|s| dispatch(parsed.command, &s, &env));
+    let result = settings.and_then(|s| dispatch(parsed.command, &s.of_profile(profile), &env, &matches));
     console::conclude(&result, json, color, partial)
 }
 
-fn dispatch(command: Command, settings: &Settings, env: &Environment) -> Result<Outcome> {
+/// Why a line could not be understood.
+enum Misread {
+    Line(clap::Error),
+    File(Error),
+}
+
+/// What was typed, with what a profile says where nothing was.
+fn understood(typed: &[OsString], env: &Environment) -> Result<(ArgMatches, Option<config::Profile>), Misread> {
+    let rough = Cli::command().ignore_errors(true).try_get_matches_from(typed).map_err(Misread::Line)?;
+    let profile = config::profile(&rough, env).map_err(Misread::File)?;
+    let clap = match &profile {
+        Some(profile) => config::with_defaults(Cli::command(), profile, &rough, env),
+        None => Cli::command(),
+    };
+    let matches = clap.try_get_matches_from(typed).map_err(Misread::Line)?;
+    Ok((matches, profile))
+}
+
+fn asks_for_json(typed: &[OsString]) -> bool {
+    typed.iter().any(|a| a == "--json")
+}
+
+fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &ArgMatches) -> Result<Outcome> {
     match command {
         Command::Version => version(settings),
+        Command::Config(args) => match &args.command {
+            ConfigCommand::Show(args) => commands::config::show(args, settings, env, typed),
+        },
+        Command::Generate(args) => commands::generate::run(&args, settings),
+        Command::Quickstart(args) => commands::quickstart::run(&args, settings, env),
         Command::Init(args) => commands::init::run(&args, settings, env),
         Command::Backup(args) => commands::backup::run(&args, settings, env),
         Command::Snapshots(args) => commands::snapshots::run(&args, settings),
@@ -98,7 +135,7 @@ fn version(settings: &Settings) -> Result<Outcome> {
 
 /// Help was asked for, or the line makes no sense.
 fn misunderstood(error: &clap::Error, typed: &[OsString], env: &Environment) -> u8 {
-    let json = typed.iter().any(|a| a == "--json");
+    let json = asks_for_json(typed);
     let answer = match error.kind() {
         Usage::DisplayHelp | Usage::DisplayVersion => {
             let _ = signals::end_if_unread(error.print());

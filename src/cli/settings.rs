@@ -1,9 +1,10 @@
-//! What is meant: flag over environment over default. The environment is read here and nowhere
-//! else, once, into a value that tests can make up.
+//! What is meant: flag over environment over file over default. The environment is read here and
+//! nowhere else, once, into a value that tests can make up.
 //!
-//! `RESTIC_PASSWORD`, `RESTIC_PASSWORD_FILE`, `RESTIC_PASSWORD_COMMAND` and `RESTIC_CACHE_DIR` stand
-//! in where their `ORLOP_` namesakes are missing, for people who try orlop beside restic.
-//! `RESTIC_REPOSITORY` never does: a repository of one is none of the other.
+//! Restic's variables for passwords, the cache and other settings stand in where neither their
+//! `ORLOP_` namesakes nor a file say anything, for people who try orlop beside restic.
+//! `RESTIC_REPOSITORY` never does: a repository of one is none of the other; nor does
+//! `RESTIC_KEY_HINT`, which names a key of such a repository.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::args::{Compression, From, Global};
+use super::config::Profile;
 use super::password::{Secret, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::Loudness;
@@ -20,6 +22,59 @@ use crate::report::Loudness;
 /// Variables that hold secrets themselves; programs that orlop starts do not get them.
 pub const SECRET_VARIABLES: [&str; 4] =
     ["ORLOP_PASSWORD", "ORLOP_FROM_PASSWORD", "RESTIC_PASSWORD", "RESTIC_FROM_PASSWORD"];
+
+/// Which variables set a flag: those of orlop, which come before `orlop.toml`, and those of restic,
+/// which come after it. `of` is the command whose flag it is, if it is not one of every command.
+/// What excludes each other stands together: any of the variables takes the place of the flag.
+struct Variables {
+    of: Option<&'static str>,
+    flags: &'static [&'static str],
+    ours: &'static [&'static str],
+    restics: &'static [&'static str],
+}
+
+const VARIABLES: [Variables; 9] = [
+    Variables {
+        of: None,
+        flags: &["repo", "repository_file"],
+        ours: &["ORLOP_REPOSITORY", "ORLOP_REPOSITORY_FILE"],
+        restics: &[],
+    },
+    Variables {
+        of: None,
+        flags: &["password_file", "password_command", "key_file", "insecure_no_password", "password"],
+        ours: &["ORLOP_PASSWORD_FILE", "ORLOP_PASSWORD_COMMAND", "ORLOP_KEY_FILE", "ORLOP_PASSWORD"],
+        restics: &["RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_PASSWORD"],
+    },
+    Variables { of: None, flags: &["key_hint"], ours: &["ORLOP_KEY_HINT"], restics: &[] },
+    Variables { of: None, flags: &["client"], ours: &["ORLOP_CLIENT"], restics: &[] },
+    Variables { of: None, flags: &["cache_dir"], ours: &["ORLOP_CACHE_DIR"], restics: &["RESTIC_CACHE_DIR"] },
+    Variables { of: None, flags: &["compression"], ours: &["ORLOP_COMPRESSION"], restics: &["RESTIC_COMPRESSION"] },
+    Variables { of: None, flags: &["pack_size"], ours: &["ORLOP_PACK_SIZE"], restics: &["RESTIC_PACK_SIZE"] },
+    Variables { of: Some("backup"), flags: &["host"], ours: &["ORLOP_HOST"], restics: &["RESTIC_HOST"] },
+    Variables {
+        of: Some("backup"),
+        flags: &["read_concurrency"],
+        ours: &["ORLOP_READ_CONCURRENCY"],
+        restics: &["RESTIC_READ_CONCURRENCY"],
+    },
+];
+
+fn variables(of: Option<&str>, flag: &str) -> Option<&'static Variables> {
+    VARIABLES.iter().find(|v| v.of == of && v.flags.contains(&flag))
+}
+
+/// The variable of orlop that takes the place of a flag in a file.
+pub fn stands_in(env: &Environment, of: Option<&str>, flag: &str) -> Option<&'static str> {
+    let known = variables(of, flag).map_or(&[][..], |v| v.ours);
+    known.iter().copied().find(|name| env.get(name).is_some())
+}
+
+/// The variable of restic that is used where nothing else says anything.
+pub fn falls_back(env: &Environment, of: Option<&str>, flag: &str) -> Option<&'static str> {
+    let known = variables(of, flag).map_or(&[][..], |v| v.restics);
+    known.iter().copied().find(|name| env.get(name).is_some())
+}
 
 /// A snapshot of the environment.
 #[derive(Clone, Default)]
@@ -47,6 +102,26 @@ impl Environment {
         let contents = std::fs::read(&file).ok()?;
         Some((file.as_os_str().as_bytes().to_vec(), contents))
     }
+    /// The home of the user.
+    pub fn home(&self) -> Option<&Path> {
+        self.get("HOME").map(Path::new).filter(|p| p.is_absolute())
+    }
+    /// Where settings of the user are.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        below(self, "XDG_CONFIG_HOME", "orlop").or_else(|| below(self, "HOME", ".config/orlop"))
+    }
+    /// Where data of the user is.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        below(self, "XDG_DATA_HOME", "orlop").or_else(|| below(self, "HOME", ".local/share/orlop"))
+    }
+    /// Whether a hook of ours started this.
+    pub fn is_in_hook(&self) -> bool {
+        self.get("ORLOP_HOOK").is_some()
+    }
+    /// A variable as it can be shown.
+    pub fn shown(&self, name: &str) -> Option<String> {
+        self.get(name).map(|v| v.to_string_lossy().into_owned())
+    }
     /// A variable that is not empty.
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|v| !v.is_empty())
@@ -54,12 +129,19 @@ impl Environment {
     fn is_empty_but_set(&self, name: &str) -> bool {
         self.0.get(OsStr::new(name)).is_some_and(|v| v.is_empty())
     }
-    fn text(&self, name: &str) -> Result<Option<String>> {
+    /// A variable as text.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
         let text = |v: &OsStr| v.to_str().map(str::to_owned).ok_or_else(|| bad(name, "is not UTF-8"));
         self.get(name).map(text).transpose()
     }
-    fn path(&self, name: &str) -> Option<PathBuf> {
+    /// A variable as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
+    }
+    /// The first of some variables that is set, understood.
+    fn first<T>(&self, names: [&str; 2], parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+        let name = names.into_iter().find(|name| self.get(name).is_some());
+        name.map_or(Ok(None), |name| self.parse(name, parse))
     }
     fn parse<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         let Some(text) = self.text(name)? else {
@@ -74,10 +156,12 @@ fn bad(variable: &str, why: &str) -> Error {
 }
 
 /// All that is not particular to one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     repository: Option<OsString>,
     only_restic_repository: bool,
+    /// What `orlop.toml` says; its flags are in here already.
+    pub profile: Option<Profile>,
     /// Where the password or key comes from.
     pub unlock: Source,
     /// The key to try first.
@@ -119,25 +203,28 @@ impl Settings {
     pub fn resolve(flags: &Global, env: &Environment) -> Result<Self> {
         let dumb = env.get("TERM").is_some_and(|t| t == "dumb");
         let number = |text: &str| text.parse::<f64>().ok().filter(|n| *n > 0.0 && *n <= 60.0);
-        let fps = env.parse("ORLOP_PROGRESS_FPS", number)?;
+        let fps = env.first(["ORLOP_PROGRESS_FPS", "RESTIC_PROGRESS_FPS"], number)?;
         let mode = |text: &str| Compression::from_str(text, false).ok();
-        let compression = flags.compression.map_or_else(|| env.parse("ORLOP_COMPRESSION", mode), |c| Ok(Some(c)))?;
+        let compression = or(flags.compression, || env.first(["ORLOP_COMPRESSION", "RESTIC_COMPRESSION"], mode))?;
         let repository = repository(flags, env)?;
         Ok(Self {
             only_restic_repository: env.get("RESTIC_REPOSITORY").is_some()
                 || env.get("RESTIC_REPOSITORY_FILE").is_some(),
             repository,
+            profile: None,
             unlock: unlock(flags, env)?,
             key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
-            host: env.text("ORLOP_HOST")?,
+            host: env.first(["ORLOP_HOST", "RESTIC_HOST"], |t| Some(t.to_owned()))?,
             cache_dir: if flags.no_cache { None } else { cache_dir(flags, env) },
             state_dir: state_dir(flags, env),
-            keys_dir: below(env, "XDG_CONFIG_HOME", "orlop/keys").or_else(|| below(env, "HOME", ".config/orlop/keys")),
+            keys_dir: env.config_dir().map(|dir| dir.join("keys")),
             accept_repository: flags.accept_repository,
             compression: compression.unwrap_or(Compression::Auto),
-            pack_size_mib: or(flags.pack_size, || env.parse("ORLOP_PACK_SIZE", |t| t.parse().ok()))?,
-            read_concurrency: env.parse("ORLOP_READ_CONCURRENCY", |t| t.parse().ok())?,
+            pack_size_mib: or(flags.pack_size, || {
+                env.first(["ORLOP_PACK_SIZE", "RESTIC_PACK_SIZE"], |t| t.parse().ok())
+            })?,
+            read_concurrency: env.first(["ORLOP_READ_CONCURRENCY", "RESTIC_READ_CONCURRENCY"], |t| t.parse().ok())?,
             extra_verify: !flags.no_extra_verify,
             json: flags.json,
             loudness: loudness(flags),
@@ -147,13 +234,29 @@ impl Settings {
         })
     }
 
+    /// The same with what a profile says beside flags.
+    pub fn of_profile(self, profile: Option<Profile>) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// The same with a repository at this place, unlocked so.
+    pub fn at(&self, place: OsString, unlock: Source) -> Self {
+        Self { repository: Some(place), unlock, ..self.clone() }
+    }
+
+    /// Whether anybody said where the repository is.
+    pub fn has_repository(&self) -> bool {
+        self.repository.is_some()
+    }
+
     /// Where the repository is, or how to say so.
     pub fn repository(&self) -> Result<&OsStr> {
         if let Some(repository) = &self.repository {
             return Ok(repository);
         }
         let error = Error::new(ErrorKind::Invalid, "no repository was named")
-            .hint("say where it is with -r, --repository-file or ORLOP_REPOSITORY");
+            .hint("say where it is with -r, --repository-file or ORLOP_REPOSITORY, or in a profile of orlop.toml")
+            .hint("`orlop quickstart` makes one for a folder of yours");
         Err(match self.only_restic_repository {
             true => error.hint("RESTIC_REPOSITORY is not used: what restic wrote is no orlop repository"),
             false => error,
@@ -350,9 +453,32 @@ mod tests {
         let s = resolve("", [("RESTIC_REPOSITORY", "/r"), ("RESTIC_PASSWORD", "p")]).expect("fine so far");
         assert!(matches!(s.unlock, Source::Given(_)));
         let error = s.repository().expect_err("it is restic's");
-        assert_eq!(error.hints().len(), 2, "{error}");
+        assert!(error.hints().iter().any(|h| h.contains("RESTIC_REPOSITORY is not used")), "{error}");
         let s = resolve("", [("ORLOP_PASSWORD", "p"), ("RESTIC_PASSWORD_FILE", "/f")]).expect("fine");
         assert!(matches!(s.unlock, Source::Given(_)), "the whole family of ORLOP_ comes first");
+    }
+
+    #[test]
+    fn restic_variables_stand_in_for_other_settings() {
+        let s = resolve(
+            "",
+            [
+                ("RESTIC_COMPRESSION", "max"),
+                ("RESTIC_PACK_SIZE", "32"),
+                ("RESTIC_READ_CONCURRENCY", "3"),
+                ("RESTIC_HOST", "h"),
+                ("RESTIC_PROGRESS_FPS", "10"),
+                ("RESTIC_KEY_HINT", "abcd"),
+            ],
+        )
+        .expect("all make sense");
+        assert_eq!((s.compression, s.pack_size_mib, s.read_concurrency), (Compression::Max, Some(32), Some(3)));
+        assert_eq!((s.host.as_deref(), s.progress_every), (Some("h"), Some(Duration::from_millis(100))));
+        assert_eq!(s.key_hint, None, "it names a key of another repository");
+        let s = resolve("", [("RESTIC_COMPRESSION", "max"), ("ORLOP_COMPRESSION", "off")]).expect("fine");
+        assert_eq!(s.compression, Compression::Off);
+        let error = resolve("", [("RESTIC_PACK_SIZE", "big")]).expect_err("no number");
+        assert!(error.what().contains("RESTIC_PACK_SIZE"), "{error}");
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Repository {
             }
             "gc" => {
                 let generation = names::parse_gc(object).ok_or_else(misnamed)?;
-                self.load_gc(generation).map(|_| Verified::Whole)
+                let record = self.load_gc(generation)?;
+                Some(format!("{:#?}\n{:#?}", record.clear, record.payload))
             }
             "suspect" => Some(format!("{:#?}", self.load_suspect(first)?)),
             "sessions" => match first.rsplit('/').next() {
@@ -126,6 +127,10 @@ impl Repository {
             "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
             "notes" => self.verify_note(object).map(|()| Verified::Whole),
             "times" => self.load_times(object).map(|_| Verified::Whole),
+            "gc" => {
+                let generation = names::parse_gc(object).ok_or_else(misnamed)?;
+                self.load_gc(generation).map(|_| Verified::Whole)
+            }
             "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }

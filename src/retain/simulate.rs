@@ -8,7 +8,7 @@ use crate::id::RecordId;
 use crate::model::Time;
 
 /// Most backups that are simulated.
-pub const MOST: usize = 100_000;
+const MOST: usize = 100_000;
 
 /// The snapshots that would be left, newest first, each with why.
 pub struct Future {
@@ -20,8 +20,8 @@ pub struct Future {
     pub made: usize,
 }
 
-/// Make a backup `every` so often from `now` to `until`, and forget after each. Fails with the number
-/// of backups that there would be if it is more than [`MOST`], or where nothing would be made.
+/// Make a backup `every` so often from `now` to `until`, and forget after each. Fails
+/// where that would be more than a hundred thousand backups, or none ever.
 pub fn simulate(
     there: Vec<Candidate>,
     policy: &Policy,

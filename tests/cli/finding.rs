@@ -355,7 +355,7 @@ fn every_error_has_its_page() {
                 continue;
             }
             let text = fs::read_to_string(entry.path()).expect("text");
-            for call in ["problem(", "findings.error(", "self.tell(", "self.trouble(", "let slug = "] {
+            for call in ["problem(", "findings.error(", "self.tell(", "self.trouble(", "let slug = if "] {
                 for rest in text.split(call).skip(1) {
                     let statement = rest.split([';', ',']).next().unwrap_or_default();
                     let first = if call.starts_with("let") { statement } else { statement.trim() };

@@ -94,6 +94,9 @@ pub enum KeyCommand {
 
 /// `orlop key list`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  orlop key list --json")]
 pub struct KeyList {}
 
 /// What a new key is made from; without any of these a password is asked for.
@@ -134,6 +137,9 @@ pub struct KeyAdd {
 
 /// `orlop key remove`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  orlop key remove 3f9a0c")]
 pub struct KeyRemove {
     /// Its id, or the beginning of it
     #[arg(value_name = "ID")]
@@ -142,6 +148,10 @@ pub struct KeyRemove {
 
 /// `orlop key passwd`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop key passwd
+  orlop key passwd --new-password-file new-password")]
 pub struct KeyPasswd {
     /// The new secret.
     #[command(flatten)]
@@ -156,6 +166,10 @@ pub struct KeyPasswd {
 
 /// `orlop key recovery`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop key recovery
+  orlop key recovery --recovery-file /media/stick/orlop-words")]
 pub struct KeyRecovery {
     /// Write the recovery key to a new file that only you can read
     #[arg(long, value_name = "FILE")]

@@ -98,7 +98,7 @@ pub struct Ls {
     #[arg(long)]
     pub human_readable: bool,
     /// For ncdu: orlop ls --ncdu latest | ncdu -f -
-    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse", "json"])]
+    #[arg(long, conflicts_with_all = ["long", "human_readable", "sort", "reverse"])]
     pub ncdu: bool,
     /// Sort by name, size, time (mtime), atime, ctime or extension
     #[arg(short, long, value_name = "BY", default_value = "name", hide_possible_values = true)]
@@ -243,6 +243,10 @@ pub struct Check {
 
 /// `orlop list`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop list snapshots
+  orlop list packs | wc -l")]
 pub struct List {
     /// blobs, packs, index, snapshots, keys or locks
     #[arg(value_name = "KIND", hide_possible_values = true)]
@@ -251,6 +255,11 @@ pub struct List {
 
 /// `orlop cat`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop cat config
+  orlop cat snapshot 4f3a09b1
+  orlop cat tree latest:/home/anna")]
 pub struct Cat {
     /// config, snapshot, index, pack, blob, key or tree; masterkey and lock say what is in their place
     #[arg(value_name = "KIND", hide_possible_values = true)]

@@ -10,6 +10,7 @@ use super::stream::{Patient, Running};
 use super::{open, snapshots, sources, usual_key_file};
 use crate::cli::args::{Backup, Chunking, Compression};
 use crate::cli::console::Console;
+use crate::cli::hooks;
 use crate::cli::password::Source;
 use crate::cli::reference::{Reference, Which};
 use crate::cli::settings::{Environment, Settings};
@@ -31,12 +32,24 @@ const READ_CONCURRENCY: usize = 8;
 /// Deep trees need deep stacks.
 const STACK: usize = 64 << 20;
 
-/// Take a snapshot.
+/// Take a snapshot, with the hooks of the profile around it.
 pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outcome> {
+    let take = || take(args, settings, env).map(|(outcome, snapshot)| (outcome, snapshot.map(|id| id.hex())));
+    match args.dry_run {
+        true => take().map(|(outcome, _)| outcome),
+        false => hooks::around(settings, env, take),
+    }
+}
+
+/// Take a snapshot; gives its id, if there is one.
+pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Result<(Outcome, Option<RecordId>)> {
     let mut console = Console::new(settings, Job::Backup, false);
     let asked = Asked::from(args, env, &console)?;
     if args.init && !init::is_there(settings.repository()?)? {
-        make_repository(args, settings, &console)?;
+        if args.dry_run {
+            return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
+        }
+        make_repository(settings, &console)?;
     }
     let mut repo = open(settings, &console)?;
     let options = options(args, settings, &asked, &repo, &console)?;
@@ -48,7 +61,8 @@ pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outc
         None => stream(args, &mut repo, &options, &console),
     });
     console.finish();
-    report(args, &done?, options.about.utc_offset, &console)
+    let done = done?;
+    Ok((report(args, &done, options.about.utc_offset, &console)?, done.snapshot))
 }
 
 /// What was asked for, as far as it can be known without a repository.
@@ -83,11 +97,8 @@ impl Asked {
     }
 }
 
-/// `--init`: with a key file, where nobody said how it shall be locked.
-fn make_repository(args: &Backup, settings: &Settings, console: &Console) -> Result<()> {
-    if args.dry_run {
-        return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
-    }
+/// Make a repository with a recovery key; with a key file, where nobody said how it shall be locked.
+pub(super) fn make_repository(settings: &Settings, console: &Console) -> Result<()> {
     let place = settings.repository()?;
     let source = match (&settings.unlock, usual_key_file(settings, place)) {
         (Source::Ask, Some(file)) => {
@@ -159,7 +170,10 @@ fn options(
 fn about(args: &Backup, settings: &Settings, asked: &Asked) -> About {
     let paths = match (&asked.paths, &args.as_path) {
         (_, Some(shown)) => vec![in_tree(shown)],
-        (Some(paths), None) => paths.iter().map(|p| backup::absolute(p)).collect(),
+        // What is not there is told, and is no part of the snapshot.
+        (Some(paths), None) => {
+            paths.iter().filter(|p| p.symlink_metadata().is_ok()).map(|p| backup::absolute(p)).collect()
+        }
         (None, None) => vec![in_tree(&args.stdin_filename)],
     };
     About {
@@ -198,7 +212,7 @@ fn parent(typed: &str, args: &Backup, settings: &Settings, repo: &Repository, co
 }
 
 /// A repository must not grow by being backed up into itself.
-fn avoid(settings: &Settings) -> Result<Vec<Avoid>> {
+pub(super) fn avoid(settings: &Settings) -> Result<Vec<Avoid>> {
     let repository = super::local_path(settings.repository()?)?;
     let cache = settings.cache_dir.as_deref();
     let dirs = [

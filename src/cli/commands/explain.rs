@@ -20,13 +20,13 @@ pub fn run(args: &Explain, settings: &Settings) -> Result<Outcome> {
         return Ok(Outcome::Done);
     };
     // As it stands in a message.
-    let slug = typed.trim().trim_start_matches("error").trim_matches(['[', ']', ':']).to_ascii_lowercase();
-    let page = explain::page(&slug).ok_or_else(|| {
+    let wanted = typed.trim().trim_start_matches("error").trim_matches(['[', ']', ':']).to_ascii_lowercase();
+    let page = explain::page(&wanted).ok_or_else(|| {
         Error::new(ErrorKind::Missing, format!("there is no page on {typed:?}")).hint("`orlop explain` lists the pages")
     })?;
     console.print(match console.json {
-        true => wire::line(&json!({ "slug": slug, "page": page })),
-        false => format!("{slug}\n\n{page}\n"),
+        true => wire::line(&json!({ "slug": wanted, "page": page })),
+        false => format!("{wanted}\n\n{page}\n"),
     })?;
     Ok(Outcome::Done)
 }

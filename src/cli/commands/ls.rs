@@ -29,6 +29,9 @@ pub fn run(args: &Ls, settings: &Settings) -> Result<Outcome> {
         let what = format!("{:?} does not begin with a slash", String::from_utf8_lossy(dir));
         return Err(Error::new(ErrorKind::Invalid, what).hint("directories in a snapshot are absolute"));
     }
+    if args.ncdu && console.json {
+        return Err(Error::new(ErrorKind::Invalid, "--ncdu is JSON of another kind than --json: give one of them"));
+    }
     let repo = open(settings, &console)?;
     let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;
     let index = index(&repo, &console)?;

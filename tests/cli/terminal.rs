@@ -1,0 +1,237 @@
+//! The program on a real pseudo-terminal: width, resize, colour, Ctrl-C, a pipe that closes early.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::world::{PASSWORD, World};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A terminal, and the program that runs on it.
+pub struct Terminal {
+    ours: File,
+    child: Child,
+    from: Receiver<Vec<u8>>,
+    seen: Vec<u8>,
+}
+
+impl Terminal {
+    /// Run a command there, with the terminal as its own.
+    pub fn run(command: &Command, columns: u16) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("ours");
+        let name = ptsname(&ours, Vec::new()).expect("it has a name");
+        let theirs = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the other end");
+        let ours = File::from(ours);
+        resize(&ours, columns);
+        let share = |fd: &rustix::fd::OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
+        let mut there = Command::new("setsid");
+        there.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        there.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        there.env(
+            "TERM",
+            command.get_envs().find(|(n, _)| *n == "TERM").and_then(|(_, v)| v).unwrap_or("xterm".as_ref()),
+        );
+        if let Some(dir) = command.get_current_dir() {
+            there.current_dir(dir);
+        }
+        let child = there.stdin(share(&theirs)).stdout(share(&theirs)).stderr(Stdio::from(theirs)).spawn();
+        let (to, from) = channel();
+        let mut reading = ours.try_clone().expect("a descriptor");
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // Once nobody has the other end, reading fails.
+            while let Ok(n) = reading.read(&mut buffer) {
+                if to.send(buffer[..n].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { ours, child: child.expect("util-linux is there"), from, seen: Vec::new() }
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        self.ours.write_all(text.as_bytes()).expect("somebody reads");
+    }
+
+    pub fn resize(&self, columns: u16) {
+        resize(&self.ours, columns);
+    }
+
+    /// Wait until this was shown; gives everything so far.
+    pub fn until(&mut self, text: &str) -> String {
+        let begun = Instant::now();
+        while !String::from_utf8_lossy(&self.seen).contains(text) {
+            match self.from.recv_timeout(LONG.saturating_sub(begun.elapsed())) {
+                Ok(bytes) => self.seen.extend(bytes),
+                Err(e) => panic!("{e}: no {text:?} in {}", String::from_utf8_lossy(&self.seen)),
+            }
+        }
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Wait for the end; gives the exit code and everything that was shown.
+    pub fn end(mut self) -> (i32, String) {
+        let begun = Instant::now();
+        let code = loop {
+            if let Some(status) = self.child.try_wait().expect("ours") {
+                break status.code().unwrap_or(-1);
+            }
+            assert!(begun.elapsed() < LONG, "it does not end: {}", String::from_utf8_lossy(&self.seen));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        while let Ok(bytes) = self.from.recv_timeout(Duration::from_millis(200)) {
+            self.seen.extend(bytes);
+        }
+        let text = String::from_utf8_lossy(&self.seen).into_owned();
+        assert!(!text.contains(PASSWORD), "a secret was shown: {text}");
+        (code, text)
+    }
+}
+
+fn resize(ours: &File, columns: u16) {
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(ours, size).expect("it is a terminal");
+}
+
+/// Lines as they were drawn, without what moves the cursor; the longest in characters.
+fn widest(shown: &str) -> usize {
+    let bare = shown.replace("\x1b[2K", "\n").replace("\x1b[1A", "\n");
+    bare.split(['\n', '\r']).map(|l| l.chars().count()).max().unwrap_or(0)
+}
+
+/// A backup that takes a while, and shows names that do not fit.
+fn slow(world: &World) -> Command {
+    let name = "a-name-that-is-longer-than-the-window-is-wide-by-far-and-therefore-must-be-cut";
+    std::fs::create_dir_all(world.path("wide")).expect("ours");
+    let mut text = Vec::new();
+    let mut state = 7u64;
+    while text.len() < 8_000_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.extend_from_slice(format!("{:x} ", state >> 40).as_bytes());
+    }
+    for n in 0..4 {
+        text.rotate_left(1000);
+        world.write(&format!("wide/{name}-{n}"), &text);
+    }
+    let mut command = world.command("backup wide --compression max --read-concurrency 1 --pack-size 1");
+    command.env("ORLOP_PROGRESS_FPS", "30");
+    command
+}
+
+#[test]
+fn progress_fits_the_window_and_follows_it() {
+    let world = World::with_repository();
+    let mut terminal = Terminal::run(&slow(&world), 60);
+    let before = terminal.until("a-name-that-is");
+    assert!(widest(&before) <= 60, "{}: {before}", widest(&before));
+    assert!(widest(&before) > 40, "the window is used: {before}");
+    terminal.resize(40);
+    // What was drawn just now may still have the old width.
+    let seen = terminal.until("a-name-that-is").len();
+    let begun = Instant::now();
+    let mut after = String::new();
+    while begun.elapsed() < Duration::from_millis(600) {
+        match terminal.from.recv_timeout(Duration::from_millis(50)) {
+            Ok(bytes) => terminal.seen.extend(bytes),
+            Err(_) => continue,
+        }
+        let all = String::from_utf8_lossy(&terminal.seen).into_owned();
+        after = all[seen..].to_owned();
+    }
+    let drawn: Vec<&str> = after.split("\r\x1b[2K").collect();
+    let last = drawn[drawn.len().saturating_sub(2)];
+    assert!(widest(last) <= 40 && last.contains("a-name"), "{last:?}");
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end().0, 130);
+}
+
+#[test]
+fn ctrl_c_leaves_a_clean_line_and_an_incomplete_snapshot() {
+    let world = World::with_repository();
+    let mut terminal = Terminal::run(&slow(&world), 80);
+    terminal.until("a-name-that-is");
+    let begun = Instant::now();
+    while world.files("repo/packs").is_empty() && begun.elapsed() < LONG {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.type_in("\x03");
+    let (code, text) = terminal.end();
+    assert_eq!(code, 130, "{text}");
+    let last = text.rsplit("\x1b[2K").next().expect("it was drawn");
+    assert!(text.contains("interrupted: incomplete snapshot"), "{text}");
+    assert!(
+        last.contains("stopped on request") && !last.contains("a-name"),
+        "nothing is left of what was drawn: {last:?}"
+    );
+}
+
+#[test]
+fn passwords_are_asked_for_and_not_shown() {
+    let world = World::with_repository();
+    let mut command = world.command("snapshots");
+    command.env("ORLOP_PASSWORD", "");
+    command.env_remove("ORLOP_PASSWORD");
+    let mut terminal = Terminal::run(&command, 80);
+    terminal.until("enter password for repository: ");
+    terminal.type_in("wrong\n");
+    terminal.until("wrong password, try again\r\nenter password for repository: ");
+    terminal.type_in(&format!("{PASSWORD}\n"));
+    let (code, text) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("0 snapshots") && !text.contains("wrong\r\n"), "{text}");
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let world = World::with_repository();
+    for (env, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")], false), (&[("TERM", "dumb")], false)] {
+        let mut command = world.command("ls latest");
+        command.envs(env.iter().copied());
+        let (code, text) = Terminal::run(&command, 80).end();
+        assert_eq!(code, 1);
+        assert_eq!(text.contains("\x1b[1m"), coloured, "{env:?}: {text:?}");
+        assert!(text.contains("error[missing]"), "{text:?}");
+    }
+    let ran = world.run("ls latest");
+    assert!(!ran.err.contains('\x1b'), "no colour in a file: {}", ran.err);
+}
+
+#[test]
+fn a_dumb_terminal_gets_plain_lines() {
+    let world = World::with_repository();
+    let mut command = world.command("backup src");
+    command.env("TERM", "dumb");
+    let (code, text) = Terminal::run(&command, 80).end();
+    assert_eq!((code, text.contains('\x1b')), (0, false), "{text:?}");
+    assert!(text.contains("snapshot"), "{text}");
+}
+
+#[test]
+fn a_pipe_that_closes_early_ends_us_quietly() {
+    let world = World::with_repository();
+    std::fs::create_dir(world.path("many")).expect("ours");
+    for n in 0..3000 {
+        world.write(&format!("many/a-file-with-a-name-of-some-length-{n}"), "");
+    }
+    world.ok("backup many -q");
+    for line in ["ls latest", "dump latest /", "ls latest --json", "--help"] {
+        let shell = format!("\"$0\" {line} | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}");
+        let mut command = Command::new("bash");
+        let program = world.command(line);
+        command.arg("-c").arg(shell).arg(env!("CARGO_BIN_EXE_orlop")).env_clear();
+        command.envs(program.get_envs().filter_map(|(n, v)| Some((n, v?))));
+        let output = command.current_dir(world.path("src")).output().expect("bash is there");
+        let (code, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(["0", "141"].contains(&code.trim()), "{line}: {code}");
+        assert_eq!(err, "", "{line}");
+    }
+}
