@@ -43,6 +43,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
+    ("--max-unused", "`orlop prune` takes it"),
+    ("--max-repack-size", "`orlop prune` takes it"),
     ("--from-key-hint", "every key of the other repository is tried"),
     ("--repack-cacheable-only", CHOICE),
     ("--repack-uncompressed", CHOICE),
@@ -73,6 +75,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("init", "", "also makes a recovery key, unless told not to"),
     ("key", "", "also knows key files, recovery keys and clients' keys"),
     ("list", "", "`locks` lists none"),
+    ("prune", "", "frees what it condemned a day before; `--now` frees at once"),
     ("snapshots", "", "a snapshot that is named and not there makes the exit code 3"),
 ];
 
