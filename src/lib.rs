@@ -100,6 +100,7 @@
 #![warn(missing_docs)]
 pub mod chunk;
 pub mod cli;
+pub mod collect;
 pub mod compress;
 pub mod crypto;
 pub mod error;

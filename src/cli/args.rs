@@ -12,6 +12,7 @@ mod backup;
 mod begin;
 mod find;
 mod keys;
+mod prune;
 mod read;
 mod remake;
 mod retain;
@@ -21,6 +22,7 @@ pub use backup::{Backup, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
+pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use retain::{
@@ -103,6 +105,8 @@ pub enum Command {
     Release(Release),
     /// Say what to keep, once and for all
     Policy(Policy),
+    /// Free the space of what no snapshot needs any more
+    Prune(Prune),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind

@@ -118,6 +118,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Cat(args) => commands::cat::run(&args, settings),
         Command::Restore(args) => commands::restore::run(&args, settings, env),
         Command::Check(args) => commands::check::run(&args, settings),
+        Command::Prune(args) => commands::prune::run(&args, settings),
     }
 }
 

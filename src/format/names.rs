@@ -182,6 +182,14 @@ pub fn parse_snapshot(name: &str) -> Option<(ClientId, u64)> {
     let seq: [u8; 8] = unhex(seq).ok()?;
     Some((ClientId::parse(client).ok()?, u64::from_be_bytes(seq)))
 }
+/// The session that the name of one of its objects says.
+pub fn parse_session(name: &str) -> Option<SessionId> {
+    SessionId::parse(name.strip_prefix(prefix::SESSIONS)?.split_once('/')?.0).ok()
+}
+/// The id that a segment's name says.
+pub fn parse_segment(name: &str) -> Option<SegmentId> {
+    SegmentId::parse(name.strip_prefix(prefix::INDEX)?).ok()
+}
 /// The pack and uploading session that a pack's name says.
 pub fn parse_pack(name: &str) -> Option<(PackId, [u8; 4])> {
     let (shard, file) = name.strip_prefix(prefix::PACKS)?.split_once('/')?;

@@ -10,6 +10,7 @@ pub mod forget;
 pub mod history;
 pub mod list;
 pub mod needs;
+pub mod prune;
 pub mod remake;
 pub mod restore;
 pub mod select;

@@ -4,7 +4,6 @@
 use super::{Identity, Notes, Repository, Snapshot, Tombstone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{self, Reason, TombstoneClear};
-use crate::format::names::prefix;
 use crate::id::RecordId;
 use crate::model::Time;
 use crate::storage::Put;
@@ -78,16 +77,22 @@ impl Repository {
     /// upon them.
     pub fn undelete(&self, who: &Identity, s: &Snapshot, tombstones: &[Tombstone]) -> Result<()> {
         self.need(self.keyring.owner.as_ref(), "bring snapshots back")?;
-        let now = self.storage_time()?;
-        let over = tombstones.iter().any(|t| t.not_before <= now.sec);
-        if over && !self.storage.list(prefix::GC)?.is_empty() {
-            let what = format!("snapshot {} was forgotten too long ago: what it needs may be gone", s.id.short());
-            return Err(Error::new(ErrorKind::Missing, what)
-                .hint("the time that is left to change one's mind is set with `orlop policy window`"));
-        }
+        self.check_undelete(s, tombstones)?;
         for t in tombstones {
             self.entomb(who, s, Reason::Undelete(t.id), Time { sec: t.not_before, nsec: 0 })?;
         }
-        Ok(())
+        // A plan that was made meanwhile may not have seen it.
+        self.check_undelete(s, tombstones)
+    }
+
+    fn check_undelete(&self, s: &Snapshot, tombstones: &[Tombstone]) -> Result<()> {
+        let history = self.history()?;
+        let gone = history.forgot(s.statement.client, s.statement.seq);
+        if !gone && !tombstones.iter().any(|t| history.expired.contains(&t.id)) {
+            return Ok(());
+        }
+        let what = format!("snapshot {} was forgotten too long ago: what it needs may be gone", s.id.short());
+        Err(Error::new(ErrorKind::Missing, what)
+            .hint("the time that is left to change one's mind is set with `orlop policy window`"))
     }
 }

@@ -26,6 +26,7 @@ pub mod plain;
 pub mod policy;
 pub mod problem;
 pub mod progress;
+pub mod prune;
 pub mod remake;
 pub mod snapshots;
 pub mod stats;

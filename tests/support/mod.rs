@@ -4,6 +4,8 @@
 
 #![allow(dead_code)]
 
+pub mod prune;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

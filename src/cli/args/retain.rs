@@ -133,6 +133,9 @@ pub struct Forget {
     /// Only say what would be removed, and why
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Prune afterwards, if anything was removed: see `orlop prune`
+    #[arg(long)]
+    pub prune: bool,
 }
 
 /// `orlop undelete`

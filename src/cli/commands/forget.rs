@@ -74,6 +74,9 @@ fn finish(
     let removed: Vec<String> = removed.iter().map(RecordId::hex).collect();
     let until = until.filter(|_| repo.config().undelete_window > 0);
     console.remark(Loudness::Normal, &told::done(&removed, until, args.dry_run, &console.zone()))?;
+    if args.prune && !removed.is_empty() {
+        super::prune::afterwards(repo, args.dry_run, settings, console)?;
+    }
     Ok(outcome(console))
 }
 

@@ -18,6 +18,7 @@ pub mod list;
 pub mod ls;
 pub mod notes;
 pub mod policy;
+pub mod prune;
 pub mod quickstart;
 pub mod remake;
 pub mod restore;

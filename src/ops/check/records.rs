@@ -11,7 +11,7 @@ use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
-const ARMOURED: [&str; 10] = [
+const ARMOURED: [&str; 11] = [
     prefix::CONFIG,
     prefix::KEYS,
     prefix::KEYRING,
@@ -21,6 +21,7 @@ const ARMOURED: [&str; 10] = [
     prefix::TOMBSTONES,
     prefix::NOTES,
     prefix::TIMES,
+    prefix::GC,
     prefix::COPY,
 ];
 /// Those of them that have a second home.
@@ -39,6 +40,9 @@ pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Re
         Meter::add(&cx.meter.files_done, 1);
         Ok(())
     })?;
+    // What is doomed may be there, half there or gone.
+    let doomed = repo.history().map(|h| h.doomed_names).unwrap_or_default();
+    objects.retain(|o| !doomed.contains(o));
     second_homes(&objects, cx, findings);
     Ok(())
 }

@@ -14,6 +14,7 @@ pub use rewrite::{Became, RewriteOptions, Rewritten, carry_times, rewrite};
 use std::collections::HashSet;
 
 use super::backup::{BackupOptions, load_index, writer_options};
+use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::records::{CloseKind, Purpose};
@@ -104,7 +105,7 @@ fn run<T: Send>(
         verify: way.verify,
         ..BackupOptions::default()
     };
-    let bases = still_standing(repo, bases, cx)?;
+    let bases = still_standing(repo, session, bases, cx)?;
     let (index, _) = load_index(repo, who, session, &options, cx)?;
     let reader = Reader::new(repo, &index);
     let writer = Writer::new(repo, who, session, &index, cx, writer_options(&options, &index));
@@ -120,13 +121,19 @@ fn run<T: Send>(
     Ok(told)
 }
 
-/// What was forgotten before the session was there may be going already: it is not relied on.
-fn still_standing<'s>(repo: &Repository, bases: &[&'s Snapshot], cx: &Context<'_>) -> Result<Vec<&'s Snapshot>> {
-    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    let tombstones = repo.tombstones(&trouble)?;
+/// R2: what was forgotten before the session was there may be going already, and is not relied on.
+fn still_standing<'s>(
+    repo: &Repository,
+    session: &Session,
+    bases: &[&'s Snapshot],
+    cx: &Context<'_>,
+) -> Result<Vec<&'s Snapshot>> {
+    let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
     let mut out = Vec::new();
     for s in bases {
-        match tombstones.at(s.statement.client, s.statement.seq).is_empty() {
+        let (client, seq) = (s.statement.client, s.statement.seq);
+        let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
+        match base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false) {
             true => out.push(*s),
             false => cx.problem("forgotten", s.id.short().as_bytes(), "read", "it was forgotten just now"),
         }
