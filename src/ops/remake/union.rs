@@ -84,7 +84,7 @@ impl<'a> Union<'a> {
     /// One of the entries of a name, the oldest snapshot's first.
     fn entry(&mut self, same: Vec<Node>, depth: usize, files: &mut u64) -> Result<Option<Node>> {
         let differ = same.windows(2).any(|w| w[0].kind != w[1].kind && !(w[0].is_dir() && w[1].is_dir()));
-        let roots: Vec<PageRef> = same.iter().filter_map(|n| root_of(n)).collect();
+        let roots: Vec<PageRef> = same.iter().filter_map(root_of).collect();
         let incomplete = same.iter().any(|n| n.ext(ext_tag::INCOMPLETE).is_some());
         if differ {
             self.conflicts += 1;
