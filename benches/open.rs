@@ -29,6 +29,7 @@ fn main() {
             recovery: true,
             compression: 3,
             suite: None,
+            undelete_window: orlop::repo::UNDELETE_WINDOW,
             mirror_of: None,
             cut_like: None,
         };

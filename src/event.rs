@@ -32,6 +32,12 @@ pub enum Phase {
     CheckingTrees,
     /// Reading packs.
     ReadingData,
+    /// Looking for what is needed.
+    Marking,
+    /// Writing what is needed of packs elsewhere.
+    Repacking,
+    /// Deleting what nobody needs.
+    Deleting,
 }
 
 /// How an item compares with what was there before.

@@ -46,7 +46,7 @@ pub fn unhex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident, $n:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
         pub struct $name(pub [u8; $n]);
 
         impl $name {

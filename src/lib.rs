@@ -39,6 +39,7 @@
 //!     recovery: false,
 //!     compression: 3,
 //!     suite: None,
+//!     undelete_window: repo::UNDELETE_WINDOW,
 //!     mirror_of: None,
 //!     cut_like: None,
 //! };
@@ -57,7 +58,7 @@
 //! assert_eq!((summary.stats.files_new, summary.stats.problems), (1, 0));
 //!
 //! // What is in it.
-//! let snapshots = repository.snapshots(&|object, error| eprintln!("{object}: {error}"))?;
+//! let snapshots = repository.standing(&|object, error| eprintln!("{object}: {error}"))?.snapshots;
 //! let latest = snapshots.last().expect("there is one");
 //! let index = repository.load_index(&|object, error| eprintln!("{object}: {error}"))?;
 //! let reader = Reader::new(&repository, &index);
@@ -83,7 +84,8 @@
 //!
 //! - what it is called: [`id`], [`error`], [`model`], [`event`]
 //! - how it is decided, without clock, randomness or threads: [`mod@format`], [`crypto`], [`chunk`],
-//!   [`compress`], [`index`], [`plan`]
+//!   [`compress`], [`index`], [`plan`],
+//!   [`retain`]
 //! - where the world begins: [`sys`], [`storage`], [`source`], [`target`]
 //! - what is kept: [`repo`]
 //! - what is done: [`ops`]
@@ -98,6 +100,7 @@
 #![warn(missing_docs)]
 pub mod chunk;
 pub mod cli;
+pub mod collect;
 pub mod compress;
 pub mod crypto;
 pub mod error;
@@ -110,6 +113,7 @@ pub mod ops;
 pub mod plan;
 pub mod repo;
 pub mod report;
+pub mod retain;
 pub mod source;
 pub mod storage;
 pub mod sys;

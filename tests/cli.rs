@@ -23,6 +23,10 @@ mod keys;
 mod moved;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
+#[path = "cli/remake.rs"]
+mod remake;
+#[path = "cli/retention.rs"]
+mod retention;
 #[path = "cli/sources.rs"]
 mod sources;
 #[path = "cli/terminal.rs"]

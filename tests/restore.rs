@@ -89,6 +89,7 @@ impl Bench {
             recovery: false,
             compression: 3,
             suite: None,
+            undelete_window: orlop::repo::UNDELETE_WINDOW,
             mirror_of: None,
             cut_like: None,
         };

@@ -12,14 +12,23 @@ mod backup;
 mod begin;
 mod find;
 mod keys;
+mod prune;
 mod read;
+mod remake;
+mod retain;
 mod values;
 
 pub use backup::{Backup, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
-pub use read::{Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots};
+pub use prune::{MaxUnused, Prune};
+pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use remake::{Merge, Rewrite};
+pub use retain::{
+    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
+    Undelete,
+};
 pub use values::*;
 
 const GLOBAL: &str = "Global options";
@@ -80,6 +89,24 @@ pub enum Command {
     Restore(Box<Restore>),
     /// Look for damage in the repository
     Check(Check),
+    /// Remove snapshots, by rules or by name; they can be brought back for a while
+    Forget(Box<Forget>),
+    /// Bring back what was forgotten
+    Undelete(Undelete),
+    /// Change the tags of snapshots
+    Tag(Tag),
+    /// Change snapshots after the fact: leave paths out, set host or time
+    Rewrite(Box<Rewrite>),
+    /// Make one snapshot of several
+    Merge(Box<Merge>),
+    /// Let nothing remove snapshots
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// Say what to keep, once and for all
+    Policy(Policy),
+    /// Free the space of what no snapshot needs any more
+    Prune(Prune),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind

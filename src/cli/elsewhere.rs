@@ -8,11 +8,9 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
     ("copy", "copies snapshots to another repository", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
-    ("forget", "removes snapshots by rules", NOT_YET),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
     ("options", "lists extended options", "orlop has no extended options"),
-    ("prune", "frees space that nothing needs", NOT_YET),
     ("rebuild-index", "writes the index anew", "`orlop check` says whether the index is whole; repair is not here yet"),
     (
         "recover",
@@ -23,10 +21,8 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("repair index", "writes the index anew", REPAIR),
     ("repair packs", "saves what is left of damaged packs", REPAIR),
     ("repair snapshots", "takes damaged files out of snapshots", REPAIR),
-    ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
-    ("tag", "changes the tags of snapshots", "tags are given with `orlop backup --tag`; changing them is not here yet"),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
 ];
 
@@ -46,12 +42,13 @@ const FLAGS: &[(&str, &str)] = &[
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
+    ("--max-unused", "`orlop prune` takes it"),
+    ("--max-repack-size", "`orlop prune` takes it"),
     ("--from-key-hint", "every key of the other repository is tried"),
     ("--repack-cacheable-only", CHOICE),
     ("--repack-uncompressed", CHOICE),
     ("--repack-smaller-than", CHOICE),
     ("--unsafe-recover-no-free-space", "make some room first"),
-    ("--snapshot-summary", "every snapshot has its summary from the beginning"),
     ("--show-pack-id", "`orlop list blobs` has the packs"),
     ("--unsafe-allow-remove-all", "name the snapshots that shall go"),
 ];
@@ -76,6 +73,9 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("init", "", "also makes a recovery key, unless told not to"),
     ("key", "", "also knows key files, recovery keys and clients' keys"),
     ("list", "", "`locks` lists none"),
+    ("prune", "", "frees what it condemned a day before; `--now` frees at once"),
+    ("rewrite", "--snapshot-summary", "accepted, and without effect: every snapshot has its summary"),
+    ("rewrite", "", "a snapshot in which no file would be left stays as it is"),
     ("snapshots", "", "a snapshot that is named and not there makes the exit code 3"),
 ];
 

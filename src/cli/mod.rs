@@ -105,11 +105,20 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Find(args) => commands::find::run(&args, settings),
         Command::Ls(args) => commands::ls::run(&args, settings),
         Command::Dump(args) => commands::dump::run(&args, settings),
+        Command::Forget(args) => commands::forget::run(&args, settings),
+        Command::Undelete(args) => commands::forget::undelete(&args, settings),
+        Command::Rewrite(args) => commands::remake::run(&args, settings, env),
+        Command::Merge(args) => commands::remake::merge(&args, settings),
+        Command::Tag(args) => commands::notes::tag(&args, settings),
+        Command::Hold(args) => commands::notes::hold(&args, settings),
+        Command::Release(args) => commands::notes::release(&args, settings),
+        Command::Policy(args) => commands::policy::run(&args, settings),
         Command::Key(args) => commands::key::run(&args, settings),
         Command::List(args) => commands::list::run(&args, settings),
         Command::Cat(args) => commands::cat::run(&args, settings),
         Command::Restore(args) => commands::restore::run(&args, settings, env),
         Command::Check(args) => commands::check::run(&args, settings),
+        Command::Prune(args) => commands::prune::run(&args, settings),
     }
 }
 

@@ -64,7 +64,7 @@ fn text(what: &'static str, s: &str) -> Result<(), FormatError> {
 }
 
 /// A pack with the session in its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub struct PackName {
     /// The pack.
     pub id: PackId,

@@ -143,6 +143,10 @@ pub fn parse_tombstone(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
 pub fn parse_note(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
     counted(name.strip_prefix(prefix::NOTES)?)
 }
+/// The author, the counter and the nonce that the name of a record of receive times says.
+pub fn parse_times(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
+    counted(name.strip_prefix(prefix::TIMES)?)
+}
 /// The client, the place and the number that a hollow mark's name says.
 pub fn parse_hollow(name: &str) -> Option<(ClientId, u64, u32)> {
     let (client, seq, n) = counted(name.strip_prefix(prefix::HOLLOW)?)?;
@@ -177,6 +181,14 @@ pub fn parse_snapshot(name: &str) -> Option<(ClientId, u64)> {
     let (client, seq) = name.strip_prefix(prefix::SNAPSHOTS)?.split_once('/')?;
     let seq: [u8; 8] = unhex(seq).ok()?;
     Some((ClientId::parse(client).ok()?, u64::from_be_bytes(seq)))
+}
+/// The session that the name of one of its objects says.
+pub fn parse_session(name: &str) -> Option<SessionId> {
+    SessionId::parse(name.strip_prefix(prefix::SESSIONS)?.split_once('/')?.0).ok()
+}
+/// The id that a segment's name says.
+pub fn parse_segment(name: &str) -> Option<SegmentId> {
+    SegmentId::parse(name.strip_prefix(prefix::INDEX)?).ok()
 }
 /// The pack and uploading session that a pack's name says.
 pub fn parse_pack(name: &str) -> Option<(PackId, [u8; 4])> {

@@ -140,6 +140,11 @@ impl Index {
         self.distrusted.len() - before
     }
 
+    /// Whether what is in a pack counts as absent.
+    pub fn distrusts(&self, pack: u32) -> bool {
+        self.distrusted.contains(&pack)
+    }
+
     fn trusts(&self, at: Location) -> bool {
         self.distrusted.is_empty() || !self.distrusted.contains(&self.frame(at.frame).pack)
     }
@@ -157,6 +162,14 @@ impl Index {
             }
         }
         Ok(found)
+    }
+
+    /// Where a blob is, passing over packs with these numbers.
+    pub fn find_outside(&self, id: &BlobId, avoid: &HashSet<u32>) -> Result<Option<Location>> {
+        if avoid.is_empty() {
+            return self.find(id);
+        }
+        Ok(self.find_all(id)?.into_iter().find(|at| !avoid.contains(&self.frame(at.frame).pack)))
     }
 
     /// Every place a blob is at.
@@ -199,6 +212,11 @@ impl Index {
     /// How many frames there are.
     pub fn frames(&self) -> usize {
         self.frames.len()
+    }
+
+    /// Every row, table by table.
+    pub fn for_each(&self, tell: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        self.tables.iter().try_for_each(|t| t.for_each(tell))
     }
 
     /// How many rows there are, duplicates counted.

@@ -9,6 +9,7 @@ use super::writer::write_segment;
 use super::{Identity, Repository, Session, objects};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
+use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header, Table};
 use crate::format::segment::PackEntry;
@@ -31,10 +32,12 @@ impl Repository {
         }
         let suffixes: HashSet<[u8; 4]> = leftovers.iter().map(|l| l.suffix()).collect();
         let known: HashSet<_> = index.packs().iter().map(|p| p.id).collect();
+        let history = session.history();
         let mut found = Vec::new();
         for listed in self.storage.list(prefix::PACKS)? {
             let Some((id, suffix)) = names::parse_pack(listed.name.as_str()) else { continue };
-            if !suffixes.contains(&suffix) || known.contains(&id) {
+            let condemned = history.log.condemns(&PackName { id, uploader: suffix });
+            if !suffixes.contains(&suffix) || known.contains(&id) || condemned {
                 continue;
             }
             match self.read_table(listed.name.as_str(), listed.len) {

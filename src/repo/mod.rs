@@ -2,29 +2,44 @@
 //! `ops`' business.
 
 mod adopt;
+mod clear;
 mod client;
+mod decision;
+mod history;
 mod inspect;
+mod notes;
 mod objects;
 mod open;
 mod profile;
 mod reader;
 mod session;
 mod snapshots;
+mod standing;
 mod suspect;
+mod times;
+mod tombstones;
 mod tree;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use clear::Cleared;
 pub use client::Identity;
+pub use history::{History, Replaced, Saying};
 pub use inspect::Verified;
-pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, exists, init, open, slot_ids};
+pub use notes::{Hold, Notes};
+pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};
 pub use profile::{Complain, Remembered, place_key};
 pub use reader::{Blob, Decoded, Reader};
-pub use session::{Leftover, Session};
-pub use snapshots::{NewSnapshot, Snapshot, Validity};
+pub use session::{Leftover, OpenSession, Session, Sessions};
+pub use snapshots::{NewSnapshot, Snapshot};
+pub use standing::Standing;
+pub use times::Times;
+pub use tombstones::{Tombstone, Tombstones};
 pub use tree::{Edits, Entries, Extents, edit, lookup};
 pub use writer::{Added, FrameScope, Writer, WriterOptions};
+
+pub use crate::collect::Validity;
 
 use crate::chunk::Gear;
 use crate::crypto::{BlobKeys, Secret, Suite};

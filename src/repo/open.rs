@@ -25,6 +25,9 @@ const PROFILES: [Profile; 3] = [
 /// Features that this build knows.
 const KNOWN_FEATURES: &[u16] = &[];
 
+/// How long what is forgotten can be brought back, unless somebody says otherwise: seven days.
+pub const UNDELETE_WINDOW: u64 = 7 * 24 * 3600;
+
 /// How to make a repository.
 pub struct InitOptions<'a> {
     /// What opens it.
@@ -35,6 +38,8 @@ pub struct InitOptions<'a> {
     pub compression: i32,
     /// Use this cipher instead of the one that is faster here.
     pub suite: Option<Suite>,
+    /// How long what is forgotten can be brought back, in seconds.
+    pub undelete_window: u64,
     /// Share domain (ids, cut points, pack keys) with this one: a mirror.
     pub mirror_of: Option<&'a Repository>,
     /// Share only how files are cut with this one.
@@ -170,7 +175,7 @@ pub fn init(storage: &Arc<dyn Storage>, options: &InitOptions<'_>) -> Result<Ini
         profiles: like.map_or_else(|| PROFILES.to_vec(), |l| l.config.profiles.clone()),
         compression: options.compression,
         parity: 0,
-        undelete_window: 7 * 24 * 3600,
+        undelete_window: options.undelete_window,
         admin: ring.admin,
         ext: vec![],
     };
@@ -452,6 +457,21 @@ impl Repository {
             out.push(SlotInfo { id, role: slot.header.role, kdf: slot.header.kdf, secret, current });
         }
         Ok(out)
+    }
+
+    /// From now on what is forgotten can be brought back for so many seconds.
+    pub fn set_undelete_window(&mut self, seconds: u64) -> Result<()> {
+        self.need(self.keyring.owner.as_ref(), "change the configuration")?;
+        let full = || Error::new(ErrorKind::Damaged, "the configuration has no number left");
+        let n = self.config.n.checked_add(1).ok_or_else(full)?;
+        let config =
+            Config { n, prev: self.config_id, created: sys::now(), undelete_window: seconds, ..self.config.clone() };
+        write_config(self.storage.as_ref(), &self.keyring, &config)?;
+        (self.config, self.config_id) = read_config(self.storage.as_ref(), &self.keyring, n)?;
+        if let Some(profile) = &self.profile {
+            profile.meet(self)?;
+        }
+        Ok(())
     }
 
     /// Add an owner's slot.

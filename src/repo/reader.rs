@@ -3,13 +3,14 @@
 //! Frames that were decoded lately are kept, up to a bound in bytes: neighbours are asked for
 //! together. Every blob is checked against its name each time it is handed out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{Repository, locked};
+use super::{History, Repository, locked};
 use crate::compress::decompress;
 use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::gc::PackName;
 use crate::format::pack::{Kind, PackKey, blob_ranges};
 use crate::format::page::Page;
 use crate::format::{names, segment};
@@ -17,6 +18,8 @@ use crate::id::{BlobId, SegmentId};
 use crate::index::{Index, Location};
 use crate::model::PageRef;
 
+/// How often the index is listed anew when a collector replaces segments meanwhile.
+const RELOADS: usize = 5;
 /// Decoded frames that are kept.
 const CACHE_BYTES: usize = 32 << 20;
 
@@ -24,6 +27,8 @@ const CACHE_BYTES: usize = 32 << 20;
 pub struct Reader<'r> {
     repo: &'r Repository,
     index: &'r Index,
+    /// An index that was loaded anew, once something was not where it should be.
+    fresh: OnceLock<Option<Box<Index>>>,
     keys: Vec<Mutex<Option<Arc<PackKey>>>>,
     cache: Mutex<Cache>,
 }
@@ -94,9 +99,58 @@ impl Repository {
     /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
     /// left out; those that contradict others are told, too.
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
-        let mut index = Index::default();
+        self.load_index_as_of(&self.history()?, trouble)
+    }
+
+    /// The same by a state of the gc log that is known: what it doomed is not there.
+    pub fn load_index_as_of(&self, history: &History, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
+        self.load_index_with(history, trouble, &mut |_, _| {})
+    }
+
+    /// The same, showing every segment to `look`.
+    pub fn load_index_with(
+        &self,
+        history: &History,
+        trouble: &dyn Fn(&str, Error),
+        look: &mut dyn FnMut(SegmentId, &segment::Segment),
+    ) -> Result<Index> {
+        let (mut index, mut known) = (Index::default(), HashSet::new());
+        // A segment that went since it was listed is contained in one that has come since.
+        for _ in 0..RELOADS {
+            let gone = self.load_segments(&mut index, &mut known, history, trouble, look)?;
+            if !gone {
+                index.distrust(|p| history.log.doomed().contains(&PackName { id: p.id, uploader: p.uploader }));
+                return Ok(index);
+            }
+        }
+        let what = "the index changes faster than it can be read";
+        Err(Error::new(ErrorKind::Missing, what).hint("run the same command again"))
+    }
+
+    /// Load the segments that are not known yet; whether one had gone since it was listed.
+    fn load_segments(
+        &self,
+        index: &mut Index,
+        known: &mut HashSet<String>,
+        history: &History,
+        trouble: &dyn Fn(&str, Error),
+        look: &mut dyn FnMut(SegmentId, &segment::Segment),
+    ) -> Result<bool> {
+        let mut gone = false;
         for listed in self.storage.list(names::prefix::INDEX)? {
-            let added = self.load_segment(listed.name.as_str()).and_then(|segment| index.add(&segment));
+            let id = listed.name.as_str().strip_prefix(names::prefix::INDEX).and_then(|id| SegmentId::parse(id).ok());
+            if id.is_some_and(|id| history.doomed_index.contains(&id)) || !known.insert(listed.name.as_str().into()) {
+                continue;
+            }
+            let segment = self.load_segment(listed.name.as_str());
+            if segment.as_ref().is_err_and(|e| e.kind() == ErrorKind::Missing) {
+                gone = true;
+                continue;
+            }
+            let added = segment.and_then(|segment| {
+                id.into_iter().for_each(|id| look(id, &segment));
+                index.add(&segment)
+            });
             match added {
                 Ok(contradicted) => {
                     if let Some(pack) = contradicted.first() {
@@ -105,18 +159,13 @@ impl Repository {
                     }
                 }
                 // Which version and epoch it is of stands outside the seal: anybody may have written it.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Forbidden | ErrorKind::Unsupported
-                    ) =>
-                {
+                Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Forbidden | ErrorKind::Unsupported) => {
                     trouble(listed.name.as_str(), e);
                 }
                 Err(e) => return Err(e),
             }
         }
-        Ok(index)
+        Ok(gone)
     }
 
     /// Load one index segment, verified.
@@ -143,7 +192,16 @@ impl<'r> Reader<'r> {
     /// For one index.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
         let keys = index.packs().iter().map(|_| Mutex::new(None)).collect();
-        Self { repo, index, keys, cache: Mutex::default() }
+        Self { repo, index, fresh: OnceLock::new(), keys, cache: Mutex::default() }
+    }
+
+    /// A pack that is gone may have been packed again since the index was loaded.
+    fn fetch_by_fresh_index(&self, kind: Kind, id: &BlobId) -> Option<Blob> {
+        let load = || self.repo.load_index(&|_, _| {}).ok().map(Box::new);
+        let fresh = self.fresh.get_or_init(load).as_deref()?;
+        let reader = Reader::new(self.repo, fresh);
+        let _ = reader.fresh.set(None);
+        reader.fetch(kind, id).ok()
     }
 
     /// The index it looks things up in.
@@ -158,12 +216,17 @@ impl<'r> Reader<'r> {
 
     /// Fetch a blob, trying every place it is at.
     pub fn fetch(&self, kind: Kind, id: &BlobId) -> Result<Blob> {
-        let mut failed = None;
+        let mut failed: Option<Error> = None;
         for at in self.index.find_all(id)? {
             match self.fetch_at(kind, id, at) {
                 Ok(blob) => return Ok(blob),
                 Err(e) => failed = Some(e),
             }
+        }
+        if failed.as_ref().is_some_and(|e| e.kind() == ErrorKind::Missing)
+            && let Some(blob) = self.fetch_by_fresh_index(kind, id)
+        {
+            return Ok(blob);
         }
         Err(failed.unwrap_or_else(|| {
             Error::new(ErrorKind::Missing, format!("blob {} is in no pack that the index knows", id.short()))
@@ -239,6 +302,14 @@ impl<'r> Reader<'r> {
         let mut plain = Vec::new();
         let ranges = self.open_frame_into(n, sealed, &mut plain)?;
         Ok(Decoded { plain, ranges })
+    }
+
+    /// Open a frame's stored bytes without decompressing them.
+    pub fn unseal<'b>(&self, n: u32, sealed: &'b mut [u8]) -> Result<&'b mut [u8]> {
+        let frame = *self.index.frame(n);
+        let pack = self.index.pack(frame.pack);
+        let key = self.key(frame.pack)?;
+        Ok(key.open((n - pack.first_frame).into(), pack.kind, &frame.entry, sealed)?)
     }
 
     /// The same into a buffer that is used again; gives where its blobs are.

@@ -1,21 +1,21 @@
 //! Sessions: a writer's presence, as objects; and what to do with those that dead processes left.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{Identity, Repository, locked};
+use super::{History, Identity, Repository, locked};
 use crate::crypto::SigningKey;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
 use crate::format::names::{self, prefix};
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::{Close, CloseKind, Heartbeat, Purpose, SessionOpen};
-use crate::id::{ClientId, RecordId, SessionId};
+use crate::id::{ClientId, PackId, RecordId, SessionId};
 use crate::storage::Put;
 use crate::sys;
 
-/// A session says that it lives this often.
+/// How often a session says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// This process' presence in a repository.
@@ -25,7 +25,7 @@ pub struct Session {
     client: ClientId,
     epoch: u32,
     signer: SigningKey,
-    seen_gen: u64,
+    history: RwLock<History>,
     bases: Vec<RecordId>,
     pulse: Mutex<Pulse>,
 }
@@ -33,6 +33,43 @@ pub struct Session {
 struct Pulse {
     last: Instant,
     n: u32,
+}
+
+/// A session that nobody closed, as its own objects show it.
+#[derive(Debug, Clone)]
+pub struct OpenSession {
+    /// What it said when it began.
+    pub open: SessionOpen,
+    /// The newest record of the gc log that it said to have seen.
+    pub seen_gen: u64,
+    /// Condemned packs that it uses.
+    pub pins: BTreeSet<PackId>,
+    /// Snapshots that it relies on.
+    pub bases: BTreeSet<RecordId>,
+    /// Bytes it has done, as it says.
+    pub progress: u64,
+    /// Its process is dead for certain.
+    pub dead: bool,
+}
+
+/// All sessions of a repository.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions {
+    /// Those that nobody closed.
+    pub open: Vec<OpenSession>,
+    /// Those that are closed.
+    pub closed: BTreeMap<SessionId, Listed>,
+    /// Objects of each, by the last part of their names.
+    pub objects: BTreeMap<SessionId, Vec<String>>,
+}
+
+/// What a listing says of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its first object is there.
+    pub opened: bool,
+    /// It has a close.
+    pub closed: bool,
 }
 
 /// A session of this machine whose process is dead and that nobody closed.
@@ -99,26 +136,25 @@ impl Repository {
         let object = names::session(id, 0);
         let bytes = self.seal_record(RecordType::SessionOpen, &object, &open, &who.signer)?;
         self.put_small(&object, &bytes)?;
-        let seen_gen = self.newest_gen()?;
+        let history = self.history()?;
+        let waited_for = purpose != Purpose::Gc && !history.log.plans().is_empty();
+        let session = Session { bases, ..Self::unseen(id, who, history) };
+        if waited_for {
+            // A finish waits for whoever may not know its plan: tell it at once.
+            self.beat(&session, vec![], 0)?;
+        }
+        Ok(session)
+    }
+
+    fn unseen(id: SessionId, who: &Identity, history: History) -> Session {
         let pulse = Mutex::new(Pulse { last: Instant::now(), n: 0 });
-        Ok(Session { id, client: who.client, epoch: who.epoch, signer: who.signer.clone(), seen_gen, bases, pulse })
+        let (client, epoch, signer) = (who.client, who.epoch, who.signer.clone());
+        Session { id, client, epoch, signer, history: RwLock::new(history), bases: vec![], pulse }
     }
 
     /// A session that the repository does not learn of, for a run that writes nothing.
     pub fn begin_unseen(&self, who: &Identity) -> Result<Session> {
-        let pulse = Mutex::new(Pulse { last: Instant::now(), n: 0 });
-        let (client, epoch, signer) = (who.client, who.epoch, who.signer.clone());
-        Ok(Session { id: SessionId(sys::random()?), client, epoch, signer, seen_gen: 0, bases: vec![], pulse })
-    }
-
-    /// The newest gc record. Collecting is not in this version, so a repository that has been
-    /// collected by a newer one may not be written by this one: it would not see what is condemned.
-    fn newest_gen(&self) -> Result<u64> {
-        if self.storage.list(prefix::GC)?.is_empty() {
-            return Ok(0);
-        }
-        let what = "a newer orlop has collected garbage in this repository, and this one cannot tell what it condemned";
-        Err(Error::new(ErrorKind::Unsupported, what).hint("update orlop before backing up; restoring works"))
+        Ok(Self::unseen(SessionId(sys::random()?), who, self.history()?))
     }
 
     /// The pseudonym of this machine.
@@ -126,28 +162,39 @@ impl Repository {
         self.keys.machine(&self.host.machine_id)
     }
 
-    /// Say that the session lives, if it is time; finds out whether it was fenced.
-    pub fn tick(&self, session: &Session, progress: u64) -> Result<()> {
-        let n = {
+    /// What was added to the gc log, if it is time to say that the session lives. Whoever gets it
+    /// goes by it from now on, and then calls [`Self::beat`].
+    pub fn due(&self, session: &Session) -> Result<Option<History>> {
+        {
             let mut pulse = locked(&session.pulse);
-            if pulse.last.elapsed() < HEARTBEAT {
-                return Ok(());
+            if pulse.last.elapsed() < session.interval() {
+                return Ok(None);
             }
             pulse.last = Instant::now();
+        }
+        let mut history = session.history();
+        self.catch_up(&mut history)?;
+        Ok(Some(history))
+    }
+
+    /// Say that the session lives, what it has seen, and which condemned packs it uses all the same;
+    /// finds out whether it was closed by somebody else.
+    pub fn beat(&self, session: &Session, pins: Vec<PackId>, progress: u64) -> Result<()> {
+        let n = {
+            let mut pulse = locked(&session.pulse);
             pulse.n += 1;
             pulse.n
         };
         let beat = Heartbeat {
             session: session.id,
             n,
-            seen_gen: session.seen_gen,
-            pins: vec![],
+            seen_gen: session.seen_gen(),
+            pins,
             bases: session.bases.clone(),
             progress,
             nonce: sys::random()?,
             ext: vec![],
         };
-        self.newest_gen()?;
         let object = names::session(session.id, n);
         let bytes = self.seal_record(RecordType::Heartbeat, &object, &beat, &session.signer)?;
         self.put_small(&object, &bytes)?;
@@ -158,10 +205,13 @@ impl Repository {
     /// Close the session; whoever closes first decides, so this is also the check for a fence.
     pub fn close(&self, session: &Session, kind: CloseKind, snapshots: Vec<RecordId>) -> Result<()> {
         let who = (session.client, session.epoch, &session.signer);
-        match self.put_close(session.id, kind, snapshots, session.seen_gen, who)? {
-            Put::Created => Ok(()),
-            Put::Exists => Err(fenced()),
+        if self.put_close(session.id, kind, snapshots, session.seen_gen(), who)? == Put::Exists {
+            return Err(fenced());
         }
+        // Whoever slept so long that even its fence was cleared away finds the name free: but its
+        // first object went before that.
+        let open = super::objects::name(&names::session(session.id, 0))?;
+        if self.storage.head(&open)?.is_none() { Err(fenced()) } else { Ok(()) }
     }
 
     fn put_close(
@@ -202,23 +252,86 @@ impl Repository {
         Ok(Some(close))
     }
 
-    /// Which sessions there are, and whether each is closed.
-    pub(super) fn list_sessions(&self) -> Result<BTreeMap<SessionId, bool>> {
-        let mut out = BTreeMap::new();
+    /// Which sessions there are, as a listing shows them.
+    pub(super) fn list_sessions(&self) -> Result<BTreeMap<SessionId, Listed>> {
+        let mut out: BTreeMap<SessionId, Listed> = BTreeMap::new();
+        for (id, names) in self.session_objects()? {
+            let has = |last: &str| names.iter().any(|n| n == last);
+            out.insert(id, Listed { opened: has("00000000"), closed: has("close") });
+        }
+        Ok(out)
+    }
+
+    fn session_objects(&self) -> Result<BTreeMap<SessionId, Vec<String>>> {
+        let mut out: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
         for listed in self.storage.list(prefix::SESSIONS)? {
             let rest = listed.name.as_str().strip_prefix(prefix::SESSIONS).and_then(|r| r.split_once('/'));
-            if let Some((id, n)) = rest.and_then(|(id, n)| Some((SessionId::parse(id).ok()?, n))) {
-                *out.entry(id).or_default() |= n == "close";
+            if let Some((id, last)) = rest.and_then(|(id, last)| Some((SessionId::parse(id).ok()?, last))) {
+                out.entry(id).or_default().push(last.to_owned());
             }
         }
         Ok(out)
     }
 
+    /// All sessions, with what the open ones say.
+    pub fn sessions(&self) -> Result<Sessions> {
+        let mut out = Sessions { objects: self.session_objects()?, ..Sessions::default() };
+        for (id, names) in &out.objects {
+            let has = |last: &str| names.iter().any(|n| n == last);
+            if has("close") {
+                out.closed.insert(*id, Listed { opened: has("00000000"), closed: true });
+                continue;
+            }
+            match self.open_session(*id, names) {
+                Ok(open) => out.open.push(open),
+                // Cleared away, or closed and cleared away, since it was listed.
+                Err(e) if e.kind() == ErrorKind::Missing => {}
+                Err(e) => return Err(e.doing(format!("while reading session {id}"))),
+            }
+        }
+        Ok(out)
+    }
+
+    fn open_session(&self, id: SessionId, names: &[String]) -> Result<OpenSession> {
+        let (open, opened) = self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0))?;
+        check_ext("session", &open.ext, &[])?;
+        let key = self.author(open.client, open.client_epoch)?.key;
+        opened.verify(&key)?;
+        if open.session != id {
+            return Err(Error::new(ErrorKind::Damaged, "it is not what its name says"));
+        }
+        let dead = self.is_here(&open) && self.is_dead(&open);
+        let bases = open.bases.iter().copied().collect();
+        let mut out = OpenSession { open, seen_gen: 0, pins: BTreeSet::new(), bases, progress: 0, dead };
+        let beats = names.iter().filter_map(|n| u32::from_str_radix(n, 16).ok()).filter(|n| *n > 0);
+        for n in beats {
+            let object = names::session(id, n);
+            let (beat, opened) = self.open_record::<Heartbeat>(RecordType::Heartbeat, &object)?;
+            check_ext("heartbeat", &beat.ext, &[])?;
+            opened.verify(&key)?;
+            if (beat.session, beat.n) != (id, n) {
+                return Err(Error::new(ErrorKind::Damaged, "a heartbeat is not what its name says"));
+            }
+            // Whatever any of them names is used; the newest knows most of the log.
+            out.seen_gen = out.seen_gen.max(beat.seen_gen);
+            out.pins.extend(&beat.pins);
+            out.bases.extend(&beat.bases);
+            out.progress = out.progress.max(beat.progress);
+        }
+        Ok(out)
+    }
+
+    /// Fence somebody else's session; `false`: it was closed before.
+    pub fn fence(&self, who: &Identity, session: SessionId, seen_gen: u64) -> Result<bool> {
+        let author = (who.client, who.epoch, &who.signer);
+        Ok(self.put_close(session, CloseKind::Fence, vec![], seen_gen, author)? == Put::Created)
+    }
+
     /// Sessions of this client on this machine whose process is gone.
     pub fn leftovers(&self, who: &Identity) -> Result<Vec<Leftover>> {
         let mut out = Vec::new();
-        for (id, closed) in self.list_sessions()? {
-            if closed {
+        for (id, listed) in self.list_sessions()? {
+            if listed.closed {
                 continue;
             }
             let object = names::session(id, 0);
@@ -230,13 +343,16 @@ impl Repository {
             if open.session != id || !key.is_ok_and(|k| opened.verify(&k.key).is_ok()) {
                 continue;
             }
-            // Containers may share a machine's id and not its processes, but seldom its name.
-            let here = open.machine == self.machine() && open.hostname == self.host().hostname;
-            if open.client == who.client && here && self.is_dead(&open) {
+            if open.client == who.client && self.is_here(&open) && self.is_dead(&open) {
                 out.push(Leftover { id });
             }
         }
         Ok(out)
+    }
+
+    fn is_here(&self, open: &SessionOpen) -> bool {
+        // Containers may share a machine's id and not its processes, but seldom its name.
+        open.machine == self.machine() && open.hostname == self.host().hostname
     }
 
     fn is_dead(&self, open: &SessionOpen) -> bool {
@@ -263,7 +379,22 @@ impl Leftover {
 impl Session {
     /// The newest gc record it had seen.
     pub fn seen_gen(&self) -> u64 {
-        self.seen_gen
+        self.read().log.generation()
+    }
+    /// What the gc log said, as far as this session goes by it.
+    pub fn history(&self) -> History {
+        self.read().clone()
+    }
+    /// Go by a newer state of the log from now on.
+    pub fn go_by(&self, history: History) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = history;
+    }
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, History> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// A session says that it lives this often.
+    fn interval(&self) -> Duration {
+        HEARTBEAT
     }
     /// The part of its id that is in the names of its packs.
     pub fn suffix(&self) -> [u8; 4] {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
-use super::{Identity, Repository, Session, objects};
+use super::{History, Identity, Repository, Session, Tombstones, objects};
+use crate::collect::{Closed, Validity, validity};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
@@ -17,17 +18,6 @@ use crate::sys;
 
 /// How often a lost race for the next place in the chain is tried again.
 const TRIES: u64 = 16;
-
-/// Whether a snapshot counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Validity {
-    /// Its session ended well and named it.
-    Confirmed,
-    /// Its session is still open.
-    Pending,
-    /// It came after its session had been closed: nobody vouches that its data was kept.
-    Late,
-}
 
 /// A snapshot, verified.
 #[derive(Debug, Clone)]
@@ -42,11 +32,18 @@ pub struct Snapshot {
     pub commit: Commit,
     /// Whether it counts.
     pub validity: Validity,
+    /// How its session was closed, if it was.
+    pub closed: Option<Closed>,
     /// Whether the owner's key signed it.
     pub by_owner: bool,
 }
 
 impl Snapshot {
+    /// Whether it is the owner's word that its content is what the owner's machines had: it may set
+    /// privileged metadata, and its times are believed.
+    pub fn trusted(&self) -> bool {
+        self.by_owner && self.statement.flags & Statement::FOREIGN == 0
+    }
     /// Whether the run was interrupted.
     pub fn incomplete(&self) -> bool {
         self.statement.flags & Statement::INCOMPLETE != 0
@@ -64,9 +61,27 @@ pub struct NewSnapshot {
 impl Repository {
     /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
     /// left out; so is one that a chain shows to be missing ([`ErrorKind::Missing`]) or exchanged
-    /// ([`ErrorKind::Substituted`]).
+    /// ([`ErrorKind::Substituted`]). Those that somebody decided to forget are among them, and all
+    /// say what they said when they were made: see [`Self::standing`].
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
-        let listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
+        self.snapshots_as_of(None, trouble)
+    }
+
+    /// The same by what a collector knows of the log and of tombstones already.
+    pub fn snapshots_as_of(
+        &self,
+        known: Option<(&History, &Tombstones)>,
+        trouble: &(dyn Fn(&str, Error) + Sync),
+    ) -> Result<Vec<Snapshot>> {
+        let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
+        // In this order: what was forgotten and deleted meanwhile says so by now.
+        let loaded = match known {
+            Some(_) => None,
+            None => Some((self.history()?, self.tombstones(trouble)?)),
+        };
+        let (history, tombstones) =
+            known.or(loaded.as_ref().map(|(h, t)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
+        listed.retain(|name| !history.doomed_names.contains(name));
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             Err(e) => {
@@ -76,8 +91,8 @@ impl Repository {
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
         self.compare_heads(&listed, &out)?;
-        check_chains(&listed, &out, trouble);
-        self.judge(&mut out, trouble)?;
+        check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
+        self.judge(&mut out, history, trouble)?;
         Ok(out)
     }
 
@@ -98,6 +113,11 @@ impl Repository {
             .map(|(client, seq)| Head { client, seq, id: at(client, seq).unwrap_or(RecordId::ZERO) })
             .collect();
         profile.see(&heads, &at)
+    }
+
+    /// Whether an object stands at a place in a chain.
+    pub fn has_snapshot(&self, client: ClientId, seq: u64) -> Result<bool> {
+        Ok(self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_some())
     }
 
     fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
@@ -127,37 +147,45 @@ impl Repository {
             body,
             commit: opened.commit,
             validity: Validity::Pending,
+            closed: None,
             by_owner,
         })
     }
 
     /// Settle which snapshots count, by how their sessions were closed.
-    fn judge(&self, snapshots: &mut [Snapshot], trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<()> {
+    fn judge(
+        &self,
+        snapshots: &mut [Snapshot],
+        history: &History,
+        trouble: &(dyn Fn(&str, Error) + Sync),
+    ) -> Result<()> {
         let sessions = self.list_sessions()?;
         let mut closes: HashMap<SessionId, Option<Close>> = HashMap::new();
         for s in snapshots {
             let session = s.commit.session;
-            let Some(closed) = sessions.get(&session) else {
-                s.validity = Validity::Late;
-                continue;
-            };
-            let close = closes.entry(session).or_insert_with(|| match closed {
+            let listed = sessions.get(&session).copied().unwrap_or_default();
+            let close = closes.entry(session).or_insert_with(|| match listed.closed {
                 false => None,
                 true => self.load_close(session).unwrap_or_else(|e| {
                     trouble(&names::session_close(session), e);
                     None
                 }),
             });
-            s.validity = match close {
-                None => Validity::Pending,
+            s.closed = match close {
+                None => None,
                 Some(c) if !self.may_close(c, s.commit.committer) => {
                     let what = format!("it was written by a client that may not close the session of {}", s.id.short());
                     trouble(&names::session_close(session), Error::new(ErrorKind::Damaged, what));
-                    Validity::Pending
+                    None
                 }
-                Some(c) if c.kind == CloseKind::End && c.snapshots.contains(&s.id) => Validity::Confirmed,
-                Some(_) => Validity::Late,
+                Some(c) => Some(match c.kind {
+                    CloseKind::End if c.snapshots.contains(&s.id) => Closed::Naming,
+                    CloseKind::End => Closed::Without,
+                    CloseKind::Abort => Closed::Aborted,
+                    CloseKind::Fence => Closed::Fenced(c.seen_gen),
+                }),
             };
+            s.validity = validity(listed.opened, s.closed, history.confirms(s.statement.client, s.statement.seq));
         }
         Ok(())
     }
@@ -171,13 +199,41 @@ impl Repository {
     }
 
     /// The highest place in a client's chain that is taken, and the statement there.
-    fn head(&self, client: ClientId) -> Result<(u64, RecordId)> {
+    fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
         let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
         let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
-        let Some((_, seq)) = seqs.max_by_key(|(_, seq)| *seq) else { return Ok((0, RecordId::ZERO)) };
+        // A place that was forgotten is taken, even when nothing stands there any more.
+        let listed = seqs.map(|(_, seq)| seq).max().unwrap_or(0);
+        let (seq, id) = self.highest_given_up(client, history)?;
+        if seq > listed {
+            return Ok((seq, id.unwrap_or(RecordId::ZERO)));
+        }
+        if listed == 0 {
+            return Ok((0, RecordId::ZERO));
+        }
+        let seq = listed;
         let prev = self.load_snapshot(&names::snapshot(client, seq)).map(|s| s.id);
         // A damaged head must not end the chain: the next one says that it could not see it.
         Ok((seq, prev.unwrap_or(RecordId::ZERO)))
+    }
+
+    /// The highest place in a client's chain that was given up, and what stood there.
+    fn highest_given_up(&self, client: ClientId, history: &History) -> Result<(u64, Option<RecordId>)> {
+        let mut highest = (0, None);
+        for listed in self.storage.list(&format!("{}{client}/", prefix::TOMBSTONES))? {
+            let Some((_, seq, _)) = names::parse_tombstone(listed.name.as_str()) else { continue };
+            // Whoever wrote it: to leave a place empty costs nothing.
+            if seq > highest.0 && self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_none() {
+                let target = self.load_tombstone(listed.name.as_str()).ok().and_then(|(t, _)| t.target);
+                highest = (seq, target);
+            }
+        }
+        if let Some(f) = history.forgotten.get(&client)
+            && let Some((_, last)) = f.ranges.last().filter(|(_, last)| *last > highest.0)
+        {
+            highest = (*last, f.anchors.iter().find(|(at, _)| at == last).map(|(_, id)| *id));
+        }
+        Ok(highest)
     }
 
     /// Commit a snapshot: everything it needs must be durable. A lost race for a place in the chain
@@ -187,8 +243,9 @@ impl Repository {
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
+        let history = session.history();
         for _ in 0..TRIES {
-            let (seq, prev) = self.head(who.client)?;
+            let (seq, prev) = self.head(who.client, &history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
             statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
@@ -229,7 +286,12 @@ impl Repository {
 
 /// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one
 /// away or exchanges it shows.
-fn check_chains(listed: &[String], loaded: &[Snapshot], trouble: &(dyn Fn(&str, Error) + Sync)) {
+fn check_chains(
+    listed: &[String],
+    loaded: &[Snapshot],
+    given_up: &dyn Fn(ClientId, u64) -> Option<Option<RecordId>>,
+    trouble: &(dyn Fn(&str, Error) + Sync),
+) {
     let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
     for (client, seq) in listed.iter().filter_map(|n| names::parse_snapshot(n)) {
         chains.entry(client).or_default().entry(seq).or_default();
@@ -237,16 +299,32 @@ fn check_chains(listed: &[String], loaded: &[Snapshot], trouble: &(dyn Fn(&str, 
     for s in loaded {
         chains.entry(s.statement.client).or_default().insert(s.statement.seq, Some(s));
     }
-    chains.iter().for_each(|(client, chain)| check_chain(*client, chain, trouble));
+    chains.iter().for_each(|(client, chain)| check_chain(*client, chain, &|seq| given_up(*client, seq), trouble));
 }
 
-fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, trouble: &(dyn Fn(&str, Error) + Sync)) {
+/// Whether a place in a chain was given up by a decision, and what stood there, where that is known.
+fn given_up(history: &History, tombstones: &Tombstones, client: ClientId, seq: u64) -> Option<Option<RecordId>> {
+    let anchors = history.forgotten.get(&client).map_or(&[][..], |f| &f.anchors);
+    let anchor = anchors.iter().find(|(at, _)| *at == seq).map(|(_, id)| *id);
+    let mut told = tombstones.at(client, seq).iter();
+    match told.next() {
+        Some(t) => Some(t.target.or(anchor)),
+        None => history.forgot(client, seq).then_some(anchor),
+    }
+}
+
+fn check_chain(
+    client: ClientId,
+    chain: &BTreeMap<u64, Option<&Snapshot>>,
+    given_up: &dyn Fn(u64) -> Option<Option<RecordId>>,
+    trouble: &(dyn Fn(&str, Error) + Sync),
+) {
     /// Gaps that are told one by one.
     const TOLD: usize = 16;
     let mut next = 1;
     let mut prev: Option<RecordId> = Some(RecordId::ZERO);
     for (seq, snapshot) in chain {
-        for gone in (next..*seq).take(TOLD) {
+        for gone in (next..*seq).filter(|gone| given_up(*gone).is_none()).take(TOLD) {
             let what = "this snapshot is gone without having been forgotten";
             trouble(&names::snapshot(client, gone), Error::new(ErrorKind::Missing, what));
         }
@@ -255,7 +333,7 @@ fn check_chain(client: ClientId, chain: &BTreeMap<u64, Option<&Snapshot>>, troub
             continue;
         };
         // Who could not read its predecessor says zero.
-        let known = if next == *seq { prev } else { None };
+        let known = if next == *seq { prev } else { given_up(seq - 1).flatten() };
         if known.is_some_and(|p| p != s.statement.prev) && s.statement.prev != RecordId::ZERO {
             let what = "it does not follow the snapshot that stands before it: one of the two was exchanged";
             trouble(&names::snapshot(client, *seq), Error::new(ErrorKind::Substituted, what));
@@ -308,6 +386,7 @@ mod tests {
             recovery: false,
             compression: 3,
             suite: None,
+            undelete_window: crate::repo::UNDELETE_WINDOW,
             mirror_of: None,
             cut_like: None,
         };

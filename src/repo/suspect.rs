@@ -35,12 +35,19 @@ impl Repository {
 
     /// Packs that an enrolled client reported as damaged. What is no such report counts for nothing.
     pub fn suspects(&self) -> Result<Vec<PackId>> {
-        let mut out = Vec::new();
-        for listed in self.storage.list(prefix::SUSPECT)? {
-            out.extend(self.load_suspect(listed.name.as_str()).ok());
-        }
+        let mut out: Vec<PackId> = self.suspicions()?.into_iter().map(|(_, pack)| pack).collect();
         out.sort_unstable();
         out.dedup();
+        Ok(out)
+    }
+
+    /// Every such report, with the object it is in.
+    pub fn suspicions(&self) -> Result<Vec<(String, PackId)>> {
+        let mut out = Vec::new();
+        for listed in self.storage.list(prefix::SUSPECT)? {
+            let object = listed.name.as_str();
+            out.extend(self.load_suspect(object).ok().map(|pack| (object.to_owned(), pack)));
+        }
         Ok(out)
     }
 

@@ -12,13 +12,15 @@
 //! there is only sealing, hashing and a write. Nothing is held in memory but one frame a thread.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::{Identity, Repository, Session, locked, objects};
+use crate::collect::pins;
 use crate::compress::{compress, decompress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
+use crate::format::gc::PackName;
 use crate::format::limits::{FRAME_BLOBS_MAX, FRAME_TARGET_SMALL};
 use crate::format::names;
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind, PackKey, Table, blob_ranges};
@@ -83,6 +85,14 @@ pub struct Writer<'r> {
     cx: &'r Context<'r>,
     options: WriterOptions,
     seen: Vec<Mutex<HashSet<[u8; segment::SHORT_ID_LEN]>>>,
+    /// Packs that were condemned since the index was loaded, by their numbers. Held for reading from
+    /// a look-up until its pack is noted as reused, so that no heartbeat comes between.
+    avoid: RwLock<HashSet<u32>>,
+    /// Packs that something was found in, by their numbers.
+    reused: Vec<AtomicBool>,
+    /// Packs that this session made durable.
+    wrote: Mutex<Vec<PackName>>,
+    segments: Mutex<Vec<SegmentId>>,
     frames: Vec<Mutex<FrameBuilder>>,
     pages: Mutex<FrameBuilder>,
     packs: [Mutex<Option<OpenPack>>; 2],
@@ -197,6 +207,10 @@ impl<'r> Writer<'r> {
             cx,
             options,
             seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            avoid: RwLock::default(),
+            reused: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
+            wrote: Mutex::default(),
+            segments: Mutex::default(),
             frames: (0..threads).map(|_| Mutex::default()).collect(),
             pages: Mutex::default(),
             packs: [Mutex::new(None), Mutex::new(None)],
@@ -231,6 +245,31 @@ impl<'r> Writer<'r> {
         Ok(id)
     }
 
+    /// Store a blob that is known, once more: the pack it is in will go.
+    pub fn again(&self, kind: Kind, scope: FrameScope, id: BlobId, bytes: &[u8]) -> Result<()> {
+        let slot = rayon::current_thread_index().unwrap_or(self.frames.len() - 1);
+        let builder = if kind == Kind::Data { &self.frames[slot] } else { &self.pages };
+        self.push(builder, kind, scope, id, bytes)
+    }
+
+    /// Store a whole frame once more as it was compressed. Its blobs were checked by the caller.
+    pub fn move_frame(&self, kind: Kind, entry: FrameEntry, ids: &[BlobId], packed: &[u8]) -> Result<()> {
+        let mut buffer = packed.to_vec();
+        let (ordinal, key, full) = self.append(kind, entry, ids, &mut buffer)?;
+        self.stored_bytes.fetch_add(entry.stored.into(), Relaxed);
+        Meter::add(&self.cx.meter.bytes_stored, entry.stored.into());
+        let same = key.open(ordinal, kind, &entry, &mut buffer).is_ok_and(|opened| opened == packed);
+        if !same {
+            return Err(miscomputed());
+        }
+        full.map_or(Ok(()), |pack| self.publish(kind, pack))
+    }
+
+    /// Names of the index segments that were written.
+    pub fn segments(&self) -> Vec<SegmentId> {
+        locked(&self.segments).clone()
+    }
+
     fn count(&self, blobs: &AtomicU64, bytes: &[u8]) {
         blobs.fetch_add(1, Relaxed);
         self.plain_bytes.fetch_add(bytes.len() as u64, Relaxed);
@@ -244,7 +283,34 @@ impl<'r> Writer<'r> {
         if locked(shard).contains(&short) {
             return Ok(true);
         }
-        Ok(self.index.contains(id)? || !locked(shard).insert(short))
+        let avoid = self.avoid.read().unwrap_or_else(PoisonError::into_inner);
+        match self.index.find_outside(id, &avoid)? {
+            Some(at) => {
+                self.reused[self.index.frame(at.frame).pack as usize].store(true, Relaxed);
+                Ok(true)
+            }
+            None => Ok(!locked(shard).insert(short)),
+        }
+    }
+
+    /// Say that the session lives, if it is time. The order is what makes it safe: first look-ups go
+    /// by the new state of the log, then what was used by the old one is pinned.
+    pub fn tick(&self) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let Some(history) = self.repo.due(self.session)? else { return Ok(()) };
+        let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
+        {
+            let mut avoid = self.avoid.write().unwrap_or_else(PoisonError::into_inner);
+            let packs = (0..).zip(self.index.packs());
+            avoid.extend(packs.filter(|(_, p)| condemned.contains(&name_of(p))).map(|(n, _)| n));
+            self.session.go_by(history.clone());
+        }
+        let reused = self.index.packs().iter().zip(&self.reused).filter(|(_, used)| used.load(Relaxed));
+        let wrote = locked(&self.wrote).clone();
+        let pins = pins(&history.log, reused.map(|(p, _)| name_of(p)).chain(wrote));
+        self.repo.beat(self.session, pins.into_iter().map(|p| p.id).collect(), self.cx.meter.bytes_done.load(Relaxed))
     }
 
     fn push(
@@ -367,9 +433,7 @@ impl<'r> Writer<'r> {
         match check() {
             Ok(true) => Ok(()),
             failed => {
-                let what = "a frame does not read back as what was put into it: this machine computes wrongly";
-                let error = Error::new(ErrorKind::Bug, what)
-                    .hint("test its memory before trusting it with backups; nothing of this run was committed");
+                let error = miscomputed();
                 Err(match failed {
                     Err(e) => error.because(e),
                     Ok(_) => error,
@@ -386,6 +450,8 @@ impl<'r> Writer<'r> {
         pack.append(&tail)?;
         let id = PackId(*pack.hash.finalize().as_bytes());
         let uploader = self.session.suffix();
+        // Noted before it is there: a heartbeat in between pins what is about to be.
+        locked(&self.wrote).push(PackName { id, uploader });
         pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
         let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
         let batch = {
@@ -396,14 +462,16 @@ impl<'r> Writer<'r> {
             if full { std::mem::take(&mut *done) } else { vec![] }
         };
         self.write_segment(batch)?;
-        self.repo.tick(self.session, self.cx.meter.bytes_done.load(Relaxed))
+        self.tick()
     }
 
     fn write_segment(&self, batch: Vec<(PackEntry, Vec<BlobId>)>) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        write_segment(self.repo, self.who, self.session, batch).map(|_| ())
+        let name = write_segment(self.repo, self.who, self.session, batch)?;
+        locked(&self.segments).extend(names::parse_segment(&name));
+        Ok(())
     }
 
     /// Seal every open frame, publish every open pack, write the rest of the index. When this
@@ -426,6 +494,16 @@ impl<'r> Writer<'r> {
     }
 }
 
+fn miscomputed() -> Error {
+    let what = "a frame does not read back as what was put into it: this machine computes wrongly";
+    Error::new(ErrorKind::Bug, what)
+        .hint("test its memory before trusting it with backups; nothing of this run was committed")
+}
+
+fn name_of(pack: &crate::index::Pack) -> PackName {
+    PackName { id: pack.id, uploader: pack.uploader }
+}
+
 /// Write an index segment for packs that are durable; gives its name.
 pub(super) fn write_segment(
     repo: &Repository,
@@ -445,13 +523,24 @@ pub(super) fn write_segment(
         }
     }
     rows.sort_unstable();
+    put_segment(repo, who, session, batch.into_iter().map(|(p, _)| p).collect(), rows)
+}
+
+/// Write an index segment of these packs and rows, which ascend; gives its name.
+pub(super) fn put_segment(
+    repo: &Repository,
+    who: &Identity,
+    session: &Session,
+    packs: Vec<PackEntry>,
+    rows: Vec<Row>,
+) -> Result<String> {
     let head = Head {
         domain: repo.domain(),
         instance: repo.instance(),
         client: who.client,
         client_epoch: who.epoch,
         session: session.id,
-        packs: batch.into_iter().map(|(p, _)| p).collect(),
+        packs,
         supersedes: vec![],
         rows_hash: [0; 32],
         ext: vec![],

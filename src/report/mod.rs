@@ -2,7 +2,7 @@
 //!
 //! Renderers listen to the one stream of [`crate::event`]s: [`terminal`] redraws, [`plain`] writes
 //! lines, [`wire`] writes JSON. Results are rendered by pure functions with inputs of their own:
-//! [`snapshots`], [`listing`], [`found`], [`objects`], [`difference`], [`stats`], [`summary`], [`keys`]; errors by [`problem`]; [`exit`] is the table
+//! [`snapshots`], [`forget`], [`policy`], [`listing`], [`found`], [`objects`], [`difference`], [`stats`], [`summary`], [`keys`]; errors by [`problem`]; [`exit`] is the table
 //! of exit codes. Nothing here knows repositories, reads the environment or decides anything.
 
 use std::io::Write;
@@ -16,14 +16,18 @@ pub mod escape;
 pub mod eta;
 pub mod exit;
 pub mod explain;
+pub mod forget;
 pub mod found;
 pub mod keys;
 pub mod listing;
 pub mod ncdu;
 pub mod objects;
 pub mod plain;
+pub mod policy;
 pub mod problem;
 pub mod progress;
+pub mod prune;
+pub mod remake;
 pub mod snapshots;
 pub mod stats;
 pub mod summary;

@@ -19,6 +19,17 @@ pub struct Row {
     pub statement: Statement,
     /// What it says to people.
     pub body: Body,
+    /// What holds it.
+    pub holds: Vec<Hold>,
+}
+
+/// That a snapshot must not go.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Until then; `None` is for ever.
+    pub until: Option<Time>,
 }
 
 impl Row {
@@ -36,6 +47,9 @@ impl Row {
             if self.statement.flags & flag != 0 {
                 notes.push(word);
             }
+        }
+        if !self.holds.is_empty() {
+            notes.push("held");
         }
         notes.join(",")
     }
@@ -132,13 +146,26 @@ fn heading(group: &Group, names: Names) -> String {
 }
 
 fn table(rows: &[Row], style: ListStyle, zone: &TimeZone) -> String {
+    let rows: Vec<(&Row, &[String])> = rows.iter().map(|r| (r, &[][..])).collect();
+    reasoned_table(&rows, style, zone)
+}
+
+/// A table with a reason or more beside each, if there are any and the style is not compact.
+pub(super) fn reasoned_table(rows: &[(&Row, &[String])], style: ListStyle, zone: &TimeZone) -> String {
     let compact = style.compact;
-    let labels = rows.iter().any(|r| !r.body.label.is_empty());
-    let notes = rows.iter().any(|r| !r.notes().is_empty());
+    let labels = rows.iter().any(|(r, _)| !r.body.label.is_empty());
+    let notes = rows.iter().any(|(r, _)| !r.notes().is_empty());
+    let reasons = !compact && rows.iter().any(|(_, why)| !why.is_empty());
     let mut table = match compact {
         true => Table::new(["ID", "Time", "Host", "Tags  "]),
-        false => Table::new(["ID", "Time", "Host      ", "Tags      ", "Paths"]),
+        false => Table::new(["ID", "Time", "Host      ", "Tags      "]),
     };
+    if reasons {
+        table.column("Reasons");
+    }
+    if !compact {
+        table.column("Paths");
+    }
     table.column("Size");
     if labels {
         table.column("Label");
@@ -146,8 +173,8 @@ fn table(rows: &[Row], style: ListStyle, zone: &TimeZone) -> String {
     if notes {
         table.column("Notes");
     }
-    table.airy = !compact && rows.iter().any(|r| r.body.paths.len() > 1);
-    for row in rows {
+    table.airy = !compact && rows.iter().any(|(r, _)| r.body.paths.len() > 1);
+    for (row, why) in rows {
         let tags: Vec<String> = row.body.tags.iter().map(|t| style.names.text(t)).collect();
         let mut cells = vec![
             row.short().to_owned(),
@@ -155,6 +182,9 @@ fn table(rows: &[Row], style: ListStyle, zone: &TimeZone) -> String {
             style.names.text(&row.body.hostname),
             tags.join(if compact { "\n" } else { "," }),
         ];
+        if reasons {
+            cells.push(why.iter().map(|w| style.names.text(w)).collect::<Vec<_>>().join("\n"));
+        }
         if !compact {
             let paths = row.body.paths.iter().map(|p| style.names.shown(p));
             cells.push(paths.collect::<Vec<_>>().join("\n"));
@@ -218,9 +248,18 @@ pub struct Json {
     partial: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holds: Vec<JsonHold>,
     client: String,
     id: String,
     short_id: String,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonHold {
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -300,6 +339,7 @@ impl Json {
                 Scope::Full => None,
             },
             incomplete: statement.flags & Statement::INCOMPLETE != 0,
+            holds: row.holds.iter().map(|h| JsonHold { reason: h.reason.clone(), until: h.until.map(stamp) }).collect(),
             client: statement.client.hex(),
             id: row.id.clone(),
             short_id: row.short().to_owned(),

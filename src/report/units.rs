@@ -76,8 +76,12 @@ pub fn rfc3339(time: Time, utc_offset: i32) -> String {
 
 /// RFC 3339 at the offset that a zone has at that time.
 pub fn rfc3339_in(time: Time, zone: &TimeZone) -> String {
-    let offset = timestamp(time).map_or(0, |t| zone.to_offset(t).seconds());
-    rfc3339(time, offset)
+    rfc3339(time, offset(time, zone))
+}
+
+/// The offset from UTC that a zone has at that time, in seconds.
+pub fn offset(time: Time, zone: &TimeZone) -> i32 {
+    timestamp(time).map_or(0, |t| zone.to_offset(t).seconds())
 }
 
 /// Seconds between two times, never negative.

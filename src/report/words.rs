@@ -27,6 +27,9 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::CheckingStructure => "check records, index and packs",
         Phase::CheckingTrees => "check snapshots and trees",
         Phase::ReadingData => "read data",
+        Phase::Marking => "find what is needed",
+        Phase::Repacking => "repack",
+        Phase::Deleting => "delete",
     }
 }
 

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Keeps objects in memory. Clones share them.
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     objects: Arc<Mutex<Objects>>,
+    ahead: Arc<AtomicI64>,
 }
 
 type Objects = BTreeMap<Name, Arc<[u8]>>;
@@ -25,6 +28,11 @@ impl MemoryStorage {
     /// do and the verbs cannot. For tests of damage.
     pub fn plant(&self, name: &Name, bytes: &[u8]) {
         self.objects().insert(name.clone(), bytes.into());
+    }
+
+    /// Set the storage's clock so many seconds further, or back.
+    pub fn advance(&self, seconds: i64) {
+        self.ahead.fetch_add(seconds, Relaxed);
     }
 
     fn objects(&self) -> MutexGuard<'_, Objects> {
@@ -113,6 +121,11 @@ impl Storage for MemoryStorage {
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         self.plant(name, bytes);
         Ok(())
+    }
+
+    fn clock(&self) -> Result<i64, StorageError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        Ok(now.saturating_add(self.ahead.load(Relaxed)))
     }
 
     fn place(&self) -> String {

@@ -70,6 +70,13 @@ pub trait Storage: Send + Sync {
     fn delete(&self, name: &Name) -> Result<(), StorageError>;
     /// Put self-proving bytes back in the place of damaged ones, atomically.
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError>;
+    /// What time it is where the objects are, in seconds since 1970. May write to find out.
+    fn clock(&self) -> Result<i64, StorageError>;
+    /// When an object arrived, by the same clock; `None` where the storage does not know, or has no
+    /// such object.
+    fn received(&self, _name: &Name) -> Result<Option<i64>, StorageError> {
+        Ok(None)
+    }
     /// How stale a listing or a miss may be after a completed `put_new`.
     fn staleness(&self) -> Duration {
         Duration::ZERO
@@ -199,6 +206,12 @@ macro_rules! hand_on {
         }
         fn heal(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<(), $crate::storage::StorageError> {
             self.$($field)+.heal(name, bytes)
+        }
+        fn clock(&self) -> Result<i64, $crate::storage::StorageError> {
+            self.$($field)+.clock()
+        }
+        fn received(&self, name: &$crate::storage::Name) -> Result<Option<i64>, $crate::storage::StorageError> {
+            self.$($field)+.received(name)
         }
         fn staleness(&self) -> std::time::Duration {
             self.$($field)+.staleness()

@@ -24,6 +24,11 @@ diff latest~1 latest
 diff latest:/src ./src/sub --metadata
 stats
 stats --by snapshot
+rewrite latest --exclude *.o --dry-run -v
+rewrite latest --exclude *.o
+rewrite latest --exclude *.o
+rewrite latest --exclude *
+merge latest latest~1 --label both
 explain exists
 explain-exclude src/sub/deep/three.o --exclude *.o
 dump latest /src/one.txt
@@ -38,6 +43,21 @@ backup
 backup -x --init src --exclude [
 ls latest~7
 ls zzzz
+hold latest --reason audit
+tag --add c latest~1
+snapshots
+forget
+forget --keep-last 1 --dry-run
+forget latest
+forget --schedule 1d=1
+undelete
+policy set --keep-daily 7 --keep-weekly 4
+policy set --host web --default
+policy show
+policy simulate --until 10d --keep-daily 3
+policy window
+forget --keep-last -1
+release latest
 list keys
 list locks
 key list

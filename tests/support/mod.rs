@@ -4,6 +4,8 @@
 
 #![allow(dead_code)]
 
+pub mod prune;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -59,6 +61,7 @@ pub fn init(storage: &Arc<dyn Storage>) {
         recovery: false,
         compression: 3,
         suite: None,
+        undelete_window: orlop::repo::UNDELETE_WINDOW,
         mirror_of: None,
         cut_like: None,
     };

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Chunking, Percent, TagList, When};
 use crate::model::GroupBy;
 use crate::plan::size::parse_bytes;
+use crate::retain::Span;
 
 const SOURCE: &str = "What to back up";
 const LEAVE_OUT: &str = "What to leave out";
@@ -70,6 +71,12 @@ pub struct Backup {
     /// Time to record, like '2012-11-01 22:08:41'
     #[arg(long, value_name = "TIME", default_value = "now", help_heading = SNAPSHOT)]
     pub time: When,
+    /// Keep it so long and no longer, like 30d or 1y6m, whatever any policy says
+    #[arg(long, value_name = "SPAN", help_heading = SNAPSHOT)]
+    pub keep_for: Option<Span>,
+    /// Record that this schedule started the run, and not a person
+    #[arg(long, value_name = "NAME", help_heading = SNAPSHOT)]
+    pub schedule: Option<String>,
     /// Make no snapshot if nothing changed
     #[arg(long, help_heading = SNAPSHOT)]
     pub skip_if_unchanged: bool,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Role;
+use crate::retain::Span;
 
 /// `orlop init`
 #[derive(Debug, Args)]
@@ -31,6 +32,9 @@ pub struct Init {
     /// Cut files where another repository (--from-repo) cuts them
     #[arg(long)]
     pub copy_chunker_params: bool,
+    /// How long what is forgotten can be brought back, like 14d or 12h; 0d for not at all
+    #[arg(long, value_name = "SPAN", default_value = "7d")]
+    pub undelete_window: Span,
     /// Format version to write: 1, latest or stable
     #[arg(long, value_name = "VERSION", default_value = "stable")]
     pub repository_version: String,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{Archive, CatKind, ObjectKind, Overwrite, SortBy, TagList};
 use crate::model::GroupBy;
@@ -34,8 +34,13 @@ pub struct Filter {
 #[command(after_help = "\
 Examples:
   orlop snapshots --latest 1 -g host
-  orlop snapshots --tag nightly --json")]
+  orlop snapshots --tag nightly --json
+  orlop snapshots accept-time latest      forget may go by the time that it claims")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Snapshots {
+    /// Something else than to list them.
+    #[command(subcommand)]
+    pub command: Option<SnapshotsCommand>,
     /// Only these
     #[arg(value_name = "SNAPSHOT")]
     pub ids: Vec<String>,
@@ -52,6 +57,21 @@ pub struct Snapshots {
     /// Which snapshots.
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// What else can be done with the list.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotsCommand {
+    /// Say that the times that snapshots claim are right, although they came at another time
+    AcceptTime(AcceptTime),
+}
+
+/// `orlop snapshots accept-time`
+#[derive(Debug, Args)]
+pub struct AcceptTime {
+    /// Only these [default: all whose times are in doubt]
+    #[arg(value_name = "SNAPSHOT")]
+    pub ids: Vec<String>,
 }
 
 /// `orlop ls`

@@ -18,13 +18,14 @@ use crate::cli::signals;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
-use crate::model::Time;
+use crate::model::{Time, Trigger};
 use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
 use crate::ops::select;
 use crate::plan::filter::Selection;
-use crate::repo::Repository;
+use crate::repo::{Repository, UNDELETE_WINDOW};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
+use crate::retain::Span;
 
 /// Files read at once, where nobody says.
 const READ_CONCURRENCY: usize = 8;
@@ -72,6 +73,7 @@ struct Asked {
     excludes: Vec<Vec<u8>>,
     time: Time,
     utc_offset: i32,
+    expires: Option<Time>,
 }
 
 impl Asked {
@@ -88,7 +90,10 @@ impl Asked {
         if paths.is_none() && lists.iter().any(|l| !l.is_empty()) {
             return Err(Error::new(ErrorKind::Invalid, "a stream was asked for together with a list of files"));
         }
-        Ok(Self { paths, selection, excludes, time, utc_offset })
+        let far = || Error::new(ErrorKind::Invalid, "--keep-for: no calendar goes so far");
+        let end = |span: Span| span.after(time, utc_offset, &console.zone()).ok_or_else(far);
+        let expires = args.keep_for.map(end).transpose()?;
+        Ok(Self { paths, selection, excludes, time, utc_offset, expires })
     }
 }
 
@@ -107,7 +112,14 @@ pub(super) fn make_repository(settings: &Settings, console: &Console) -> Result<
         }
         (source, _) => source.clone(),
     };
-    let plan = Plan { source, recovery: true, mirror_of: None, cut_like: None, recovery_file: None };
+    let plan = Plan {
+        source,
+        recovery: true,
+        mirror_of: None,
+        cut_like: None,
+        recovery_file: None,
+        undelete_window: UNDELETE_WINDOW,
+    };
     init::make(place, &plan, settings, console)
 }
 
@@ -173,6 +185,8 @@ fn about(args: &Backup, settings: &Settings, asked: &Asked) -> About {
         tags: args.tags(),
         label: args.label.clone().unwrap_or_default(),
         description: args.description.clone().unwrap_or_default(),
+        trigger: args.schedule.clone().map_or(Trigger::Manual, Trigger::Schedule),
+        expires: asked.expires,
         time: Some(asked.time),
         utc_offset: asked.utc_offset,
         program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::policy::seconds as window;
 use super::{credential, local_path, memory, open_place, recovery, tell};
 use crate::cli::args::{Compression, Init};
 use crate::cli::console::Console;
@@ -24,6 +25,7 @@ pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcom
         let what = format!("there is no repository version {:?}", args.repository_version);
         return Err(Error::new(ErrorKind::Invalid, what).hint("leave the flag out, or say 1"));
     }
+    let undelete_window = window(args.undelete_window)?;
     let place = settings.repository()?;
     refuse_existing(place)?;
     recovery::check_file(args.recovery_file.as_deref())?;
@@ -34,6 +36,7 @@ pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcom
         mirror_of: other.as_ref().filter(|_| args.mirror_of.is_some()),
         cut_like: other.as_ref().filter(|_| args.mirror_of.is_none()),
         recovery_file: args.recovery_file.as_deref(),
+        undelete_window,
     };
     make(place, &plan, settings, &console)?;
     Ok(Outcome::Done)
@@ -70,6 +73,7 @@ pub(super) struct Plan<'a> {
     pub mirror_of: Option<&'a Repository>,
     pub cut_like: Option<&'a Repository>,
     pub recovery_file: Option<&'a Path>,
+    pub undelete_window: u64,
 }
 
 /// Whether there is a repository already; asked before anybody is asked for a password.
@@ -125,7 +129,8 @@ fn options<'a>(plan: &'a Plan<'_>, settings: &Settings, credential: Credential) 
         Compression::Max => 19,
     };
     let (mirror_of, cut_like) = (plan.mirror_of, plan.cut_like);
-    InitOptions { credential, recovery: plan.recovery, compression, suite: None, mirror_of, cut_like }
+    let undelete_window = plan.undelete_window;
+    InitOptions { credential, recovery: plan.recovery, compression, suite: None, undelete_window, mirror_of, cut_like }
 }
 
 fn announce(

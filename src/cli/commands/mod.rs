@@ -10,17 +10,23 @@ pub mod dump;
 pub mod explain;
 pub mod explain_exclude;
 pub mod find;
+pub mod forget;
 pub mod generate;
 pub mod init;
 pub mod key;
 pub mod list;
 pub mod ls;
+pub mod notes;
+pub mod policy;
+pub mod prune;
 pub mod quickstart;
+pub mod remake;
 pub mod restore;
 pub mod snapshots;
 pub mod stats;
 
 mod find_objects;
+mod keep;
 mod recovery;
 mod sources;
 mod stream;
@@ -40,11 +46,11 @@ use crate::crypto::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Notice;
 use crate::format::keys::Credential;
-use crate::id::SlotId;
+use crate::id::{RecordId, SlotId};
 use crate::index::Index;
 use crate::model::PageRef;
 use crate::ops::{backup::absolute, list as listing, select};
-use crate::repo::{self, Reader, Remembered, Repository, Snapshot};
+use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
 use crate::storage::{LocalStorage, Storage, StorageErrorKind};
@@ -210,9 +216,31 @@ pub(super) fn filter(args: &FilterArgs) -> select::Filter {
 
 /// All snapshots that stand. Those that cannot be read are told as problems.
 pub(super) fn snapshots(repo: &Repository, console: &Console) -> Result<Vec<Snapshot>> {
+    standing(repo, console).map(|all| select::standing(all.snapshots))
+}
+
+/// The same with what was said of them, and those that are forgotten.
+pub(super) fn standing(repo: &Repository, console: &Console) -> Result<Standing> {
     let cx = console.context();
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    repo.snapshots(&trouble).map(select::standing)
+    repo.standing(&trouble)
+}
+
+/// Those that were named. As in restic a name that means nothing is told and passed over.
+pub(super) fn named(typed: &[String], all: &[Snapshot], filter: &select::Filter, console: &Console) -> Vec<RecordId> {
+    let mut out = Vec::new();
+    for name in typed {
+        let found = Reference::parse(OsStr::new(name)).and_then(|r| match r.subdir {
+            None => select::find(all, filter, &r.which),
+            Some(_) => Err(Error::new(ErrorKind::Invalid, "a whole snapshot is meant, without a path in it")),
+        });
+        match found {
+            Ok(s) if !out.contains(&s.id) => out.push(s.id),
+            Ok(_) => {}
+            Err(e) => console.context().problem("missing", name.as_bytes(), "find", e.to_string()),
+        }
+    }
+    out
 }
 
 /// The snapshot that a reference means.
@@ -267,7 +295,7 @@ pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Refe
 
 /// A snapshot as lists show it.
 pub(super) fn row(s: &Snapshot) -> Row {
-    Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone() }
+    Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone(), holds: vec![] }
 }
 
 /// Partial if anything was told as a problem.

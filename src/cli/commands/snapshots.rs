@@ -1,26 +1,70 @@
 //! `snapshots`.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 
-use super::{chosen, open, outcome, row, snapshots};
-use crate::cli::args::Snapshots;
+use super::forget::times;
+use super::{chosen, named, open, outcome, row, standing};
+use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::Result;
-use crate::report::Job;
+use crate::id::RecordId;
+use crate::ops::{forget, select};
+use crate::repo::{Hold, Snapshot};
 use crate::report::exit::Outcome;
-use crate::report::snapshots::{ListStyle, group, json, text};
+use crate::report::forget::changed_json;
+use crate::report::snapshots::{ListStyle, Row, group, json, text};
+use crate::report::{self, Job, Loudness};
+use crate::sys;
 
 /// List snapshots.
 pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
+    if let Some(SnapshotsCommand::AcceptTime(args)) = &args.command {
+        return accept_time(args, settings, &console);
+    }
     let repo = open(settings, &console)?;
-    let all = snapshots(&repo, &console)?;
+    let all = standing(&repo, &console)?;
+    let notes = all.notes;
+    let all = select::standing(all.snapshots);
+    // Reading needs no right to write, which asking the storage for its time may need.
+    let now = repo.storage_time().unwrap_or_else(|_| sys::now());
+    let held = |s: &Snapshot| {
+        let hold = |h: Hold| report::snapshots::Hold { reason: h.reason, until: h.until };
+        Row { holds: notes.holds(s, now).into_iter().map(hold).collect(), ..row(s) }
+    };
     let chosen = chosen(args.ids.iter().map(OsStr::new), &args.filter, &all, &console);
-    let groups = group(chosen.into_iter().map(row).collect(), args.group_by, args.latest);
+    let groups = group(chosen.into_iter().map(held).collect(), args.group_by, args.latest);
     console.print(match console.json {
         true => json(&groups, args.group_by),
         false => text(&groups, ListStyle { compact: args.compact, names: console.names }, &console.zone()),
     })?;
     Ok(outcome(&console))
+}
+
+/// The owner looked at them: the times that they claim are right.
+fn accept_time(args: &AcceptTime, settings: &Settings, console: &Console) -> Result<Outcome> {
+    let mut repo = open(settings, console)?;
+    let all = standing(&repo, console)?.snapshots;
+    let times = times(&repo, console)?;
+    let doubtful = forget::doubts(&repo, &all, &times)?.flagged;
+    let everything = select::Filter { incomplete: true, ..select::Filter::default() };
+    let chosen: HashSet<RecordId> = match args.ids.is_empty() {
+        true => doubtful,
+        false => named(&args.ids, &all, &everything, console).into_iter().collect(),
+    };
+    let which: Vec<&Snapshot> = all.iter().filter(|s| chosen.contains(&s.id)).collect();
+    if !which.is_empty() {
+        forget::accept_times(&mut repo, settings.client.as_deref(), &which, &times)?;
+    }
+    let ids: Vec<String> = which.iter().map(|s| s.id.hex()).collect();
+    match console.json {
+        true => console.print(changed_json(&ids))?,
+        false => {
+            let many = report::units::count(ids.len() as u64, "snapshot", "snapshots");
+            console.remark(Loudness::Normal, &format!("accepted the times of {many}\n"))?;
+        }
+    }
+    Ok(outcome(console))
 }

@@ -9,7 +9,7 @@ mod sources;
 mod stream;
 mod walk;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,10 @@ pub use scan::scan;
 pub use sources::{Place, Sources};
 pub(super) use walk::read_head;
 
+use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Event, Phase};
+use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
@@ -210,11 +212,16 @@ impl Base {
         };
         let mut all = match options.parent {
             Parent::None => return Ok(Self { snapshots: vec![] }),
-            _ => repo.snapshots(&trouble)?,
+            _ => repo.standing(&trouble)?.snapshots,
         };
-        all.retain(|s| s.validity != Validity::Late);
+        let tombstones = repo.tombstones(&|_, _| {})?;
+        let forgotten = |s: &Snapshot| !tombstones.at(s.statement.client, s.statement.seq).is_empty();
+        all.retain(|s| s.validity != Validity::Late && !forgotten(s));
         if let Parent::Snapshot(id) = options.parent {
             all.retain(|s| s.id == id);
+            if repo.signs_as_owner(who) && !all.iter().all(Snapshot::trusted) {
+                return Err(foreign_parent(id));
+            }
             return Ok(Self { snapshots: all });
         }
         let host = options.about.host.as_ref().unwrap_or(&repo.host().hostname);
@@ -224,7 +231,8 @@ impl Base {
                 && (!by.paths || same_set(&s.body.paths, &about.paths))
                 && (!by.tags || same_set(&s.body.tags, &about.tags))
         });
-        all.retain(|s| s.statement.client == who.client || s.by_owner);
+        let owner = repo.signs_as_owner(who);
+        all.retain(|s| if owner { s.trusted() } else { s.statement.client == who.client || s.by_owner });
         all.sort_by_key(|s| (s.statement.time, s.statement.seq));
         // The newest of all, and behind an incomplete one the newest complete one.
         let newest = all.pop();
@@ -246,6 +254,28 @@ impl Base {
         }
     }
 
+    /// R2: what was forgotten before the session was there may be going already: it is not relied on.
+    fn keep_standing(&mut self, repo: &Repository, session: &Session, cx: &Context<'_>) -> Result<()> {
+        if self.snapshots.is_empty() {
+            return Ok(());
+        }
+        let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
+        let mut stands = Vec::new();
+        for s in std::mem::take(&mut self.snapshots) {
+            let (client, seq) = (s.statement.client, s.statement.seq);
+            let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
+            let gone = !repo.has_snapshot(client, seq)?;
+            if base_stands(tombstoned, gone, false) {
+                stands.push(s);
+            } else {
+                let what = "was forgotten just now, so every file is read";
+                cx.notice("parent-forgotten", format!("the parent snapshot {} {what}", s.id.short()));
+            }
+        }
+        self.snapshots = stands;
+        Ok(())
+    }
+
     fn tell(&self, cx: &Context<'_>) {
         match self.snapshots.first() {
             Some(s) => cx.notice("using-parent", format!("using parent snapshot {}", s.id.short())),
@@ -262,9 +292,21 @@ impl Base {
     }
 }
 
+/// What is taken over from a parent is signed anew.
+fn foreign_parent(id: RecordId) -> Error {
+    let what = format!(
+        "snapshot {} was made with a client's key: what the owner took over from it would count as the owner's own",
+        id.short()
+    );
+    Error::new(ErrorKind::Forbidden, what).hint("leave out --parent, or back up with that client's key")
+}
+
 fn same_set<T: Ord>(a: &[T], b: &[T]) -> bool {
     a.iter().collect::<BTreeSet<_>>() == b.iter().collect()
 }
+
+/// How often a run that was given up by garbage collection begins anew.
+const ATTEMPTS: usize = 3;
 
 /// Take a snapshot.
 pub fn backup(
@@ -278,29 +320,70 @@ pub fn backup(
     let name = options.about.client.as_deref();
     let who = if options.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
     let repo = &*repo;
+    let mut task = match input {
+        Input::Paths(sources) => Task::Places(sources.into_places()),
+        Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
+    };
+    let mut left = None;
+    for _ in 1..ATTEMPTS {
+        match attempt(repo, &who, &mut task, options, cx, (started, &mut left)) {
+            // A stream cannot be read again.
+            Err(e) if e.kind() == ErrorKind::Fenced && matches!(task, Task::Places(_)) && !cx.cancelled() => {
+                let what = "garbage collection had given this run up, so what it stored is looked at again";
+                cx.notice("fenced", what);
+            }
+            other => return other,
+        }
+    }
+    attempt(repo, &who, &mut task, options, cx, (started, &mut left))
+}
+
+/// What is read.
+enum Task<'a> {
+    Places(std::collections::BTreeMap<Vec<u8>, Place>),
+    Stream(PathBuf, &'a mut (dyn Read + Send), &'a mut (dyn FnMut() -> Result<()> + Send)),
+}
+
+/// One session. `left` is what an earlier one committed in vain.
+fn attempt(
+    repo: &Repository,
+    who: &Identity,
+    task: &mut Task<'_>,
+    options: &BackupOptions,
+    cx: &Context<'_>,
+    (started, left): (Time, &mut Option<RecordId>),
+) -> Result<BackupSummary> {
     let profile = *repo.profile(options.chunking).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
-    let mut base = Base::choose(repo, &who, options, cx)?;
+    let mut base = Base::choose(repo, who, options, cx)?;
     if options.changed.is_some() {
         base.keep_complete()?;
     }
-    let base = base;
-    if matches!(input, Input::Paths(_)) {
+    if matches!(task, Task::Places(_)) {
         base.tell(cx);
     }
-    let named = match (&options.changed, &input) {
-        (Some(changed), Input::Paths(sources)) => Some(changed::Named::new(changed, sources.places())?),
+    let named = match (&options.changed, &task) {
+        (Some(changed), Task::Places(places)) => Some(changed::Named::new(changed, places)?),
         _ => None,
     };
     let session = match options.dry_run {
-        true => repo.begin_unseen(&who)?,
-        false => repo.begin(&who, Purpose::Backup, base.ids())?,
+        true => repo.begin_unseen(who)?,
+        false => repo.begin(who, Purpose::Backup, base.ids())?,
     };
-    let (index, careful) = load_index(repo, &who, &session, options, cx)?;
+    base.keep_standing(repo, &session, cx)?;
+    if options.changed.is_some()
+        && let Err(e) = base.keep_complete()
+    {
+        if !options.dry_run {
+            repo.close(&session, CloseKind::Abort, vec![])?;
+        }
+        return Err(e);
+    }
+    let (index, careful) = load_index(repo, who, &session, options, cx)?;
     let reader = Reader::new(repo, &index);
-    let writer = Writer::new(repo, &who, &session, &index, cx, writer_options(options, &index));
+    let writer = Writer::new(repo, who, &session, &index, cx, writer_options(options, &index));
     let contents =
         content::Contents { writer: &writer, keys: repo.keys(), gear: repo.gear(), cx, large: AtomicUsize::new(0) };
     let walk = walk::Walk {
@@ -322,19 +405,16 @@ pub fn backup(
         counts: walk::Counts::default(),
     };
     cx.enter(Phase::BackingUp, None, None);
-    let stored = match input {
-        Input::Paths(sources) => {
-            let (places, roots) = (sources.into_places(), base.roots());
-            match &named {
-                Some(named) => walk.changed(&places, named, roots.first().copied().flatten()),
-                None => walk.top(&places, &roots),
-            }
-        }
-        Input::Stream { path, from, accept } => walk.stream(&path, from, accept),
+    let stored = match task {
+        Task::Places(places) => match &named {
+            Some(named) => walk.changed(places, named, base.roots().first().copied().flatten()),
+            None => walk.top(places, &base.roots()),
+        },
+        Task::Stream(path, from, accept) => walk.stream(path, from, accept),
     };
-    let run = Run { repo, who: &who, session: &session, options, base: &base, started, cx };
+    let run = Run { repo, who, session: &session, options, base: &base, started, cx };
     match stored {
-        Ok(root) => run.finish(root, &walk),
+        Ok(root) => run.finish(root, &walk, left),
         Err(e) => {
             // Nothing is committed. What became durable is found again by the next run.
             if !options.dry_run {
@@ -346,7 +426,7 @@ pub fn backup(
 }
 
 /// The index with what dead runs left behind, and whether anything in the repository is suspected.
-fn load_index(
+pub(super) fn load_index(
     repo: &Repository,
     who: &Identity,
     session: &Session,
@@ -354,7 +434,10 @@ fn load_index(
     cx: &Context<'_>,
 ) -> Result<(Index, bool)> {
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    let mut index = repo.load_index(&trouble)?;
+    let history = session.history();
+    let mut index = repo.load_index_as_of(&history, &trouble)?;
+    let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
+    index.distrust(|p| condemned.contains(&PackName { id: p.id, uploader: p.uploader }));
     if !options.dry_run {
         repo.adopt_leftovers(who, session, &mut index, cx)?;
     }
@@ -362,7 +445,7 @@ fn load_index(
     Ok((index, careful))
 }
 
-fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
+pub(super) fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
     WriterOptions {
         compression: options.compression,
         pack_target: options.pack_target.unwrap_or_else(|| pack_target(index)),
@@ -390,7 +473,7 @@ fn distrust(repo: &Repository, index: &mut Index, cx: &Context<'_>) -> Result<bo
 }
 
 /// Packs grow with the repository, so that their number grows by its square root only.
-fn pack_target(index: &Index) -> u64 {
+pub(super) fn pack_target(index: &Index) -> u64 {
     let stored: u64 = index.packs().iter().map(|p| p.len).sum();
     match stored >> 30 {
         0..=63 => 16 << 20,
@@ -414,7 +497,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn finish(&self, root: Option<PageRef>, walk: &walk::Walk<'_>) -> Result<BackupSummary> {
+    fn finish(
+        &self,
+        root: Option<PageRef>,
+        walk: &walk::Walk<'_>,
+        left: &mut Option<RecordId>,
+    ) -> Result<BackupSummary> {
         self.cx.enter(Phase::Committing, None, None);
         let incomplete = self.cx.cancelled();
         walk.writer.finish()?;
@@ -445,8 +533,10 @@ impl Run<'_> {
             self.repo.close(self.session, CloseKind::End, vec![])?;
             return Ok(summary);
         }
-        let new = self.describe(root, &summary, walk);
+        let mut new = self.describe(root, &summary, walk);
+        new.statement.replaces = left.or(new.statement.replaces);
         let id = self.repo.commit(self.who, self.session, new).doing(|| "while committing the snapshot".to_owned())?;
+        *left = Some(id);
         self.repo.close(self.session, CloseKind::End, vec![id])?;
         self.cx.observer.on(&Event::Saved { snapshot: id, incomplete });
         summary.snapshot = Some(id);

@@ -227,6 +227,7 @@ impl Walk<'_> {
             if self.cx.cancelled() {
                 break;
             }
+            self.writer.tick()?;
             let done = self.batch(here, names, from..(from + BATCH).min(names.len()), &mut before)?;
             same &= done.iter().all(|d| matches!(d, Done::Node { same: true, .. }));
             count += done.iter().filter(|d| matches!(d, Done::Node { .. })).count() as u64;

@@ -177,8 +177,10 @@ impl Run<'_> {
                 "in no index: leftovers of interrupted runs, which the next backup takes over or a prune collects";
             self.cx.notice("unindexed", format!("{n} packs ({} bytes) are {what}", summary.unindexed_bytes));
         }
+        // What garbage collection doomed may be there, half there or gone.
+        let stands = |n: &usize| !index.distrusts(*n as u32);
         let wrong = |n: usize| self.wrong_with(index, n, there[n]).map(|e| (n as u32, e));
-        Ok((0..there.len()).filter_map(wrong).collect())
+        Ok((0..there.len()).filter(stands).filter_map(wrong).collect())
     }
 
     fn wrong_with(&self, index: &Index, n: usize, len: Option<u64>) -> Option<Error> {
@@ -225,7 +227,7 @@ impl Run<'_> {
     /// Which packs to read. One in which something could not be read is always among them, to find
     /// out whether it is bad.
     fn choose(&self, index: &Index, gone: &HashSet<u32>, doubtful: &BTreeSet<u32>) -> Result<Vec<u32>> {
-        let there = (0..index.packs().len() as u32).filter(|n| !gone.contains(n));
+        let there = (0..index.packs().len() as u32).filter(|n| !gone.contains(n) && !index.distrusts(*n));
         let mut chosen: Vec<u32> = match self.options.data {
             Data::Trees => vec![],
             Data::All => there.collect(),

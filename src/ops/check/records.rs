@@ -5,14 +5,25 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 
 use super::findings::Findings;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
-const ARMOURED: [&str; 7] =
-    [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS, prefix::SESSIONS, prefix::COPY];
+const ARMOURED: [&str; 11] = [
+    prefix::CONFIG,
+    prefix::KEYS,
+    prefix::KEYRING,
+    prefix::CLIENTS,
+    prefix::SNAPSHOTS,
+    prefix::SESSIONS,
+    prefix::TOMBSTONES,
+    prefix::NOTES,
+    prefix::TIMES,
+    prefix::GC,
+    prefix::COPY,
+];
 /// Those of them that have a second home.
 const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];
 
@@ -29,6 +40,9 @@ pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Re
         Meter::add(&cx.meter.files_done, 1);
         Ok(())
     })?;
+    // What is doomed may be there, half there or gone.
+    let doomed = repo.history().map(|h| h.doomed_names).unwrap_or_default();
+    objects.retain(|o| !doomed.contains(o));
     second_homes(&objects, cx, findings);
     Ok(())
 }
@@ -67,16 +81,22 @@ fn second_homes(objects: &[String], cx: &Context<'_>, findings: &Findings<'_>) {
     }
 }
 
-/// All snapshots that can be read and count, after their chains were looked at.
+/// All snapshots that can be read, stand and count, after their chains were looked at.
 pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<Vec<Snapshot>> {
-    let mut all = repo.snapshots(&|name, e| {
+    let told = |name: &str, e: Error| {
         let (slug, during) = match e.kind() {
             ErrorKind::Missing if e.context().is_empty() => ("missing", "list"),
             ErrorKind::Substituted => ("substituted", "check"),
             _ => ("damaged", "read"),
         };
         findings.error(slug, name.as_bytes(), during, e.to_string());
-    })?;
+    };
+    // What cannot be read of the rest was named before, when every small object was looked at.
+    let mut all = repo.snapshots(&told)?;
+    let tombstones = repo.tombstones(&|_, _| {})?;
+    let forgotten =
+        |s: &Snapshot| tombstones.at(s.statement.client, s.statement.seq).iter().any(|t| t.target == Some(s.id));
+    all.retain(|s| !forgotten(s));
     let late = all.iter().filter(|s| s.validity == Validity::Late).count();
     if late > 0 {
         cx.notice("late", format!("{late} snapshots came after their session had been given up and do not count"));

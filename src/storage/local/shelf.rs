@@ -255,6 +255,14 @@ impl<D: Disk> Inner<D> {
         }
     }
 
+    fn received(&self, name: &Name) -> io::Result<Option<i64>> {
+        let (home, last) = self.find_home(name)?;
+        match self.disk.entry(&home, last)? {
+            Kind::File { modified, .. } => Ok(Some(modified)),
+            Kind::Dir | Kind::Foreign => Ok(None),
+        }
+    }
+
     fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
         if !Name::is_prefix(prefix) {
             return Err(no_prefix(prefix));
@@ -376,6 +384,17 @@ impl<D: Disk> Storage for Shelf<D> {
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         let done = self.0.heal(name, bytes);
         done.map_err(|e| self.0.fail("heal", name.as_str(), e))
+    }
+
+    fn clock(&self) -> Result<i64, StorageError> {
+        // The file system may have a clock of its own: a file just made tells.
+        let now = Temporary::create(&self.0).and_then(|now| self.0.disk.stat(&now.file));
+        now.map(|stat| stat.modified).map_err(|e| self.0.fail("ask the time of", TEMPORARIES, e))
+    }
+
+    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
+        let time = unless_missing(self.0.received(name), None);
+        time.map_err(|e| self.0.fail("look up", name.as_str(), e))
     }
 
     fn place(&self) -> String {

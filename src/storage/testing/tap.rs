@@ -146,6 +146,14 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
         self.call(Verb::Heal, name.as_str(), call, |()| bytes.len() as u64)
     }
 
+    fn clock(&self) -> Result<i64, StorageError> {
+        self.inner.clock()
+    }
+
+    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
+        self.inner.received(name)
+    }
+
     fn staleness(&self) -> Duration {
         self.inner.staleness()
     }

@@ -1,0 +1,256 @@
+//! `forget` and `undelete`.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::keep::{self, Asked};
+use super::{filter, open, outcome, row, standing};
+use crate::cli::args::{self, Filter};
+use crate::cli::console::Console;
+use crate::cli::settings::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::RecordId;
+use crate::model::Time;
+use crate::ops::forget::{self, By, Doubts, ForgetOptions, GroupPlan, Planned};
+use crate::repo::{Repository, Snapshot, Standing, Times};
+use crate::report::exit::Outcome;
+use crate::report::forget::{self as told, Group, Reasoned};
+use crate::report::snapshots::ListStyle;
+use crate::report::{Job, Loudness, units};
+use crate::retain::GroupKey;
+
+/// Forget snapshots.
+pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    let asked = keep::asked(&args.keep, args.policy_file.as_deref())?;
+    if !args.ids.is_empty() && (asked.is_some() || args.unsafe_allow_remove_all) {
+        let what = "snapshots were named together with rules for what to keep";
+        return Err(Error::new(ErrorKind::Invalid, what).hint("give either ids or rules"));
+    }
+    let mut repo = open(settings, &console)?;
+    let standing = standing(&repo, &console)?;
+    let now = repo.storage_time()?;
+    let groups = match args.ids.is_empty() {
+        false => vec![named(args, &standing, now, &console)?],
+        true => {
+            let doubts = doubts(&repo, &standing.snapshots, &console)?;
+            let groups = planned(args, asked, &standing, &doubts, now, &console)?;
+            if !args.dry_run {
+                forget::record(&mut repo, settings.client.as_deref(), &doubts)?;
+            }
+            groups
+        }
+    };
+    tell(args, &groups, &console)?;
+    let going: Vec<&Snapshot> = groups.iter().flat_map(|g| g.those(false)).map(|p| &p.snapshot).collect();
+    finish(args, &mut repo, settings, &going, &console)
+}
+
+/// Whose times are in doubt.
+pub(super) fn doubts(repo: &Repository, snapshots: &[Snapshot], console: &Console) -> Result<Doubts> {
+    let times = times(repo, console)?;
+    forget::doubts(repo, snapshots, &times)
+}
+
+pub(super) fn times(repo: &Repository, console: &Console) -> Result<Times> {
+    let cx = console.context();
+    repo.times(&|name, e| cx.problem("damaged", name.as_bytes(), "read", e.to_string()))
+}
+
+fn finish(
+    args: &args::Forget,
+    repo: &mut Repository,
+    settings: &Settings,
+    going: &[&Snapshot],
+    console: &Console,
+) -> Result<Outcome> {
+    let (removed, until) = match args.dry_run {
+        true => (going.iter().map(|s| s.id).collect(), None),
+        false => {
+            let done = forget::carry_out(repo, settings.client.as_deref(), going, &console.context())?;
+            (done.removed, done.until)
+        }
+    };
+    let removed: Vec<String> = removed.iter().map(RecordId::hex).collect();
+    let until = until.filter(|_| repo.config().undelete_window > 0);
+    console.remark(Loudness::Normal, &told::done(&removed, until, args.dry_run, &console.zone()))?;
+    if args.prune && !removed.is_empty() {
+        super::prune::afterwards(repo, args.dry_run, settings, console)?;
+    }
+    Ok(outcome(console))
+}
+
+/// What the rules or the stored policies say.
+fn planned(
+    args: &args::Forget,
+    asked: Option<Asked>,
+    standing: &Standing,
+    doubts: &Doubts,
+    now: Time,
+    console: &Console,
+) -> Result<Vec<GroupPlan>> {
+    let chosen = Filter { host: args.host.clone(), tag: args.tag.clone(), path: args.path.clone(), incomplete: false };
+    let by = match asked {
+        Some(asked) => By::Policy(Box::new(asked.policy)),
+        None if args.unsafe_allow_remove_all => By::Policy(Box::default()),
+        None => By::Stored,
+    };
+    if matches!(by, By::Stored) && args.group_by.is_some() {
+        let what = "--group-by goes with rules: stored policies are for hosts, paths and labels";
+        return Err(Error::new(ErrorKind::Invalid, what));
+    }
+    if let By::Policy(policy) = &by
+        && !policy.is_empty()
+    {
+        console.remark(Loudness::Normal, &format!("Applying Policy: {policy}\n"))?;
+    }
+    let options = ForgetOptions {
+        by,
+        filter: filter(&chosen),
+        group_by: args.group_by.unwrap_or_default(),
+        allow_remove_all: args.unsafe_allow_remove_all,
+        allow_mass_removal: args.allow_mass_removal,
+        zone: console.zone(),
+    };
+    let groups = forget::plan(standing, &options, doubts, now)?;
+    tell_of_machines(&groups, console);
+    Ok(groups)
+}
+
+/// Those that were named go, whatever any policy says.
+fn named(args: &args::Forget, standing: &Standing, now: Time, console: &Console) -> Result<GroupPlan> {
+    let chosen = Filter { host: args.host.clone(), tag: args.tag.clone(), path: args.path.clone(), incomplete: true };
+    let ids = super::named(&args.ids, &standing.snapshots, &filter(&chosen), console);
+    let going = forget::named(standing, &ids, now)?;
+    let planned = |s: &Snapshot| Planned { snapshot: s.clone(), keep: false, reasons: vec![] };
+    Ok(GroupPlan {
+        key: GroupKey::default(),
+        policy: None,
+        snapshots: going.into_iter().map(planned).collect(),
+        in_restic: vec![],
+    })
+}
+
+/// Who wonders why so many stay should hear that two machines have one name.
+fn tell_of_machines(groups: &[GroupPlan], console: &Console) {
+    let mut told = HashSet::new();
+    for g in groups {
+        let same = |o: &&GroupPlan| {
+            o.key.host.is_some()
+                && GroupKey { machine: None, ..o.key.clone() } == GroupKey { machine: None, ..g.key.clone() }
+        };
+        let machines = groups.iter().filter(same).count();
+        let name = g.key.host.clone().unwrap_or_default();
+        if machines > 1 && told.insert(name.clone()) {
+            let what = format!("{machines} machines or clients have the host name {name}: each keeps its own");
+            console
+                .context()
+                .notice("machines-apart", format!("{what} (--group-by hostname,paths puts them together)"));
+        }
+    }
+}
+
+fn tell(args: &args::Forget, groups: &[GroupPlan], console: &Console) -> Result<()> {
+    let shown: Vec<Group> = groups.iter().map(|g| group(g, !args.ids.is_empty())).collect();
+    if console.json {
+        return console.print(told::json(&shown));
+    }
+    let style = ListStyle { compact: args.compact, names: console.names };
+    console.remark(Loudness::Normal, &told::text(&shown, style, &console.zone()))
+}
+
+fn group(g: &GroupPlan, by_name: bool) -> Group {
+    let reasoned =
+        |p: &Planned| Reasoned { row: row(&p.snapshot), reasons: p.reasons.iter().map(ToString::to_string).collect() };
+    Group {
+        heading: if by_name { String::new() } else { heading(&g.key) },
+        host: g.key.host.clone(),
+        paths: g.key.paths.clone(),
+        tags: g.key.tags.clone(),
+        label: g.key.label.clone(),
+        style: style_words(g),
+        keep: g.those(true).map(reasoned).collect(),
+        remove: g.those(false).map(reasoned).collect(),
+    }
+}
+
+/// What restic's counting would make of a group; empty where it is the same.
+fn style_words(g: &GroupPlan) -> String {
+    let ids = |keep: bool| {
+        let some = g.in_restic.iter().filter(|(_, k)| *k == keep);
+        some.map(|(id, _)| id.short()).collect::<Vec<_>>().join(" ")
+    };
+    match (ids(true), ids(false)) {
+        (keep, remove) if keep.is_empty() && remove.is_empty() => String::new(),
+        (keep, remove) if remove.is_empty() => format!("counted as restic does, these would stay: {keep}"),
+        (keep, remove) if keep.is_empty() => format!("counted as restic does, these would go: {remove}"),
+        (keep, remove) => format!("counted as restic does, these would stay: {keep}; and these go: {remove}"),
+    }
+}
+
+/// A group as lists of snapshots introduce it.
+pub(super) fn heading(key: &GroupKey) -> String {
+    let mut parts = Vec::new();
+    parts.extend(key.host.as_ref().map(|h| format!("host [{h}]")));
+    parts.extend(key.tags.as_ref().map(|t| format!("tags [{}]", t.join(", "))));
+    let shown = |p: &Vec<Vec<u8>>| p.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>();
+    parts.extend(key.paths.as_ref().map(|p| format!("paths [{}]", shown(p).join(", "))));
+    parts.extend(key.label.as_ref().filter(|l| !l.is_empty()).map(|l| format!("label [{l}]")));
+    parts.join(", ")
+}
+
+/// List what can be brought back, or bring it back.
+pub fn undelete(args: &args::Undelete, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    let mut repo = open(settings, &console)?;
+    let standing = standing(&repo, &console)?;
+    if args.ids.is_empty() {
+        list_forgotten(&standing, &console)?;
+        return Ok(outcome(&console));
+    }
+    let all: Vec<Snapshot> = standing.forgotten.iter().map(|(s, _)| s.clone()).collect();
+    let ids = super::named(&args.ids, &all, &crate::ops::select::Filter::default(), &console);
+    let who = repo.identity(settings.client.as_deref())?;
+    let mut back = Vec::new();
+    for (s, tombstones) in standing.forgotten.iter().filter(|(s, _)| ids.contains(&s.id)) {
+        repo.undelete(&who, s, tombstones)?;
+        back.push(s.id.hex());
+    }
+    match console.json {
+        true => console.print(told::changed_json(&back))?,
+        false => {
+            let many = units::count(back.len() as u64, "snapshot", "snapshots");
+            console.remark(Loudness::Normal, &format!("brought back {many}\n"))?;
+        }
+    }
+    Ok(outcome(&console))
+}
+
+fn list_forgotten(standing: &Standing, console: &Console) -> Result<()> {
+    let zone = console.zone();
+    let mut going: Vec<Reasoned> = standing
+        .forgotten
+        .iter()
+        .map(|(s, tombstones)| {
+            // Two decisions are one: it stays whole until the first of them.
+            let first = tombstones.iter().map(|t| t.not_before).min().unwrap_or(0);
+            let until = units::wall_clock(Time { sec: first, nsec: 0 }, &zone);
+            Reasoned { row: row(s), reasons: vec![format!("until {until}")] }
+        })
+        .collect();
+    going.sort_by_key(|r| std::cmp::Reverse((r.row.statement.time, r.row.id.clone())));
+    let group = Group { remove: going, ..Group::default() };
+    if console.json {
+        return console.print(told::json(&[group]));
+    }
+    if group.remove.is_empty() {
+        return console.print("there is nothing to bring back\n");
+    }
+    let style = ListStyle { compact: false, names: console.names };
+    console.print(told::table(&group.remove, style, &zone))
+}
+
+/// Whether a path is standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}

@@ -1,0 +1,155 @@
+//! `tag`, `hold` and `release`: what is said about snapshots later.
+
+use super::{filter, named, open, outcome, standing};
+use crate::cli::args::{self, TagList};
+use crate::cli::console::Console;
+use crate::cli::settings::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gc::Note;
+use crate::id::RecordId;
+use crate::model::Time;
+use crate::ops::select;
+use crate::repo::{Identity, Repository, Snapshot, Standing};
+use crate::report::exit::Outcome;
+use crate::report::forget::changed_json;
+use crate::report::{Job, Loudness, units};
+
+/// Change tags.
+pub fn tag(args: &args::Tag, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    if args.set.is_empty() && args.add.is_empty() && args.remove.is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, "nothing to do: none of --set, --add and --remove was given"));
+    }
+    let (mut repo, mut all) = about(settings, &console)?;
+    let filter = filter(&args.filter);
+    let chosen: Vec<RecordId> = match args.ids.is_empty() {
+        true => all.snapshots.iter().filter(|s| filter.matches(s)).map(|s| s.id).collect(),
+        false => named(&args.ids, &all.snapshots, &filter, &console),
+    };
+    let who = repo.identity(settings.client.as_deref())?;
+    let mut changed = Vec::new();
+    for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
+        let (old, new) = (ascending(&s.body.tags), retagged(args, &s.body.tags));
+        if old != new && say(&repo, &who, &mut all.notes, s, Note::Tags(new), &console)?.is_some() {
+            changed.push(s.id.hex());
+        }
+    }
+    let none = "no snapshots were modified";
+    report(&changed, none, "modified tags on", &console)
+}
+
+fn ascending(tags: &[String]) -> Vec<String> {
+    let mut tags = tags.to_vec();
+    tags.sort();
+    tags.dedup();
+    tags
+}
+
+fn retagged(args: &args::Tag, old: &[String]) -> Vec<String> {
+    let flat = |lists: &[TagList]| lists.iter().flat_map(|l| l.0.clone()).collect::<Vec<_>>();
+    if !args.set.is_empty() {
+        return ascending(&flat(&args.set));
+    }
+    let gone = flat(&args.remove);
+    let mut tags = old.to_vec();
+    tags.extend(flat(&args.add));
+    tags.retain(|t| !gone.contains(t));
+    ascending(&tags)
+}
+
+/// Hold snapshots.
+pub fn hold(args: &args::Hold, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    let (mut repo, mut all) = about(settings, &console)?;
+    let until = until(args, repo.storage_time()?, &console)?;
+    let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
+    let who = repo.identity(settings.client.as_deref())?;
+    let mut changed = Vec::new();
+    for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
+        let note = Note::Hold { reason: args.reason.clone(), until };
+        if say(&repo, &who, &mut all.notes, s, note, &console)?.is_some() {
+            changed.push(s.id.hex());
+        }
+    }
+    report(&changed, "no snapshots are held", "held", &console)
+}
+
+fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>> {
+    let zone = console.zone();
+    let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
+    let until = match (&args.until, args.span) {
+        (Some(when), _) => Some(when.resolve(&zone).map_err(|e| invalid(format!("--until: {e}")))?.0),
+        (None, Some(span)) => {
+            Some(span.after(now, 0, &zone).ok_or_else(|| invalid("--for: no calendar goes so far".into()))?)
+        }
+        (None, None) => None,
+    };
+    match until {
+        Some(t) if t <= now => Err(invalid("--until: that time is over".into())),
+        _ => Ok(until),
+    }
+}
+
+/// End holds.
+pub fn release(args: &args::Release, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    let (mut repo, mut all) = about(settings, &console)?;
+    let now = repo.storage_time()?;
+    let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
+    let who = repo.identity(settings.client.as_deref())?;
+    let mut changed = Vec::new();
+    for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
+        for hold in all.notes.holds(s, now) {
+            say(&repo, &who, &mut all.notes, s, Note::Release(hold.id), &console)?;
+        }
+        match all.notes.holds(s, now).first() {
+            None => changed.push(s.id.hex()),
+            // A client's key ends what it began.
+            Some(_) => {
+                let what = "somebody else's hold stays: only the owner's key ends it";
+                console.context().problem("held", s.id.short().as_bytes(), "release", what);
+            }
+        }
+    }
+    report(&changed, "no snapshots were released", "released", &console)
+}
+
+fn everything() -> select::Filter {
+    select::Filter { incomplete: true, ..select::Filter::default() }
+}
+
+fn about(settings: &Settings, console: &Console) -> Result<(Repository, Standing)> {
+    let repo = open(settings, console)?;
+    let all = standing(&repo, console)?;
+    Ok((repo, all))
+}
+
+/// Say it; what this key may not say of a snapshot is told, and the others are done.
+fn say(
+    repo: &Repository,
+    who: &Identity,
+    notes: &mut crate::repo::Notes,
+    s: &Snapshot,
+    note: Note,
+    console: &Console,
+) -> Result<Option<RecordId>> {
+    match repo.annotate(who, notes, s, note) {
+        Ok(id) => Ok(Some(id)),
+        Err(e) if e.kind() == crate::error::ErrorKind::Forbidden => {
+            console.context().problem("forbidden", s.id.short().as_bytes(), "change", e.to_string());
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn report(changed: &[String], none: &str, done: &str, console: &Console) -> Result<Outcome> {
+    if console.json {
+        console.print(changed_json(changed))?;
+    } else {
+        let many = units::count(changed.len() as u64, "snapshot", "snapshots");
+        let text = if changed.is_empty() { format!("{none}\n") } else { format!("{done} {many}\n") };
+        console.remark(Loudness::Normal, &text)?;
+    }
+    Ok(outcome(console))
+}

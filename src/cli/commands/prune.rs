@@ -1,0 +1,94 @@
+//! `prune`.
+
+use super::open;
+use crate::cli::args::{Compression, MaxUnused, Prune};
+use crate::cli::console::Console;
+use crate::cli::settings::Settings;
+use crate::error::Result;
+use crate::model::Time;
+use crate::ops::prune::{self, Pending, PruneOptions, PruneSummary, Unused, Why};
+use crate::repo::Repository;
+use crate::report::exit::Outcome;
+use crate::report::{Job, Loudness, prune as words};
+
+/// Free what nothing needs.
+pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
+    let mut console = Console::new(settings, Job::Other, false);
+    let mut repo = open(settings, &console)?;
+    let options = PruneOptions {
+        dry_run: args.dry_run,
+        max_unused: match args.max_unused {
+            MaxUnused::Bytes(n) => Unused::Bytes(n),
+            MaxUnused::Percent(p) => Unused::Percent(p),
+            MaxUnused::Unlimited => Unused::Unlimited,
+        },
+        max_repack: args.max_repack_size,
+        time_budget: args.time_budget,
+        now: args.now,
+        fence: args.fence,
+        ..usual(&repo, settings)
+    };
+    let done = prune::prune(&mut repo, &options, &console.context());
+    console.finish();
+    let report = report(&done?);
+    if settings.json {
+        console.print(words::json(&report))?;
+    } else {
+        console.remark(Loudness::Normal, &words::text(&report, &console.zone()))?;
+    }
+    Ok(super::outcome(&console))
+}
+
+fn usual(repo: &Repository, settings: &Settings) -> PruneOptions {
+    let compression = match settings.compression {
+        Compression::Off => None,
+        Compression::Auto => Some(repo.config().compression),
+        Compression::Fastest => Some(1),
+        Compression::Better => Some(9),
+        Compression::Max => Some(19),
+    };
+    PruneOptions { compression, ..PruneOptions::default() }
+}
+
+/// `forget --prune`.
+pub(super) fn afterwards(repo: &mut Repository, dry_run: bool, settings: &Settings, console: &Console) -> Result<()> {
+    let options = PruneOptions { dry_run, ..usual(repo, settings) };
+    let done = prune::prune(repo, &options, &console.context())?;
+    if settings.json {
+        return Ok(());
+    }
+    console.remark(Loudness::Normal, &words::text(&report(&done), &console.zone()))
+}
+
+fn report(done: &PruneSummary) -> words::Prune {
+    words::Prune {
+        dry_run: done.dry_run,
+        repack_blobs: done.repack_blobs,
+        repack_bytes: done.repack_bytes,
+        removed_blobs: done.removed_blobs,
+        removed_bytes: done.removed_bytes,
+        delete_blobs: done.delete_blobs,
+        delete_bytes: done.delete_bytes,
+        remaining_blobs: done.remaining_blobs,
+        remaining_bytes: done.remaining_bytes,
+        unused_bytes: done.unused_bytes,
+        deleted_packs: done.deleted_packs,
+        deleted_bytes: done.deleted_bytes,
+        refused: done.refused,
+        pending: done.pending.iter().map(pending).collect(),
+    }
+}
+
+fn pending(p: &Pending) -> words::Pending {
+    let time = |sec| Time { sec, nsec: 0 };
+    words::Pending {
+        bytes: p.bytes,
+        not_before: p.not_before.map(time),
+        session: match &p.why {
+            Why::Grace => None,
+            Why::Session { hostname, pid, started, progress } => {
+                Some((hostname.clone(), *pid, time(*started), *progress))
+            }
+        },
+    }
+}

@@ -1,0 +1,384 @@
+//! Prune: survey ▸ mark ▸ plan ▸ repack ▸ condemn ▸ wait ▸ survey and mark again ▸ doom ▸ delete.
+//!
+//! Nobody is stopped, and nothing is deleted that anybody may need: the protocol is in
+//! `format-spec/80-sessions.md`, its decisions in [`crate::collect`]. A run that is killed anywhere
+//! leaves a repository that is whole; the next one goes on.
+
+mod finish;
+mod mark;
+mod plan;
+mod repack;
+mod survey;
+mod verify;
+
+use std::time::{Duration, Instant};
+
+pub use crate::collect::Unused;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Context, Phase};
+use crate::format::keys::Role;
+use crate::format::records::{CloseKind, Purpose};
+use crate::repo::{Identity, OpenSession, Repository, Session};
+use finish::Tried;
+use survey::Looking;
+
+/// How often a run begins anew when another collector is quicker.
+const TRIES: usize = 4;
+
+/// How to prune.
+#[derive(Debug, Clone)]
+pub struct PruneOptions {
+    /// Say what would be done.
+    pub dry_run: bool,
+    /// What may stay unused.
+    pub max_unused: Unused,
+    /// Bytes of packs that are packed again at most.
+    pub max_repack: Option<u64>,
+    /// How long packing again may take, about.
+    pub time_budget: Option<Duration>,
+    /// Condemn and delete in one go, and end the time in which what was forgotten can be brought back.
+    pub now: bool,
+    /// Give up sessions of other machines that are in the way.
+    pub fence: bool,
+    /// Time between condemning and deleting.
+    pub grace: Duration,
+    /// A session that was silent for so long is given up.
+    pub silence: Duration,
+    /// zstd level; `None` stores as it is.
+    pub compression: Option<i32>,
+    /// Length of packs; `None` follows the size of the repository.
+    pub pack_target: Option<u64>,
+    /// Threads; as many as there are processors if `None`.
+    pub threads: Option<usize>,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            dry_run: false,
+            max_unused: Unused::Percent(5.0),
+            max_repack: None,
+            time_budget: None,
+            now: false,
+            fence: false,
+            grace: DAY,
+            silence: DAY,
+            compression: Some(3),
+            pack_target: None,
+            threads: None,
+        }
+    }
+}
+
+/// Why something is not deleted yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Its time has not come.
+    Grace,
+    /// Somebody is at work and may use it.
+    Session {
+        /// On which machine.
+        hostname: String,
+        /// Which process.
+        pid: u32,
+        /// Since when, by its own clock, in seconds.
+        started: i64,
+        /// Bytes it has done.
+        progress: u64,
+    },
+}
+
+impl Why {
+    fn session(s: &OpenSession) -> Self {
+        Self::Session {
+            hostname: s.open.hostname.clone(),
+            pid: s.open.pid,
+            started: s.open.started.sec,
+            progress: s.progress,
+        }
+    }
+}
+
+/// What is condemned and not deleted yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// By which plan.
+    pub generation: u64,
+    /// Why.
+    pub why: Why,
+    /// Not before this time of the storage, in seconds, if that is what it waits for.
+    pub not_before: Option<i64>,
+    /// How much.
+    pub bytes: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default)]
+pub struct PruneSummary {
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Blobs in packs that are packed again.
+    pub repack_blobs: u64,
+    /// Bytes of those packs.
+    pub repack_bytes: u64,
+    /// Blobs that go by that.
+    pub removed_blobs: u64,
+    /// Bytes that go by that.
+    pub removed_bytes: u64,
+    /// Blobs in packs of which nothing is needed.
+    pub delete_blobs: u64,
+    /// Bytes of those packs.
+    pub delete_bytes: u64,
+    /// Of those packs, the ones that no segment knows.
+    pub unindexed_packs: u64,
+    /// Blobs that stay.
+    pub remaining_blobs: u64,
+    /// Bytes that stay.
+    pub remaining_bytes: u64,
+    /// Of those, bytes that nobody needs.
+    pub unused_bytes: u64,
+    /// Packs that were deleted by this run.
+    pub deleted_packs: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Objects that the storage would not delete.
+    pub refused: u64,
+    /// What waits.
+    pub pending: Vec<Pending>,
+}
+
+/// Free what nobody needs.
+pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) -> Result<PruneSummary> {
+    allowed(repo, options)?;
+    cx.enter(Phase::Opening, None, None);
+    let who = if options.dry_run { repo.identity_unseen(None)? } else { repo.identity(None)? };
+    let repo = &*repo;
+    let session = match options.dry_run {
+        true => repo.begin_unseen(&who)?,
+        false => repo.begin(&who, Purpose::Gc, vec![])?,
+    };
+    let run = Run { repo, who: &who, session: &session, options, cx, began: Instant::now() };
+    let done = run.all();
+    if !options.dry_run {
+        let kind = if done.is_ok() { CloseKind::End } else { CloseKind::Abort };
+        // A run that is fenced while it closes has done what it has done.
+        match repo.close(&session, kind, vec![]) {
+            Err(e) if e.kind() != ErrorKind::Fenced && done.is_ok() => return Err(e),
+            _ => {}
+        }
+    }
+    done
+}
+
+fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
+    let role = repo.role();
+    if !matches!(role, Role::Owner) {
+        let what = format!("this key has the role {} and may not delete anything", role.as_str());
+        return Err(Error::new(ErrorKind::Forbidden, what).hint("prune with the owner's key"));
+    }
+    if !repo.storage().exclusive() {
+        let what = "this storage cannot make an object exclusively, so two prunes could not tell of each other";
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    if options.now && !repo.storage().staleness().is_zero() {
+        let what = "--now needs a storage that shows what was written at once, and this one may be late";
+        return Err(
+            Error::new(ErrorKind::Unsupported, what).hint("prune without --now: what is not needed goes a day later")
+        );
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    repo: &'a Repository,
+    who: &'a Identity,
+    session: &'a Session,
+    options: &'a PruneOptions,
+    cx: &'a Context<'a>,
+    began: Instant,
+}
+
+impl Run<'_> {
+    fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(2, usize::from);
+        self.options.threads.unwrap_or_else(all).max(1)
+    }
+
+    fn look(&self) -> Result<Looking<'_>> {
+        // The storage's clock; one that went back since the newest record counts for nothing.
+        let time = if self.options.dry_run { crate::sys::now().sec } else { self.repo.storage().clock()? };
+        let time = time.max(self.session.history().time);
+        Ok(Looking { repo: self.repo, session: self.session, cx: self.cx, now: self.options.now, time })
+    }
+
+    fn all(&self) -> Result<PruneSummary> {
+        let mut summary = PruneSummary { dry_run: self.options.dry_run, ..PruneSummary::default() };
+        if !self.options.dry_run {
+            self.delete(&mut summary)?;
+            self.bury_dead()?;
+            self.finish_due(&mut summary)?;
+        }
+        loop {
+            let more = self.round(&mut summary)?;
+            let late = self.options.time_budget.is_some_and(|t| self.began.elapsed() >= t);
+            if !more || late {
+                break;
+            }
+        }
+        if !self.options.dry_run {
+            self.tell_pending(&mut summary)?;
+        }
+        Ok(summary)
+    }
+
+    /// F6, for what any run decided.
+    fn delete(&self, summary: &mut PruneSummary) -> Result<()> {
+        let history = self.session.history();
+        self.cx.enter(Phase::Deleting, None, None);
+        let done = self.repo.delete_doomed(&history)?;
+        summary.deleted_packs += done.packs;
+        summary.deleted_bytes += done.bytes;
+        summary.refused = done.refused;
+        Ok(())
+    }
+
+    /// Sessions whose process is dead for certain hold nothing up.
+    fn bury_dead(&self) -> Result<()> {
+        let generation = self.session.seen_gen();
+        for s in self.repo.sessions()?.open.iter().filter(|s| s.dead) {
+            self.repo.fence(self.who, s.open.session, generation)?;
+        }
+        Ok(())
+    }
+
+    fn finish_due(&self, summary: &mut PruneSummary) -> Result<()> {
+        for _ in 0..TRIES {
+            let history = self.session.history();
+            let look = self.look()?;
+            let due =
+                history.log.plans().iter().find(|(_, p)| {
+                    self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
+                });
+            let Some((generation, _)) = due else { return Ok(()) };
+            let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
+            match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
+                Tried::Done => self.delete(summary)?,
+                Tried::Waits => return Ok(()),
+                Tried::Lost => self.catch_up()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever went while somebody else deleted by the log is no damage: `None`, and all has to be
+    /// looked at again.
+    fn unless_overtaken<T>(&self, tried: Result<T>) -> Result<Option<T>> {
+        match tried {
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
+                let before = self.session.seen_gen();
+                self.catch_up()?;
+                if self.session.seen_gen() > before { Ok(None) } else { Err(e) }
+            }
+            other => other.map(Some),
+        }
+    }
+
+    fn catch_up(&self) -> Result<()> {
+        let mut history = self.session.history();
+        self.repo.catch_up(&mut history)?;
+        self.session.go_by(history);
+        Ok(())
+    }
+
+    /// One plan, and with `--now` its finish; whether there is more to do.
+    fn round(&self, summary: &mut PruneSummary) -> Result<bool> {
+        for _ in 0..TRIES {
+            let tried = self.plan(summary);
+            match self.unless_overtaken(tried)?.flatten() {
+                Some(more) => return Ok(more),
+                None => self.catch_up()?,
+            }
+        }
+        let what = "other prunes were quicker again and again";
+        Err(Error::new(ErrorKind::Storage, what).hint("one prune at a time is enough; run it again later"))
+    }
+
+    /// `None`: somebody was quicker.
+    fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
+        let look = self.look()?;
+        let mut survey = survey::survey(&look)?;
+        let marks = survey.mark(&look, None, self.threads())?;
+        let mut counted = PruneSummary::default();
+        let decision = plan::decide(&survey, &marks, self.options, &mut counted);
+        if self.options.dry_run {
+            summary.take_counts(&counted);
+            return Ok(Some(false));
+        }
+        let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
+        let Some(generation) = written else { return Ok(None) };
+        summary.take_counts(&counted);
+        if generation == 0 {
+            return Ok(Some(false));
+        }
+        Ok(Some(self.finish_now(&look, generation, &survey, summary)? && decision.more))
+    }
+
+    fn finish_now(
+        &self,
+        look: &Looking<'_>,
+        generation: u64,
+        survey: &survey::Survey,
+        summary: &mut PruneSummary,
+    ) -> Result<bool> {
+        if !self.options.now {
+            return Ok(true);
+        }
+        let first = finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
+        for _ in 1..TRIES {
+            if !matches!(tried, Tried::Lost) {
+                break;
+            }
+            self.catch_up()?;
+            let again = finish::finish(&self.look()?, self.who, generation, None, self.options, self.threads());
+            tried = self.unless_overtaken(again)?.unwrap_or(Tried::Lost);
+        }
+        self.delete(summary)?;
+        Ok(matches!(tried, Tried::Done))
+    }
+
+    /// What is condemned and not deleted, why, and until when.
+    fn tell_pending(&self, summary: &mut PruneSummary) -> Result<()> {
+        let history = self.session.history();
+        let there = survey::packs_there(self.repo)?;
+        let time = self.look()?.time;
+        for (generation, plan) in history.log.plans() {
+            let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
+            let not_before = finish::due(self.repo, plan.time, time, self.options);
+            let sessions = self.repo.sessions()?;
+            let holdout = sessions.open.iter().find(|s| {
+                s.open.session != self.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation
+            });
+            let why = holdout.map_or(Why::Grace, Why::session);
+            summary.pending.push(Pending { generation: *generation, why, not_before, bytes });
+        }
+        Ok(())
+    }
+}
+
+impl PruneSummary {
+    fn take_counts(&mut self, counted: &Self) {
+        self.repack_blobs += counted.repack_blobs;
+        self.repack_bytes += counted.repack_bytes;
+        self.removed_blobs += counted.removed_blobs;
+        self.removed_bytes += counted.removed_bytes;
+        self.delete_blobs += counted.delete_blobs;
+        self.delete_bytes += counted.delete_bytes;
+        self.unindexed_packs += counted.unindexed_packs;
+        self.remaining_blobs = counted.remaining_blobs;
+        self.remaining_bytes = counted.remaining_bytes;
+        self.unused_bytes = counted.unused_bytes;
+    }
+}

@@ -1,0 +1,295 @@
+//! Everything a collector has to know before it decides anything.
+//!
+//! The order of the listings is the protocol's: packs before sessions, so that whoever wrote a pack
+//! that is listed is listed, too; sessions before snapshots (I7); snapshots before the index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use super::mark::{Marker, Marks};
+use super::verify;
+use crate::collect::{Facts, Live, Standing, Validity, standing};
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::event::{Context, Meter, Phase};
+use crate::format::gc::PackName;
+use crate::format::names::{self, prefix};
+use crate::id::{PackId, RecordId, SegmentId, SessionId};
+use crate::index::Index;
+use crate::repo::{History, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+
+/// A repository as a collector sees it.
+pub struct Survey {
+    /// What the log says.
+    pub history: History,
+    /// Who is there.
+    pub sessions: Sessions,
+    /// Every snapshot that stands.
+    pub snapshots: Vec<Snapshot>,
+    /// Decisions to forget.
+    pub tombstones: Tombstones,
+    /// What forgotten snapshots nobody can bring back any more.
+    pub expired: BTreeSet<RecordId>,
+    /// Where everything is.
+    pub index: Index,
+    /// Which packs each segment names.
+    pub segments: BTreeMap<SegmentId, Vec<PackName>>,
+    /// Segments that cannot be read.
+    pub damaged_segments: u64,
+    /// Packs that are there, with their lengths.
+    pub packs: BTreeMap<PackName, u64>,
+    /// Of those, the ones that were there before sessions were listed.
+    pub settled: BTreeSet<PackName>,
+    /// Packs that were read and found to be bad.
+    pub bad: BTreeSet<PackId>,
+    /// Suspicions that are settled.
+    pub cleared: Vec<(String, PackId)>,
+    own: [u8; 4],
+}
+
+/// How to look.
+pub struct Looking<'a> {
+    /// The repository.
+    pub repo: &'a Repository,
+    /// The collector's session.
+    pub session: &'a Session,
+    /// Who is told.
+    pub cx: &'a Context<'a>,
+    /// Undelete windows count as over: `--now`.
+    pub now: bool,
+    /// The storage's time, in seconds.
+    pub time: i64,
+}
+
+pub fn packs_there(repo: &Repository) -> Result<BTreeMap<PackName, u64>> {
+    let listed = repo.storage().list(prefix::PACKS)?;
+    let name = |l: &crate::storage::Listed| {
+        let (id, uploader) = names::parse_pack(l.name.as_str())?;
+        Some((PackName { id, uploader }, l.len))
+    };
+    Ok(listed.iter().filter_map(name).collect())
+}
+
+/// Look at everything.
+pub fn survey(look: &Looking<'_>) -> Result<Survey> {
+    let Looking { repo, session, cx, .. } = *look;
+    let history = session.history();
+    let before = packs_there(repo)?;
+    let sessions = repo.sessions()?;
+    wait(repo.storage().staleness());
+    let (snapshots, tombstones) = snapshots(repo, &history)?;
+    let expired = expired(look, &tombstones, &snapshots);
+    let mut segments = BTreeMap::new();
+    let (index, damaged_segments) = load_index(repo, &history, &mut segments, cx)?;
+    let packs = packs_there(repo)?;
+    let settled = before.into_keys().collect();
+    let own = session.suffix();
+    let mut out = Survey {
+        history,
+        sessions,
+        snapshots,
+        tombstones,
+        expired,
+        index,
+        segments,
+        damaged_segments,
+        packs,
+        settled,
+        bad: BTreeSet::new(),
+        cleared: vec![],
+        own,
+    };
+    verify::suspects(repo, &mut out, cx)?;
+    Ok(out)
+}
+
+/// Wait until everybody sees what was written before.
+pub fn wait(staleness: Duration) {
+    if !staleness.is_zero() {
+        std::thread::sleep(staleness);
+    }
+}
+
+/// Snapshots and tombstones. Whatever is wrong with a chain stops the run (I11, I14): what cannot be
+/// seen cannot be marked.
+pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>, Tombstones)> {
+    let wrong = std::sync::Mutex::new(None);
+    let note = |name: &str, e: Error| {
+        crate::ops::locked(&wrong).get_or_insert(e.doing(format!("while looking at {name}")));
+    };
+    let tombstones = repo.tombstones(&note)?;
+    let snapshots = repo.snapshots_as_of(Some((history, &tombstones)), &note)?;
+    if let Some(e) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
+        let e = Error::new(ErrorKind::Damaged, "nothing is deleted while a snapshot or a decision cannot be read")
+            .because(e)
+            .hint("`orlop check` tells what is damaged, and what to do about it");
+        return Err(e);
+    }
+    check_heads(history, &snapshots, &tombstones)?;
+    if !repo.storage().list(prefix::HOLLOW)?.is_empty() {
+        let what = "this repository is a mirror with a part of another's snapshots, which only a newer orlop can prune";
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    Ok((snapshots, tombstones))
+}
+
+/// A chain is not shorter than the log says it was.
+fn check_heads(history: &History, snapshots: &[Snapshot], tombstones: &Tombstones) -> Result<()> {
+    for head in history.heads.values() {
+        let stands = snapshots.iter().any(|s| s.statement.client == head.client && s.statement.seq >= head.seq);
+        let decided = !tombstones.at(head.client, head.seq).is_empty() || history.forgot(head.client, head.seq);
+        if !stands && !decided {
+            let what = format!("snapshot {} is gone without having been forgotten", head.id.short());
+            return Err(Error::new(ErrorKind::Missing, what)
+                .hint("nothing is deleted until it is back or given up: `orlop check` lists what is missing"));
+        }
+    }
+    Ok(())
+}
+
+/// Tombstones whose time has come, and that no open session needs undone.
+fn expired(look: &Looking<'_>, tombstones: &Tombstones, snapshots: &[Snapshot]) -> BTreeSet<RecordId> {
+    let there: HashSet<RecordId> = snapshots.iter().map(|s| s.id).collect();
+    let about = |t: &crate::repo::Tombstone| t.target.is_some_and(|id| there.contains(&id));
+    let due = |t: &&crate::repo::Tombstone| about(t) && (look.now || t.not_before <= look.time);
+    tombstones.all().filter(due).map(|t| t.id).collect()
+}
+
+fn load_index(
+    repo: &Repository,
+    history: &History,
+    segments: &mut BTreeMap<SegmentId, Vec<PackName>>,
+    cx: &Context<'_>,
+) -> Result<(Index, u64)> {
+    let damaged = std::cell::Cell::new(0);
+    let index = repo.load_index_with(
+        history,
+        &|name, e| {
+            damaged.set(damaged.get() + 1);
+            cx.problem("damaged", name.as_bytes(), "read", format!("{e}; packs that only it knows are left alone"));
+        },
+        &mut |id, segment| {
+            let packs = segment.head.packs.iter().map(|p| PackName { id: p.id, uploader: p.uploader });
+            segments.insert(id, packs.collect());
+        },
+    )?;
+    Ok((index, damaged.get()))
+}
+
+/// The name of a pack of the index.
+pub fn name_of(pack: &crate::index::Pack) -> PackName {
+    PackName { id: pack.id, uploader: pack.uploader }
+}
+
+impl Survey {
+    /// Sessions that are open, and not this one.
+    pub fn foreign(&self) -> impl Iterator<Item = SessionId> {
+        let own = self.own;
+        self.sessions.open.iter().map(|s| s.open.session).filter(move |id| id.0[..4] != own)
+    }
+
+    /// What is known of a pack. `finishing` is the plan that is being finished.
+    pub fn facts(&self, pack: &PackName, len: Option<u64>, finishing: Option<u64>) -> Facts {
+        let plan = self.history.log.plan_of(pack);
+        let there = self.packs.get(pack);
+        let open = self.sessions.open.iter().any(|s| s.open.session.0[..4] == pack.uploader);
+        let own = pack.uploader == self.own;
+        Facts {
+            there: there.is_some_and(|l| len.is_none_or(|len| len == *l)),
+            bad: self.bad.contains(&pack.id),
+            condemned: plan.is_some(),
+            here: plan.is_some() && plan == finishing,
+            doomed: self.history.log.doomed().contains(pack),
+            foreign: !own && (open || !self.settled.contains(pack)),
+        }
+    }
+
+    /// How good a copy in each pack of the index is.
+    pub fn standings(&self, finishing: Option<u64>) -> Vec<Standing> {
+        let of = |p: &crate::index::Pack| standing(self.facts(&name_of(p), Some(p.len), finishing));
+        self.index.packs().iter().map(of).collect()
+    }
+
+    /// Whether a forgotten snapshot is no root any more. Bases of open sessions are (R4).
+    fn is_expired(&self, s: &Snapshot) -> bool {
+        let told = self.tombstones.at(s.statement.client, s.statement.seq);
+        told.iter().any(|t| self.expired.contains(&t.id) && t.target == Some(s.id)) && !self.is_base(&s.id)
+    }
+
+    /// Whether an open session relies on a snapshot.
+    pub fn is_base(&self, id: &RecordId) -> bool {
+        self.sessions.open.iter().any(|s| s.bases.contains(id))
+    }
+
+    /// Mark what is needed.
+    pub fn mark(&mut self, look: &Looking<'_>, finishing: Option<u64>, threads: usize) -> Result<Marks> {
+        loop {
+            let standing = self.standings(finishing);
+            let marks = Marks::new(&self.index);
+            self.mark_roots(look, &standing, &marks, threads)?;
+            // What a pack is relied on for must be in it: the index is only what somebody said.
+            let liars = verify::relied(look.repo, &self.index, &marks)?;
+            if liars.is_empty() {
+                return Ok(marks);
+            }
+            for pack in liars {
+                let what = "holds something else than the index says, and is not relied on";
+                look.cx.problem("damaged", pack.hex().as_bytes(), "read", format!("pack {} {what}", pack.short()));
+                self.bad.insert(pack);
+            }
+        }
+    }
+
+    fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
+        let reader = Reader::new(look.repo, &self.index);
+        let replaced: HashSet<RecordId> = self
+            .snapshots
+            .iter()
+            .filter(|s| s.validity != Validity::Late)
+            .filter_map(|s| s.statement.replaces)
+            .collect();
+        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
+        look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
+        for s in roots {
+            let late = s.validity == Validity::Late;
+            // Nobody promised that a late one is whole; what is there of it stays, unless another
+            // took its place.
+            if !late || !replaced.contains(&s.id) || self.is_base(&s.id) {
+                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
+                s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
+            }
+            Meter::add(&look.cx.meter.files_done, 1);
+        }
+        Ok(())
+    }
+
+    /// How much of each pack is needed, all that the index says of it taken together.
+    pub fn live(&self, marks: &Marks) -> HashMap<PackName, Live> {
+        let mut out: HashMap<PackName, Live> = HashMap::new();
+        for (n, pack) in (0..).zip(self.index.packs()) {
+            let live = marks.of_pack(&self.index, n);
+            let known = out.entry(name_of(pack)).or_insert(live);
+            if *known != live {
+                *known = Live::Some;
+            }
+        }
+        out
+    }
+
+    /// Condemned packs that open sessions use all the same.
+    pub fn pinned(&self) -> BTreeSet<PackName> {
+        let pins: HashSet<&PackId> = self.sessions.open.iter().flat_map(|s| &s.pins).collect();
+        self.history.log.condemned().filter(|p| pins.contains(&p.id)).copied().collect()
+    }
+}
+
+fn unmarkable(s: &Snapshot, e: Error) -> Error {
+    if e.kind() == ErrorKind::Cancelled {
+        return e;
+    }
+    let what = format!("snapshot {} is not whole, so nothing is deleted", s.id.short());
+    let error: Result<()> = Err(Error::new(e.kind(), what)
+        .because(e)
+        .hint("`orlop check` tells what is missing, and the next backup stores it again if it still exists")
+        .hint("`orlop forget` of that snapshot lets pruning go on without it"));
+    error.doing(|| "while looking for what is needed".to_owned()).err().unwrap_or_else(Error::cancelled)
+}

@@ -1,0 +1,146 @@
+//! Clearing away: merging index segments, and deleting what the gc log doomed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::writer::put_segment;
+use super::{History, Identity, Repository, Session, objects};
+use crate::error::{Doing, Error, Result};
+use crate::format::gc::PackName;
+use crate::format::names::{self, prefix};
+use crate::format::segment::{PackEntry, Row, Segment};
+use crate::id::{PackId, SegmentId};
+use crate::storage::StorageErrorKind;
+
+/// Rows of a merged segment, at most; a single pack may have more.
+const ROWS_MAX: usize = 1 << 18;
+
+/// What a deletion came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Packs that were deleted.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects of any kind that the storage would not delete.
+    pub refused: u64,
+}
+
+/// Gathers packs of old segments into new ones.
+struct Merge<'r> {
+    repo: &'r Repository,
+    who: &'r Identity,
+    session: &'r Session,
+    packs: Vec<PackEntry>,
+    rows: Vec<Row>,
+    frames: u32,
+    out: Vec<SegmentId>,
+}
+
+impl Merge<'_> {
+    fn add(&mut self, segment: Segment, keep: &mut dyn FnMut(&PackEntry) -> bool) -> Result<()> {
+        let (mut moved, mut frame) = (BTreeMap::new(), 0u32);
+        for pack in segment.head.packs {
+            let frames = pack.frames.len() as u32;
+            if keep(&pack) {
+                moved.insert(frame, (frames, self.frames));
+                self.frames += frames;
+                self.packs.push(pack);
+            }
+            frame += frames;
+        }
+        for row in segment.rows {
+            let Some((first, (frames, to))) = moved.range(..=row.frame).next_back() else { continue };
+            if row.frame - first < *frames {
+                self.rows.push(Row { frame: to + (row.frame - first), ..row });
+            }
+        }
+        if self.rows.len() >= ROWS_MAX { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        if self.packs.is_empty() {
+            return Ok(());
+        }
+        self.rows.sort_unstable();
+        let (packs, rows) = (std::mem::take(&mut self.packs), std::mem::take(&mut self.rows));
+        let name = put_segment(self.repo, self.who, self.session, packs, rows)?;
+        self.out.extend(names::parse_segment(&name));
+        self.frames = 0;
+        Ok(())
+    }
+}
+
+impl Repository {
+    /// Write what segments say of the packs that `keep` wants into new segments; gives their ids.
+    pub fn merge_segments(
+        &self,
+        who: &Identity,
+        session: &Session,
+        segments: &[SegmentId],
+        keep: &dyn Fn(&PackName) -> bool,
+    ) -> Result<Vec<SegmentId>> {
+        let mut merge = Merge { repo: self, who, session, packs: vec![], rows: vec![], frames: 0, out: vec![] };
+        let mut taken: HashSet<PackId> = HashSet::new();
+        for id in segments {
+            let segment = self.load_segment(&names::segment(*id))?;
+            merge.add(segment, &mut |p| keep(&PackName { id: p.id, uploader: p.uploader }) && taken.insert(p.id))?;
+        }
+        merge.write()?;
+        Ok(merge.out)
+    }
+
+    /// Delete what the log doomed and is still there: again and again, until it is gone.
+    pub fn delete_doomed(&self, history: &History) -> Result<Cleared> {
+        let mut done = Cleared::default();
+        for listed in self.storage.list(prefix::INDEX)? {
+            if names::parse_segment(listed.name.as_str()).is_some_and(|id| history.doomed_index.contains(&id)) {
+                self.try_delete(listed.name.as_str(), &mut done)?;
+            }
+        }
+        let mut gone = HashSet::new();
+        for listed in self.storage.list(prefix::PACKS)? {
+            let Some((id, uploader)) = names::parse_pack(listed.name.as_str()) else { continue };
+            if history.log.doomed().contains(&PackName { id, uploader })
+                && self.try_delete(listed.name.as_str(), &mut done)?
+            {
+                gone.insert(id);
+                (done.packs, done.bytes) = (done.packs + 1, done.bytes + listed.len);
+            }
+        }
+        for listed in self.storage.list(prefix::PARITY)? {
+            if names::parse_parity(listed.name.as_str()).is_some_and(|(id, _)| gone.contains(&id)) {
+                self.try_delete(listed.name.as_str(), &mut done)?;
+            }
+        }
+        self.delete_names(history, &mut done)?;
+        Ok(done)
+    }
+
+    /// Small objects. Of a session the first object goes before the others and the close last, so
+    /// that what is left of it never looks like one that is open.
+    fn delete_names(&self, history: &History, done: &mut Cleared) -> Result<()> {
+        let mut there = BTreeSet::new();
+        for p in [prefix::SESSIONS, prefix::SNAPSHOTS, prefix::TOMBSTONES, prefix::SUSPECT, prefix::COPY, prefix::GC] {
+            if history.doomed_names.iter().any(|n| n.starts_with(p)) {
+                there.extend(self.storage.list(p)?.into_iter().map(|l| l.name.as_str().to_owned()));
+            }
+        }
+        // In the order of names `00000000` comes before other numbers, and those before `close`.
+        for name in history.doomed_names.iter().filter(|n| there.contains(*n)) {
+            self.try_delete(name, done)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is gone. What the storage locks is tried again by later runs.
+    fn try_delete(&self, object: &str, done: &mut Cleared) -> Result<bool> {
+        match self.storage.delete(&objects::name(object)?) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind == StorageErrorKind::Denied => {
+                done.refused += 1;
+                Ok(false)
+            }
+            Err(e) => Err(Error::from(e)).doing(|| format!("while deleting {object}")),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Records that somebody decided something: reading and writing them.
+
+use super::{Identity, Repository, objects};
+use crate::error::{Doing, Result};
+use crate::format::gc::{self, Found, Payload, Record};
+use crate::id::RecordId;
+use crate::storage::Put;
+use crate::sys;
+
+impl Repository {
+    /// Open one of those records; whose signature it needs is only known then.
+    pub(super) fn open_decision<P: Payload>(&self, object: &str) -> Result<Record<P>> {
+        let open = || -> Result<Record<P>> {
+            let bytes = objects::get(self.storage.as_ref(), object)?;
+            let found = Found { domain: self.domain(), instance: self.instance(), name: object };
+            Ok(gc::open(&bytes, found, &|e| self.index_secret(e))?)
+        };
+        open().doing(|| format!("while reading {object}"))
+    }
+
+    /// Write one of those records; gives its id, and whether the name was free.
+    pub(super) fn put_decision<P: Payload>(
+        &self,
+        who: &Identity,
+        payload: &P,
+        clear: &P::Clear,
+    ) -> Result<(RecordId, Put)> {
+        let secret = self.need(self.index_secret(self.epoch()), "write what was decided")?;
+        let with = gc::Sealing {
+            domain: self.domain(),
+            instance: self.instance(),
+            epoch: self.epoch(),
+            secret: &secret,
+            salt: sys::salt()?,
+            signer: &who.signer,
+        };
+        let (bytes, name, id) = gc::seal(payload, clear, &with);
+        let put = self.put_small(&name, &bytes)?;
+        // A lost answer to our own request looks like somebody else's record.
+        let own = put == Put::Exists && objects::get(self.storage.as_ref(), &name).is_ok_and(|found| found == bytes);
+        Ok((id, if own { Put::Created } else { put }))
+    }
+}

@@ -1,0 +1,98 @@
+//! The snapshots that stand: without those that somebody decided to forget, and with what was said
+//! about them since.
+
+use super::{Identity, Notes, Repository, Snapshot, Tombstone};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gc::{self, Reason, TombstoneClear};
+use crate::id::RecordId;
+use crate::model::Time;
+use crate::storage::Put;
+use crate::sys;
+
+/// What a repository shows.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// By client and place in the chain; tags, labels and descriptions are the current ones.
+    pub snapshots: Vec<Snapshot>,
+    /// Those that are forgotten, as long as their records are here, each with what says so.
+    pub forgotten: Vec<(Snapshot, Vec<Tombstone>)>,
+    /// What was said about them.
+    pub notes: Notes,
+}
+
+impl Repository {
+    /// All snapshots that nobody decided to forget. What cannot be read is told to `trouble`, as with
+    /// [`Self::snapshots`].
+    pub fn standing(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Standing> {
+        let all = self.snapshots(trouble)?;
+        let tombstones = self.tombstones(trouble)?;
+        let mut out = Standing { notes: self.notes(trouble)?, ..Standing::default() };
+        for mut s in all {
+            out.notes.apply(&mut s);
+            let at = tombstones.at(s.statement.client, s.statement.seq);
+            match at.iter().any(|t| t.target == Some(s.id)) {
+                true => out.forgotten.push((s, at.to_vec())),
+                false => out.snapshots.push(s),
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) fn verify_tombstone(&self, object: &str) -> Result<()> {
+        self.load_tombstone(object).map(drop)
+    }
+
+    /// The time by the storage's clock.
+    pub fn storage_time(&self) -> Result<Time> {
+        Ok(Time { sec: self.storage.clock()?, nsec: 0 })
+    }
+
+    /// Decide that a snapshot goes; it stays whole until `not_before`, by the storage's clock.
+    pub fn forget(&self, who: &Identity, s: &Snapshot, reason: Reason, not_before: Time) -> Result<RecordId> {
+        self.need(self.keyring.owner.as_ref(), "forget snapshots")?;
+        self.entomb(who, s, reason, not_before)
+    }
+
+    fn entomb(&self, who: &Identity, s: &Snapshot, reason: Reason, not_before: Time) -> Result<RecordId> {
+        let said = gc::Tombstone {
+            author: who.client,
+            author_epoch: who.epoch,
+            target: Some(s.id),
+            reason,
+            made: sys::now(),
+            ext: vec![],
+        };
+        let (client, seq) = (s.statement.client, s.statement.seq);
+        let clear = TombstoneClear { client, seq, not_before, nonce: sys::random()?, ext: vec![] };
+        match self.put_decision(who, &said, &clear)? {
+            (id, Put::Created) => Ok(id),
+            (_, Put::Exists) => {
+                Err(Error::new(ErrorKind::Exists, "somebody decided something about it under the same name")
+                    .hint("run the command again"))
+            }
+        }
+    }
+
+    /// Take back the decisions to forget a snapshot. Refused where garbage collection may have acted
+    /// upon them.
+    pub fn undelete(&self, who: &Identity, s: &Snapshot, tombstones: &[Tombstone]) -> Result<()> {
+        self.need(self.keyring.owner.as_ref(), "bring snapshots back")?;
+        self.check_undelete(s, tombstones)?;
+        for t in tombstones {
+            self.entomb(who, s, Reason::Undelete(t.id), Time { sec: t.not_before, nsec: 0 })?;
+        }
+        // A plan that was made meanwhile may not have seen it.
+        self.check_undelete(s, tombstones)
+    }
+
+    fn check_undelete(&self, s: &Snapshot, tombstones: &[Tombstone]) -> Result<()> {
+        let history = self.history()?;
+        let gone = history.forgot(s.statement.client, s.statement.seq);
+        if !gone && !tombstones.iter().any(|t| history.expired.contains(&t.id)) {
+            return Ok(());
+        }
+        let what = format!("snapshot {} was forgotten too long ago: what it needs may be gone", s.id.short());
+        Err(Error::new(ErrorKind::Missing, what)
+            .hint("the time that is left to change one's mind is set with `orlop policy window`"))
+    }
+}

@@ -1,0 +1,140 @@
+//! What a prune came to, in words and as JSON.
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::units::{bytes, count, rfc3339, wall_clock};
+use super::wire;
+use crate::model::Time;
+
+/// What a prune came to.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the names of the JSON keys say it")]
+pub struct Prune {
+    pub dry_run: bool,
+    pub repack_blobs: u64,
+    pub repack_bytes: u64,
+    pub removed_blobs: u64,
+    pub removed_bytes: u64,
+    pub delete_blobs: u64,
+    pub delete_bytes: u64,
+    pub remaining_blobs: u64,
+    pub remaining_bytes: u64,
+    pub unused_bytes: u64,
+    pub deleted_packs: u64,
+    pub deleted_bytes: u64,
+    pub refused: u64,
+    pub pending: Vec<Pending>,
+}
+
+/// What is condemned and not deleted yet.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// How much.
+    pub bytes: u64,
+    /// Not before this time.
+    pub not_before: Option<Time>,
+    /// Who is in the way: host, process, since when, bytes done.
+    pub session: Option<(String, u32, Time, u64)>,
+}
+
+/// In words.
+pub fn text(p: &Prune, zone: &TimeZone) -> String {
+    let line = |what: &str, blobs: u64, n: u64| format!("{what:<14} {blobs:>10} blobs / {}\n", bytes(n));
+    let mut out = String::new();
+    if p.dry_run {
+        out += "Would have made the following changes:\n";
+    }
+    out += "\n";
+    out += &line("to repack:", p.repack_blobs, p.repack_bytes);
+    out += &line("this removes:", p.removed_blobs, p.removed_bytes);
+    out += &line("to delete:", p.delete_blobs, p.delete_bytes);
+    out += &line("total prune:", p.removed_blobs + p.delete_blobs, p.removed_bytes + p.delete_bytes);
+    out += &line("remaining:", p.remaining_blobs, p.remaining_bytes);
+    let share = 100.0 * p.unused_bytes as f64 / p.remaining_bytes.max(1) as f64;
+    out += &format!("unused size after prune: {} ({share:.2}% of remaining size)\n\n", bytes(p.unused_bytes));
+    if p.deleted_packs > 0 {
+        let packs = count(p.deleted_packs, "pack", "packs");
+        out += &format!("deleted {packs}, {} are free again\n", bytes(p.deleted_bytes));
+    }
+    if p.refused > 0 {
+        let objects = count(p.refused, "object", "objects");
+        out += &format!("the storage would not delete {objects}: later runs try again\n");
+    }
+    for pending in &p.pending {
+        out += &waiting(pending, zone);
+    }
+    out
+}
+
+fn waiting(p: &Pending, zone: &TimeZone) -> String {
+    let mut out = format!("{} are condemned and not free yet", bytes(p.bytes));
+    if let Some(time) = p.not_before {
+        out += &format!(": a prune after {} frees them, `--now` at once", wall_clock(time, zone));
+    }
+    if let Some((host, pid, since, progress)) = &p.session {
+        let since = wall_clock(*since, zone);
+        out += &format!("; process {pid} on {host}, at work since {since} ({} done), may use them", bytes(*progress));
+        if p.not_before.is_none() {
+            out += ": prune again when it is done, or give it up with `--fence`";
+        }
+    }
+    out + "\n"
+}
+
+#[derive(Debug, Serialize)]
+struct PendingJson {
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct PruneJson {
+    message_type: &'static str,
+    dry_run: bool,
+    repack_blobs: u64,
+    repack_bytes: u64,
+    removed_blobs: u64,
+    removed_bytes: u64,
+    delete_blobs: u64,
+    delete_bytes: u64,
+    remaining_blobs: u64,
+    remaining_bytes: u64,
+    unused_bytes: u64,
+    deleted_packs: u64,
+    deleted_bytes: u64,
+    refused: u64,
+    pending: Vec<PendingJson>,
+}
+
+/// As a JSON line.
+pub fn json(p: &Prune) -> String {
+    let pending = |w: &Pending| PendingJson {
+        bytes: w.bytes,
+        not_before: w.not_before.map(|t| rfc3339(t, 0)),
+        host: w.session.as_ref().map(|s| s.0.clone()),
+        pid: w.session.as_ref().map(|s| s.1),
+    };
+    wire::line(&PruneJson {
+        message_type: "summary",
+        dry_run: p.dry_run,
+        repack_blobs: p.repack_blobs,
+        repack_bytes: p.repack_bytes,
+        removed_blobs: p.removed_blobs,
+        removed_bytes: p.removed_bytes,
+        delete_blobs: p.delete_blobs,
+        delete_bytes: p.delete_bytes,
+        remaining_blobs: p.remaining_blobs,
+        remaining_bytes: p.remaining_bytes,
+        unused_bytes: p.unused_bytes,
+        deleted_packs: p.deleted_packs,
+        deleted_bytes: p.deleted_bytes,
+        refused: p.refused,
+        pending: p.pending.iter().map(pending).collect(),
+    })
+}
