@@ -68,6 +68,9 @@ pub enum SnapshotsCommand {
 
 /// `orlop snapshots accept-time`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop snapshots accept-time 1a2b3c4d")]
 pub struct AcceptTime {
     /// Only these [default: all whose times are in doubt]
     #[arg(value_name = "SNAPSHOT")]

@@ -198,6 +198,10 @@ pub struct Hold {
 
 /// `orlop release`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop release 1a2b3c4d
+  orlop release latest")]
 pub struct Release {
     /// Which ones.
     #[arg(value_name = "SNAPSHOT", help = IDS_HELP, required = true)]

@@ -125,8 +125,8 @@ impl Walk<'_> {
                     })?
                 }
                 Place::Way { real, children } => {
-                    let root = self.changed_way(children, below, roots(&[was.clone()])[0])?;
-                    self.way_entry(name, real.as_deref(), root, &[was.clone()])?
+                    let root = self.changed_way(children, below, roots(std::slice::from_ref(&was))[0])?;
+                    self.way_entry(name, real.as_deref(), root, std::slice::from_ref(&was))?
                 }
             };
             self.put(&mut edits, name, was, done)?;

@@ -143,7 +143,7 @@ impl Known {
 
 /// A directory is only where to compare from, so its times may have changed.
 fn key(dir: bool, ino: u64, born: Time, size: u64, mtime: Time) -> Option<Short> {
-    if ino == 0 || born.nsec % COARSE_NANOS == 0 {
+    if ino == 0 || born.nsec.is_multiple_of(COARSE_NANOS) {
         return None;
     }
     let mut hasher = blake3::Hasher::new();

@@ -111,6 +111,9 @@ pub(super) struct Listing {
 /// What an entry was in the parents.
 pub(super) type Before = Option<Node>;
 
+/// A way of looking at a source: where it is, its name, what it is, what it was.
+pub(super) type Look<'l> = &'l mut dyn FnMut(&Here<'_>, &[u8], &Stat, Vec<Before>) -> Result<Done>;
+
 impl Walk<'_> {
     /// Store the places at the top; gives the root of the tree.
     pub fn top(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &[Option<PageRef>]) -> Result<Option<PageRef>> {
@@ -183,7 +186,7 @@ impl Walk<'_> {
         real: &Path,
         number: u32,
         was: Vec<Before>,
-        take: &mut dyn FnMut(&Here<'_>, &[u8], &Stat, Vec<Before>) -> Result<Done>,
+        take: Look<'_>,
     ) -> Result<Done> {
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
