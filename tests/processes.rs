@@ -1,5 +1,5 @@
-//! Real processes on one repository: four backups of changing trees, two prunes, a restore and a
-//! forgetting, all at once, and `kill -9` among them. Whatever reported success and was not forgotten
+//! Real processes on one repository: four backups of changing trees, two prunes, a restore, a check
+//! and a forgetting, all at once, and `kill -9` among them. Whatever reported success and was not forgotten
 //! comes back to the last byte.
 //!
 //! `ORLOP_PROCESSES_SECONDS=n` says for how long, `ORLOP_SEED=n` with which dice.
@@ -53,6 +53,7 @@ struct Count {
     prunes: AtomicU64,
     freed: AtomicU64,
     restores: AtomicU64,
+    checks: AtomicU64,
     forgotten: AtomicU64,
     kills: AtomicU64,
 }
@@ -265,6 +266,15 @@ fn compare(kept: &Kept, target: &Path) -> Result<(), String> {
     if files == kept.tree.len() { Ok(()) } else { Err(format!("{files} files in place of {}", kept.tree.len())) }
 }
 
+/// What goes while it is looked at is no damage.
+fn check(world: &World, me: usize) {
+    while world.goes_on() {
+        if world.try_ok(me, &["check"]).is_some() {
+            world.count.checks.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The worst moments are those right after something began, and those long after.
 fn kill(world: &World) {
     let mut dice = Dice(world.seed ^ 0x9);
@@ -293,7 +303,7 @@ fn all_at_once(seconds: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
     let seconds = number("ORLOP_PROCESSES_SECONDS").unwrap_or(seconds);
     let seed = number("ORLOP_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let world = World::new(seconds, BACKUPS + 4, seed);
+    let world = World::new(seconds, BACKUPS + 5, seed);
     let w = &world;
     std::thread::scope(|s| {
         for me in 0..BACKUPS {
@@ -303,13 +313,14 @@ fn all_at_once(seconds: u64) {
         s.spawn(|| prune(w, BACKUPS + 1, &["prune", "--json", "--max-unused", "0"]));
         s.spawn(|| restore(w, BACKUPS + 2));
         s.spawn(|| forget(w, BACKUPS + 3));
+        s.spawn(|| check(w, BACKUPS + 4));
         s.spawn(|| kill(w));
     });
     finish(w);
     let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
-    let Count { backups, prunes, freed, restores, forgotten, kills } = &world.count;
-    let counts = [count(backups), count(prunes), count(freed), count(restores), count(forgotten), count(kills)];
-    println!("seed {seed}: backups, prunes, packs freed, restores, forgotten, kills: {counts:?}");
+    let Count { backups, prunes, freed, restores, checks, forgotten, kills } = &world.count;
+    let counts = [backups, prunes, freed, restores, checks, forgotten, kills].map(count);
+    println!("seed {seed}: backups, prunes, packs freed, restores, checks, forgotten, kills: {counts:?}");
     assert!(counts.iter().all(|c| *c > 0), "seed {seed}: {counts:?}");
 }
 
