@@ -17,6 +17,8 @@ mod hooks;
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/prune.rs"]
+mod prune;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
 #[path = "cli/retention.rs"]
