@@ -21,6 +21,8 @@ mod keys;
 mod prune;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
+#[path = "cli/remake.rs"]
+mod remake;
 #[path = "cli/retention.rs"]
 mod retention;
 #[path = "cli/sources.rs"]
