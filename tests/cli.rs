@@ -21,6 +21,8 @@ mod interrupted;
 mod keys;
 #[path = "cli/moved.rs"]
 mod moved;
+#[path = "cli/prune.rs"]
+mod prune;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
 #[path = "cli/remake.rs"]

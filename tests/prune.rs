@@ -161,3 +161,25 @@ fn kill_9_then_prune_now_frees_what_it_left() {
     assert_sound(&mut repo);
     assert!(repo.snapshots(&|_, _| {}).unwrap().iter().any(|s| s.id == b));
 }
+
+#[test]
+fn clocks_that_are_ten_years_off_lose_nothing() {
+    const YEARS: i64 = 10 * 365 * 86_400;
+    for (first, second) in [(YEARS, -YEARS), (-YEARS, YEARS), (YEARS, -2 * YEARS)] {
+        let (memory, mut repo, dir, a, b) = world();
+        forget(&mut repo, a);
+        memory.advance(first);
+        let slow = || PruneOptions { max_unused: Unused::Bytes(0), ..PruneOptions::default() };
+        prune(&mut repo, &slow());
+        assert_sound(&mut repo);
+        memory.advance(second);
+        prune(&mut repo, &slow());
+        assert_sound(&mut repo);
+        let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+        prune_now(&mut repo);
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert_same(&repo, c, dir.path());
+        assert_nothing_unneeded(&repo);
+    }
+}

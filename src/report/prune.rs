@@ -68,18 +68,21 @@ pub fn text(p: &Prune, zone: &TimeZone) -> String {
 }
 
 fn waiting(p: &Pending, zone: &TimeZone) -> String {
-    let mut out = format!("{} are condemned and not free yet", bytes(p.bytes));
-    if let Some(time) = p.not_before {
-        out += &format!(": a prune after {} frees them, `--now` at once", wall_clock(time, zone));
-    }
-    if let Some((host, pid, since, progress)) = &p.session {
+    let condemned = format!("{} are condemned and not free yet", bytes(p.bytes));
+    let after = p.not_before.map(|t| format!("a prune after {} frees them", wall_clock(t, zone)));
+    let who = p.session.as_ref().map(|(host, pid, since, progress)| {
         let since = wall_clock(*since, zone);
-        out += &format!("; process {pid} on {host}, at work since {since} ({} done), may use them", bytes(*progress));
-        if p.not_before.is_none() {
-            out += ": prune again when it is done, or give it up with `--fence`";
-        }
+        format!("process {pid} on {host}, at work since {since} ({} done), may use them", bytes(*progress))
+    });
+    match (after, who) {
+        (None, None) => format!("{condemned}: prune again\n"),
+        (Some(after), None) => format!("{condemned}: {after}, `--now` at once\n"),
+        (Some(after), Some(who)) => format!("{condemned}: {after}; until it is done, {who}\n"),
+        (None, Some(who)) => format!(
+            "{condemned}: {who}; prune again when it is done, or give it up with `--fence`; \
+             a day without a sign of life, and it counts as given up\n"
+        ),
     }
-    out + "\n"
 }
 
 #[derive(Debug, Serialize)]

@@ -37,7 +37,7 @@ pub fn phase(phase: Phase) -> &'static str {
 fn things(of: Option<Phase>) -> &'static str {
     match of {
         Some(Phase::CheckingStructure) => "objects",
-        Some(Phase::CheckingTrees) => "snapshots",
+        Some(Phase::CheckingTrees | Phase::Marking) => "snapshots",
         Some(Phase::ReadingData) => "packs",
         Some(Phase::Restoring | Phase::Finishing | Phase::Verifying) => "files/dirs",
         _ => "files",

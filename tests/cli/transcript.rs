@@ -58,6 +58,11 @@ policy simulate --until 10d --keep-daily 3
 policy window
 forget --keep-last -1
 release latest
+prune --dry-run
+prune
+prune --now
+prune --max-unused 101%
+forget latest --prune
 list keys
 list locks
 key list

@@ -356,11 +356,14 @@ impl Run<'_> {
         let time = self.look()?.time;
         for (generation, plan) in history.log.plans() {
             let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
-            let not_before = finish::due(self.repo, plan.time, time, self.options);
             let sessions = self.repo.sessions()?;
             let holdout = sessions.open.iter().find(|s| {
                 s.open.session != self.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation
             });
+            // With --now no time is waited for, but somebody may be.
+            let waits = !(self.options.now && holdout.is_some());
+            let due = finish::due(self.repo, plan.time, time, self.options);
+            let not_before = due.filter(|_| waits);
             let why = holdout.map_or(Why::Grace, Why::session);
             summary.pending.push(Pending { generation: *generation, why, not_before, bytes });
         }

@@ -1,0 +1,202 @@
+//! Pruning from the command line.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::world::{Ran, World};
+
+/// Bytes that nothing makes smaller.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(len).collect()
+}
+
+/// Two snapshots, the first of which alone needs about 3 MiB.
+fn two() -> World {
+    let world = World::with_repository();
+    world.write("src/old", noise(1, 3 << 20));
+    world.ok("backup src -q");
+    world.write("src/old", noise(2, 1 << 20));
+    world.ok("backup src -q");
+    world
+}
+
+fn packs(world: &World) -> u64 {
+    world.files("repo/packs").iter().map(|(_, len)| len).sum()
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let world = two();
+    let before = world.files("repo");
+    for (line, says) in [
+        ("prune --max-unused 101%", "'101%' is not a share"),
+        ("prune --max-unused=-1%", "'-1%' is not a share"),
+        ("prune --max-unused many", "--max-unused"),
+        ("prune --max-repack-size 10Q", "--max-repack-size"),
+        ("prune --max-repack-size", "--max-repack-size"),
+        ("prune --time-budget 1d", "'1d' is not a time"),
+        ("prune --time-budget 99999999999999999999h", "is not a time"),
+        ("prune everything", "everything"),
+    ] {
+        let err = world.fails(line, 1);
+        assert!(err.contains(says), "{line}: {err}");
+    }
+    assert_eq!(world.files("repo"), before);
+}
+
+#[test]
+fn a_clients_key_may_not_prune() {
+    let world = two();
+    world.write("client", "client-password\n");
+    world.ok("key add --role client --client laptop --new-password-file @/client");
+    let before = world.files("repo");
+    for line in ["prune", "prune --now", "prune --dry-run", "forget latest --prune"] {
+        let ran = world.run_with(line, &[("ORLOP_PASSWORD", "client-password")]);
+        assert_eq!(ran.code, 1, "{line}: {}", ran.err);
+        assert!(ran.err.contains("error[forbidden]") && ran.err.contains("the role client"), "{line}: {}", ran.err);
+    }
+    assert_eq!(world.files("repo"), before);
+}
+
+#[test]
+fn now_frees_at_once_and_ends_the_window() {
+    let world = two();
+    let before = packs(&world);
+    let forgotten = world.snapshots()[0]["short_id"].as_str().expect("an id").to_owned();
+    world.ok(&format!("forget {forgotten}"));
+    // Without --now what was forgotten can still come back, so nothing goes.
+    let plain = world.json("prune --json");
+    assert_eq!((&plain["deleted_packs"], &plain["delete_bytes"]), (&0.into(), &0.into()), "{plain}");
+    let said = world.ok("prune --now");
+    assert!(said.contains("deleted ") && said.contains(" are free again"), "{said}");
+    assert!(packs(&world) + (3 << 20) < before + (1 << 18), "{before} {}", packs(&world));
+    let ran = world.run(&format!("undelete {forgotten}"));
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains(&forgotten), "{}", ran.err);
+    assert!(!world.ok("undelete").contains(&forgotten));
+    assert_eq!(world.snapshots().len(), 1);
+    world.ok("check --read-data");
+    world.ok("restore latest --target @/out");
+    assert_eq!(std::fs::read(world.path("out/src/old")).expect("restored"), noise(2, 1 << 20));
+}
+
+#[test]
+fn a_fence_that_nobody_needs_does_no_harm() {
+    let world = two();
+    world.ok("forget latest~1");
+    let said = world.json("prune --now --fence --json");
+    assert!(said["deleted_packs"].as_u64() > Some(0) && said["pending"] == serde_json::json!([]), "{said}");
+    assert_eq!(world.json("prune --fence --json")["deleted_packs"], 0);
+    world.ok("check --read-data");
+}
+
+#[test]
+fn the_keys_are_those_of_restic() {
+    let world = two();
+    world.ok("forget latest~1");
+    let before = world.files("repo");
+    let would = world.json("prune --now --dry-run --json");
+    assert_eq!(world.files("repo"), before, "a dry run writes nothing");
+    assert_eq!((&would["message_type"], &would["dry_run"]), (&"summary".into(), &true.into()));
+    for key in ["repack_blobs", "repack_bytes", "removed_blobs", "removed_bytes", "delete_blobs", "delete_bytes"] {
+        assert!(would[key].is_u64(), "{key}: {would}");
+    }
+    let did = world.json("prune --now --json");
+    for key in ["repack_bytes", "delete_bytes", "remaining_blobs", "remaining_bytes", "unused_bytes"] {
+        assert_eq!(would[key], did[key], "{key}: {would} {did}");
+    }
+    assert_eq!(world.ok("forget latest --prune --json").lines().count(), 1, "forget's JSON is one value");
+}
+
+#[test]
+fn forget_can_prune_too() {
+    let world = two();
+    let said = world.ok("forget latest~1 --prune");
+    assert!(said.contains("to delete:") && said.contains("remaining:"), "{said}");
+    assert_eq!(world.snapshots().len(), 1);
+    let before = world.files("repo");
+    world.ok("forget latest --prune --dry-run");
+    assert_eq!(world.files("repo"), before);
+}
+
+#[test]
+fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
+    let world = two();
+    let mut command = world.command("backup --stdin-from-command --stdin-filename slow -- sleep 60");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let begun = Instant::now();
+    while world.files("repo/sessions").is_empty() && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    world.ok("forget latest~1");
+    let before = packs(&world);
+    // A plain one says when, and who may be in the way then.
+    let said = world.ok("prune");
+    assert!(!said.contains("not free yet"), "the window is not over: {said}");
+    let said = world.ok("prune --now");
+    let who = format!("process {} on ", child.id());
+    assert!(said.contains("condemned and not free yet") && said.contains(&who), "{said}");
+    assert!(said.contains("prune again when it is done, or give it up with `--fence`"), "{said}");
+    assert!(packs(&world) >= before && !said.contains("a prune after"), "{said}");
+    let said = world.ok("prune");
+    assert!(said.contains("a prune after ") && said.contains(&who) && !said.contains("at once"), "{said}");
+    let json = world.json("prune --now --json");
+    assert_eq!(json["pending"][0]["pid"], child.id(), "{json}");
+    assert!(json["pending"][0]["not_before"].is_null(), "{json}");
+    child.kill().expect("ours");
+    child.wait().expect("ours");
+    let said = world.ok("prune --now");
+    assert!(said.contains(" are free again") && !said.contains("not free yet"), "{said}");
+    assert!(packs(&world) + (2 << 20) < before);
+    world.ok("check --read-data");
+}
+
+#[test]
+fn without_now_it_says_when_the_space_will_come() {
+    let world = two();
+    world.ok("policy window 0d");
+    world.ok("forget latest~1");
+    let said = world.ok("prune");
+    assert!(said.contains("are condemned and not free yet: a prune after "), "{said}");
+    assert!(said.contains("frees them, `--now` at once"), "{said}");
+    assert!(world.json("prune --json")["pending"][0]["not_before"].is_string());
+    assert!(world.ok("prune --now").contains(" are free again"));
+}
+
+#[test]
+fn a_suspected_pack_is_looked_at_and_stops_nobody() {
+    let world = two();
+    let (victim, _) = world.files("repo/packs").into_iter().max_by_key(|(_, len)| *len).expect("packs");
+    let mut bytes = std::fs::read(&victim).expect("ours");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let _ = std::fs::remove_file(&victim);
+    std::fs::write(&victim, bytes).expect("ours");
+    assert_ne!(world.run("check --read-data").code, 0);
+    world.ok("forget latest~1");
+    let ran: Ran = world.run("prune --now");
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let name = victim.file_name().expect("a name").to_string_lossy()[..8].to_owned();
+    assert!(format!("{}{}", ran.out, ran.err).contains(&name), "{name}: {}{}", ran.out, ran.err);
+    world.ok("restore latest --target @/out");
+}
+
+#[test]
+fn what_cannot_be_read_stops_deleting_and_is_named() {
+    let world = two();
+    for (segment, _) in world.files("repo/index") {
+        std::fs::remove_file(segment).expect("ours");
+    }
+    let before = packs(&world);
+    world.ok("forget latest~1");
+    let err = world.fails("prune --now", 1);
+    assert!(err.contains("not whole, so nothing is deleted") && err.contains("orlop check"), "{err}");
+    assert_eq!(packs(&world), before);
+}
