@@ -19,6 +19,8 @@ mod interrupted;
 mod keys;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
+#[path = "cli/remake.rs"]
+mod remake;
 #[path = "cli/retention.rs"]
 mod retention;
 #[path = "cli/sources.rs"]

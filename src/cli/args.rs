@@ -14,6 +14,7 @@ mod find;
 mod keys;
 mod prune;
 mod read;
+mod remake;
 mod retain;
 mod values;
 
@@ -23,6 +24,7 @@ pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use remake::{Merge, Rewrite};
 pub use retain::{
     Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
     Undelete,
@@ -93,6 +95,10 @@ pub enum Command {
     Undelete(Undelete),
     /// Change the tags of snapshots
     Tag(Tag),
+    /// Change snapshots after the fact: leave paths out, set host or time
+    Rewrite(Box<Rewrite>),
+    /// Make one snapshot of several
+    Merge(Box<Merge>),
     /// Let nothing remove snapshots
     Hold(Hold),
     /// End a hold

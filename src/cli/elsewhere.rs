@@ -21,7 +21,6 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("repair index", "writes the index anew", REPAIR),
     ("repair packs", "saves what is left of damaged packs", REPAIR),
     ("repair snapshots", "takes damaged files out of snapshots", REPAIR),
-    ("rewrite", "changes snapshots after the fact", NOT_YET),
     ("self-update", "replaces the program", "install a new version the way this one was installed"),
     ("serve", "serves a repository over HTTP", NOT_YET),
     ("unlock", "removes locks", "orlop has no locks: nothing ever needs unlocking"),
@@ -50,7 +49,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--repack-uncompressed", CHOICE),
     ("--repack-smaller-than", CHOICE),
     ("--unsafe-recover-no-free-space", "make some room first"),
-    ("--snapshot-summary", "every snapshot has its summary from the beginning"),
     ("--show-pack-id", "`orlop list blobs` has the packs"),
     ("--unsafe-allow-remove-all", "name the snapshots that shall go"),
 ];
@@ -76,6 +74,8 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("key", "", "also knows key files, recovery keys and clients' keys"),
     ("list", "", "`locks` lists none"),
     ("prune", "", "frees what it condemned a day before; `--now` frees at once"),
+    ("rewrite", "--snapshot-summary", "accepted, and without effect: every snapshot has its summary"),
+    ("rewrite", "", "a snapshot in which no file would be left stays as it is"),
     ("snapshots", "", "a snapshot that is named and not there makes the exit code 3"),
 ];
 

@@ -107,6 +107,8 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Dump(args) => commands::dump::run(&args, settings),
         Command::Forget(args) => commands::forget::run(&args, settings),
         Command::Undelete(args) => commands::forget::undelete(&args, settings),
+        Command::Rewrite(args) => commands::remake::run(&args, settings, env),
+        Command::Merge(args) => commands::remake::merge(&args, settings),
         Command::Tag(args) => commands::notes::tag(&args, settings),
         Command::Hold(args) => commands::notes::hold(&args, settings),
         Command::Release(args) => commands::notes::release(&args, settings),

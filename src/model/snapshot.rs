@@ -53,6 +53,8 @@ impl Statement {
     pub const HAS_PROBLEMS: u32 = 2;
     /// Made from leftovers by a repair.
     pub const RECOVERED: u32 = 4;
+    /// Made of snapshots of which the owner did not sign all: it is trusted like those, whoever signs.
+    pub const FOREIGN: u32 = 8;
 }
 
 /// The newest statement of a client that somebody saw.

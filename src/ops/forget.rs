@@ -144,7 +144,7 @@ pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Resul
             out.fresh.push(Seen { statement: s.id, received });
         }
         let apart = |t: Time| t.sec.abs_diff(s.statement.time.sec) > APART.unsigned_abs();
-        if !s.by_owner && !times.accepted(s.id) && received.is_none_or(apart) {
+        if !s.trusted() && !times.accepted(s.id) && received.is_none_or(apart) {
             out.flagged.insert(s.id);
             if known.is_none() {
                 out.fresh_flagged.insert(s.id);

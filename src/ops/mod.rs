@@ -11,6 +11,7 @@ pub mod history;
 pub mod list;
 pub mod needs;
 pub mod prune;
+pub mod remake;
 pub mod restore;
 pub mod select;
 pub mod stats;

@@ -144,6 +144,12 @@ impl Repository {
         self.clients.iter().find(|c| c.id == id && c.epoch == epoch)
     }
 
+    /// Whether what this identity signs is the owner's word.
+    pub fn signs_as_owner(&self, who: &Identity) -> bool {
+        // Whoever is not enrolled yet will be, by the owner.
+        self.client_key(who.client, who.epoch).map_or(self.role() == Role::Owner, |c| c.role == Role::Owner)
+    }
+
     /// All clients that are enrolled.
     pub fn clients(&self) -> &[Client] {
         &self.clients

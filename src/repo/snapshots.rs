@@ -39,6 +39,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether it is the owner's word that its content is what the owner's machines had: it may set
+    /// privileged metadata, and its times are believed.
+    pub fn trusted(&self) -> bool {
+        self.by_owner && self.statement.flags & Statement::FOREIGN == 0
+    }
     /// Whether the run was interrupted.
     pub fn incomplete(&self) -> bool {
         self.statement.flags & Statement::INCOMPLETE != 0

@@ -27,6 +27,7 @@ pub mod policy;
 pub mod problem;
 pub mod progress;
 pub mod prune;
+pub mod remake;
 pub mod snapshots;
 pub mod stats;
 pub mod summary;

@@ -24,6 +24,11 @@ diff latest~1 latest
 diff latest:/src ./src/sub --metadata
 stats
 stats --by snapshot
+rewrite latest --exclude *.o --dry-run -v
+rewrite latest --exclude *.o
+rewrite latest --exclude *.o
+rewrite latest --exclude *
+merge latest latest~1 --label both
 explain exists
 explain-exclude src/sub/deep/three.o --exclude *.o
 dump latest /src/one.txt

@@ -291,6 +291,10 @@ pub struct PolicySimulate {
 
 /// `orlop policy window`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop policy window
+  orlop policy window 14d")]
 pub struct PolicyWindow {
     /// From now on so long, like 14d or 12h; 0d for not at all
     #[arg(value_name = "SPAN")]

@@ -20,6 +20,7 @@ pub mod notes;
 pub mod policy;
 pub mod prune;
 pub mod quickstart;
+pub mod remake;
 pub mod restore;
 pub mod snapshots;
 pub mod stats;

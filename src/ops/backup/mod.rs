@@ -209,6 +209,9 @@ impl Base {
         all.retain(|s| s.validity != Validity::Late && !forgotten(s));
         if let Parent::Snapshot(id) = options.parent {
             all.retain(|s| s.id == id);
+            if repo.signs_as_owner(who) && !all.iter().all(Snapshot::trusted) {
+                return Err(foreign_parent(id));
+            }
             return Ok(Self { snapshots: all });
         }
         let host = options.about.host.as_ref().unwrap_or(&repo.host().hostname);
@@ -218,7 +221,8 @@ impl Base {
                 && (!by.paths || same_set(&s.body.paths, &about.paths))
                 && (!by.tags || same_set(&s.body.tags, &about.tags))
         });
-        all.retain(|s| s.statement.client == who.client || s.by_owner);
+        let owner = repo.signs_as_owner(who);
+        all.retain(|s| if owner { s.trusted() } else { s.statement.client == who.client || s.by_owner });
         all.sort_by_key(|s| (s.statement.time, s.statement.seq));
         // The newest of all, and behind an incomplete one the newest complete one.
         let newest = all.pop();
@@ -265,6 +269,15 @@ impl Base {
     fn roots(&self) -> Vec<Option<PageRef>> {
         self.snapshots.iter().map(|s| s.statement.root).collect()
     }
+}
+
+/// What is taken over from a parent is signed anew.
+fn foreign_parent(id: RecordId) -> Error {
+    let what = format!(
+        "snapshot {} was made with a client's key: what the owner took over from it would count as the owner's own",
+        id.short()
+    );
+    Error::new(ErrorKind::Forbidden, what).hint("leave out --parent, or back up with that client's key")
 }
 
 fn same_set<T: Ord>(a: &[T], b: &[T]) -> bool {
@@ -372,7 +385,7 @@ fn attempt(
 }
 
 /// The index with what dead runs left behind, and whether anything in the repository is suspected.
-fn load_index(
+pub(super) fn load_index(
     repo: &Repository,
     who: &Identity,
     session: &Session,
@@ -391,7 +404,7 @@ fn load_index(
     Ok((index, careful))
 }
 
-fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
+pub(super) fn writer_options(options: &BackupOptions, index: &Index) -> WriterOptions {
     WriterOptions {
         compression: options.compression,
         pack_target: options.pack_target.unwrap_or_else(|| pack_target(index)),

@@ -348,7 +348,7 @@ fn policy(snapshot: &Snapshot, options: &RestoreOptions) -> Policy {
     } else {
         Owners::Number
     };
-    let trusted = snapshot.by_owner && rustix::process::geteuid().is_root() && !options.withhold_privileged;
+    let trusted = snapshot.trusted() && rustix::process::geteuid().is_root() && !options.withhold_privileged;
     Policy::new(owners, trusted)
 }
 

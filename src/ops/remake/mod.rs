@@ -1,0 +1,180 @@
+//! New snapshots of what others have: rewriting some, merging several into one.
+//!
+//! Both are sessions that rely on the snapshots they start from. Pages are read and new ones written;
+//! what is below a directory in which nothing changes is taken over by its name, and no chunk is read.
+
+mod filter;
+mod merge;
+mod rewrite;
+mod union;
+
+pub use merge::{MergeOptions, Merged, merge};
+pub use rewrite::{Became, RewriteOptions, Rewritten, carry_times, rewrite};
+
+use std::collections::HashSet;
+
+use super::backup::{BackupOptions, load_index, writer_options};
+use crate::collect::base_stands;
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::event::Context;
+use crate::format::records::{CloseKind, Purpose};
+use crate::id::RecordId;
+use crate::model::{PageRef, Statement};
+use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Writer};
+
+/// Directories can be nested deeply, and are walked by recursion.
+const STACK: usize = 64 << 20;
+
+/// Who is told which entry is left out, or taken from which of several.
+pub type Tell<'a> = Option<&'a (dyn Fn(&[u8]) + Sync)>;
+
+/// How a session of this kind goes.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// Name of the client; the host's if `None`.
+    pub client: Option<String>,
+    /// Look, and store nothing.
+    pub dry_run: bool,
+    /// zstd level; `None` stores as it is.
+    pub compression: Option<i32>,
+    /// Length of packs; `None` follows the size of the repository.
+    pub pack_target: Option<u64>,
+    /// Check every frame before it counts as stored.
+    pub verify: bool,
+    /// Which program runs.
+    pub program: String,
+}
+
+/// What there is to work with in a session.
+struct Workshop<'a> {
+    repo: &'a Repository,
+    who: &'a Identity,
+    reader: &'a Reader<'a>,
+    writer: &'a Writer<'a>,
+    cx: &'a Context<'a>,
+    way: &'a Way,
+}
+
+/// What became of it.
+struct Done<T> {
+    told: T,
+    /// In the order they were given; none in a dry run.
+    ids: Vec<RecordId>,
+}
+
+/// Make snapshots of others. `bases` are those that stand; `make` gets the ones that still do once the
+/// session is there, and gives what is to be committed.
+fn session<T: Send>(
+    repo: &mut Repository,
+    bases: &[&Snapshot],
+    way: &Way,
+    cx: &Context<'_>,
+    make: impl FnOnce(&Workshop<'_>, &[&Snapshot]) -> Result<(Vec<NewSnapshot>, T)> + Send,
+) -> Result<Done<T>> {
+    let name = way.client.as_deref();
+    let who = if way.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
+    let repo = &*repo;
+    let session = match way.dry_run {
+        true => repo.begin_unseen(&who)?,
+        false => repo.begin(&who, Purpose::Backup, bases.iter().map(|s| s.id).collect())?,
+    };
+    let mut ids = Vec::new();
+    let done = run(repo, (&who, &session), bases, way, cx, make, &mut ids);
+    if !way.dry_run {
+        // What is committed has all it needs, whatever happened to those after it.
+        let kind = if ids.is_empty() && done.is_err() { CloseKind::Abort } else { CloseKind::End };
+        let closed = repo.close(&session, kind, ids.clone());
+        return done.and_then(|told| closed.map(|()| Done { told, ids }));
+    }
+    done.map(|told| Done { told, ids })
+}
+
+fn run<T: Send>(
+    repo: &Repository,
+    (who, session): (&Identity, &Session),
+    bases: &[&Snapshot],
+    way: &Way,
+    cx: &Context<'_>,
+    make: impl FnOnce(&Workshop<'_>, &[&Snapshot]) -> Result<(Vec<NewSnapshot>, T)> + Send,
+    ids: &mut Vec<RecordId>,
+) -> Result<T> {
+    let options = BackupOptions {
+        dry_run: way.dry_run,
+        compression: way.compression,
+        pack_target: way.pack_target,
+        verify: way.verify,
+        ..BackupOptions::default()
+    };
+    let bases = still_standing(repo, session, bases, cx)?;
+    let (index, _) = load_index(repo, who, session, &options, cx)?;
+    let reader = Reader::new(repo, &index);
+    let writer = Writer::new(repo, who, session, &index, cx, writer_options(&options, &index));
+    let workshop = Workshop { repo, who, reader: &reader, writer: &writer, cx, way };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK).build();
+    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "a thread cannot be started").because(e))?;
+    let (news, told) = pool.install(|| make(&workshop, &bases))?;
+    writer.finish()?;
+    for new in news.into_iter().filter(|_| !way.dry_run) {
+        cx.check()?;
+        ids.push(repo.commit(who, session, new).doing(|| "while committing the snapshot".to_owned())?);
+    }
+    Ok(told)
+}
+
+/// R2: what was forgotten before the session was there may be going already, and is not relied on.
+fn still_standing<'s>(
+    repo: &Repository,
+    session: &Session,
+    bases: &[&'s Snapshot],
+    cx: &Context<'_>,
+) -> Result<Vec<&'s Snapshot>> {
+    let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
+    let mut out = Vec::new();
+    for s in bases {
+        let (client, seq) = (s.statement.client, s.statement.seq);
+        let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
+        match base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false) {
+            true => out.push(*s),
+            false => cx.problem("forgotten", s.id.short().as_bytes(), "read", "it was forgotten just now"),
+        }
+    }
+    Ok(out)
+}
+
+impl Workshop<'_> {
+    /// A statement with this tree that stands for what `from` stands for; `sources` are all that the
+    /// tree comes from.
+    fn statement(&self, from: &Statement, root: Option<PageRef>, sources: &[&Snapshot]) -> Statement {
+        // Whoever signs: it deserves no more trust than what it comes from.
+        let foreign = if sources.iter().all(|s| s.trusted()) { 0 } else { Statement::FOREIGN };
+        let flags = sources.iter().fold(foreign, |flags, s| flags | s.statement.flags);
+        let known = Statement::INCOMPLETE | Statement::HAS_PROBLEMS | Statement::RECOVERED | Statement::FOREIGN;
+        Statement {
+            domain: self.repo.domain(),
+            client: self.who.client,
+            seq: 0,
+            prev: RecordId::ZERO,
+            client_epoch: self.who.epoch,
+            root,
+            config: self.repo.config_id(),
+            flags: flags & known,
+            replaces: None,
+            origin: None,
+            heads: vec![],
+            body: vec![],
+            ext: vec![],
+            ..from.clone()
+        }
+    }
+}
+
+/// Without those that were named twice.
+fn distinct<'s>(all: &[&'s Snapshot]) -> Vec<&'s Snapshot> {
+    let mut seen = HashSet::new();
+    all.iter().copied().filter(|s| seen.insert(s.id)).collect()
+}
+
+/// Whether an error is damage of one tree, and no reason to leave the others alone.
+fn is_damage(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Missing)
+}
