@@ -70,13 +70,14 @@ impl History {
 
     fn add(&mut self, record: &Record<Gc>, states: &[State]) -> Result<()> {
         let (clear, gc) = (&record.clear, &record.payload);
+        let step = step(clear, states);
+        // Where a record is missing, the next one does not follow either: what is missing is said first.
+        self.log.add(clear.generation, step).map_err(|e| Error::new(ErrorKind::Missing, e.to_string()))?;
         let follows = clear.kind == GcKind::Restart || self.last == RecordId::ZERO || clear.prev == self.last;
         if !follows {
             let what = format!("{} does not follow the record before it", names::gc(clear.generation));
             return Err(Error::new(ErrorKind::Damaged, what));
         }
-        let step = step(clear, states);
-        self.log.add(clear.generation, step).map_err(|e| Error::new(ErrorKind::Missing, e.to_string()))?;
         self.last = record.id;
         self.time = clear.storage_time.sec;
         match clear.kind {
@@ -225,12 +226,28 @@ impl Repository {
         clear.prev = history.last;
         (gc.author, gc.author_epoch, gc.session) = (who.client, who.epoch, session.id);
         (gc.config, gc.nonce) = (self.config_id(), sys::random()?);
-        let (_, put) = self.put_decision(who, &gc, &clear)?;
+        let (id, put) = self.put_decision(who, &gc, &clear)?;
         if put == Put::Exists {
             return Ok(false);
         }
+        let said = self.is_in_log(clear.generation, id)?;
         self.catch_up(history)?;
-        Ok(true)
+        Ok(said)
+    }
+
+    /// Whether a record that was just made is a part of the log. Records before a checkpoint are
+    /// cleared away, so that a collector that slept through all that finds the name it wants free
+    /// again: nobody ever reads what it then writes.
+    fn is_in_log(&self, generation: u64, id: RecordId) -> Result<bool> {
+        let listed = self.storage.list(prefix::GC)?;
+        if !listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).any(|g| g > generation) {
+            return Ok(true);
+        }
+        match self.load_gc(generation + 1) {
+            Ok(next) => Ok(next.clear.prev == id),
+            Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -278,5 +295,165 @@ impl Saying {
             ext: vec![],
         };
         Self { clear, gc }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::records::Purpose;
+    use crate::model::Body;
+    use crate::repo::snapshots::tests::{made, statement};
+    use crate::repo::{NewSnapshot, objects};
+
+    struct World {
+        repo: Repository,
+        who: Identity,
+        session: Session,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut repo = made();
+            let who = repo.identity(Some("test")).unwrap();
+            let session = repo.begin(&who, Purpose::Gc, vec![]).unwrap();
+            Self { repo, who, session }
+        }
+
+        fn say(&self, history: &mut History, kind: GcKind) -> bool {
+            let saying = Saying::new(kind, 1000);
+            self.repo.add_to_history(&self.who, &self.session, history, saying).unwrap()
+        }
+
+        fn plan(&self) {
+            assert!(self.say(&mut self.repo.history().unwrap(), GcKind::Plan));
+        }
+
+        fn checkpoint(&self, forgotten: Vec<Forgotten>) {
+            let mut history = self.repo.history().unwrap();
+            let state = State {
+                generation: history.log.generation() + 1,
+                author: self.who.client,
+                author_epoch: self.who.epoch,
+                heads: vec![],
+                confirmed: vec![],
+                forgotten,
+                condemned: vec![],
+                seen: vec![],
+                bad: vec![],
+                ext: vec![],
+            };
+            let (id, _) = self.repo.put_decision(&self.who, &state, &()).unwrap();
+            let mut saying = Saying::new(GcKind::Checkpoint, 2000);
+            saying.gc.state = vec![id];
+            assert!(self.repo.add_to_history(&self.who, &self.session, &mut history, saying).unwrap());
+        }
+
+        fn delete(&self, name: &str) {
+            self.repo.storage.delete(&objects::name(name).unwrap()).unwrap();
+        }
+
+        fn commit(&self) -> RecordId {
+            let new = NewSnapshot { statement: statement(&self.repo, &self.who), body: Body::default() };
+            self.repo.commit(&self.who, &self.session, new).unwrap()
+        }
+
+        fn lose(&self, seq: u64) {
+            let name = names::snapshot(self.who.client, seq);
+            self.delete(&name);
+            self.delete(&names::copy_of(&name));
+        }
+
+        /// What a listing complains about: places and kinds.
+        fn troubles(&self) -> Vec<(u64, ErrorKind)> {
+            let told = std::sync::Mutex::new(vec![]);
+            let trouble = |name: &str, e: Error| {
+                let (_, seq) = names::parse_snapshot(name).unwrap();
+                told.lock().unwrap().push((seq, e.kind()));
+            };
+            self.repo.snapshots(&trouble).unwrap();
+            told.into_inner().unwrap()
+        }
+
+        fn forgotten(&self, first: u64, last: u64, anchor: RecordId) -> Vec<Forgotten> {
+            vec![Forgotten { client: self.who.client, ranges: vec![(first, last)], anchors: vec![(last, anchor)] }]
+        }
+    }
+
+    #[test]
+    fn a_log_is_read_from_its_newest_checkpoint_and_no_other_gap_is_accepted() {
+        let w = World::new();
+        w.plan();
+        let mut early = w.repo.history().unwrap();
+        w.plan();
+        w.checkpoint(vec![]);
+        w.plan();
+        w.delete(&names::gc(1));
+        w.delete(&names::gc(2));
+        w.repo.catch_up(&mut early).unwrap();
+        for history in [w.repo.history().unwrap(), early] {
+            assert_eq!(history.log.generation(), 4);
+            assert_eq!(history.log.plans().keys().copied().collect::<Vec<_>>(), [4]);
+        }
+        w.plan();
+        w.delete(&names::gc(4));
+        assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Missing);
+    }
+
+    /// The name of its record is free again, and yet there is no place in the log for it.
+    #[test]
+    fn who_slept_while_the_log_was_cleared_says_nothing() {
+        for sleeps_at in [0, 1] {
+            let w = World::new();
+            let mut asleep = w.repo.history().unwrap();
+            w.plan();
+            if sleeps_at == 1 {
+                asleep = w.repo.history().unwrap();
+            }
+            w.plan();
+            w.checkpoint(vec![]);
+            w.delete(&names::gc(1));
+            w.delete(&names::gc(2));
+            assert!(!w.say(&mut asleep, GcKind::Plan), "{sleeps_at}");
+            // It goes on from where the log is.
+            assert_eq!(asleep.log.generation(), 3);
+            assert!(asleep.log.plans().is_empty());
+            assert!(w.say(&mut asleep, GcKind::Plan));
+            assert_eq!(w.repo.history().unwrap().log.generation(), 4);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_explains_the_places_that_it_names_and_no_others() {
+        let w = World::new();
+        let ids: Vec<RecordId> = (0..6).map(|_| w.commit()).collect();
+        w.lose(2);
+        w.lose(3);
+        let missing = |seq| (seq, ErrorKind::Missing);
+        assert_eq!(w.troubles(), [missing(2), missing(3)]);
+        w.checkpoint(w.forgotten(2, 3, ids[2]));
+        assert_eq!(w.troubles(), []);
+        // The anchor is what the survivor names as its predecessor, and nothing else.
+        w.checkpoint(w.forgotten(2, 3, ids[1]));
+        assert_eq!(w.troubles(), [(4, ErrorKind::Substituted)]);
+        w.checkpoint(w.forgotten(2, 3, ids[2]));
+        w.lose(4);
+        assert_eq!(w.troubles(), [missing(4)]);
+        // A newer checkpoint says all: what it leaves out is explained no more.
+        w.checkpoint(w.forgotten(3, 4, ids[3]));
+        assert_eq!(w.troubles(), [missing(2)]);
+    }
+
+    #[test]
+    fn a_chain_goes_on_behind_a_head_that_only_a_checkpoint_knows() {
+        let w = World::new();
+        let ids: Vec<RecordId> = (0..3).map(|_| w.commit()).collect();
+        (1..=3).for_each(|seq| w.lose(seq));
+        w.checkpoint(w.forgotten(1, 3, ids[2]));
+        w.session.go_by(w.repo.history().unwrap());
+        let next = w.commit();
+        let all = w.repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let places: Vec<_> = all.iter().map(|s| (s.id, s.statement.seq, s.statement.prev)).collect();
+        assert_eq!(places, [(next, 4, ids[2])]);
     }
 }

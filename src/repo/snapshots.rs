@@ -343,7 +343,7 @@ fn check_chain(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -353,7 +353,7 @@ mod tests {
     use crate::repo::{InitOptions, SlotNote, init, open};
     use crate::storage::{MemoryStorage, Storage};
 
-    fn statement(repo: &Repository, who: &Identity) -> Statement {
+    pub fn statement(repo: &Repository, who: &Identity) -> Statement {
         Statement {
             domain: repo.domain(),
             client: who.client,
@@ -377,9 +377,8 @@ mod tests {
         }
     }
 
-    /// What somebody else signed for a mirror is nothing that a client may count in here.
-    #[test]
-    fn a_client_commits_only_what_it_signed() {
+    /// A new repository in memory.
+    pub fn made() -> Repository {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let options = InitOptions {
             credential: Credential::Nothing,
@@ -391,7 +390,14 @@ mod tests {
             cut_like: None,
         };
         init(&storage, &options).unwrap();
-        let mut repo = open(storage.clone(), &Credential::Nothing, None).unwrap();
+        open(storage, &Credential::Nothing, None).unwrap()
+    }
+
+    /// What somebody else signed for a mirror is nothing that a client may count in here.
+    #[test]
+    fn a_client_commits_only_what_it_signed() {
+        let mut repo = made();
+        let storage = repo.storage().clone();
         let victim = repo.identity(Some("victim")).unwrap();
         let key = Credential::Raw(Secret::new([1; 32]));
         repo.add_client_slot("mallory", &key, &SlotNote::default()).unwrap();
