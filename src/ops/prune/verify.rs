@@ -82,7 +82,8 @@ pub fn relied(repo: &Repository, index: &Index, marks: &Marks) -> Result<BTreeSe
                     tables.insert(*n, table);
                 }
                 Ok(_) => drop(liars.insert(pack.id)),
-                Err(e) if e.kind() == ErrorKind::Storage => return Err(e),
+                // It was there when the packs were listed: another collector was quicker, most likely.
+                Err(e) if matches!(e.kind(), ErrorKind::Storage | ErrorKind::Missing) => return Err(e),
                 Err(_) => drop(liars.insert(pack.id)),
             }
         }
