@@ -78,7 +78,7 @@ pub fn history<'s>(
 
 fn groups<'s>(snapshots: &[&'s Snapshot]) -> Vec<Vec<&'s Snapshot>> {
     let mut sorted = snapshots.to_vec();
-    sorted.sort_by_key(|s| (s.statement.time, s.id));
+    sorted.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));
     let mut groups: Vec<Vec<&Snapshot>> = Vec::new();
     for s in sorted {
         match groups.iter_mut().find(|g| g.first().is_some_and(|first| together(first, s))) {

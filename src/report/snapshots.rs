@@ -87,7 +87,7 @@ pub struct Group {
 /// Put rows into groups, in the order of their first snapshots, and keep the newest `latest` of
 /// each; without grouping, of each host and set of paths.
 pub fn group(mut rows: Vec<Row>, by: GroupBy, latest: Option<usize>) -> Vec<Group> {
-    rows.sort_by(|a, b| (a.statement.time, &a.id).cmp(&(b.statement.time, &b.id)));
+    rows.sort_by(|a, b| (a.statement.time, a.statement.seq, &a.id).cmp(&(b.statement.time, b.statement.seq, &b.id)));
     if !by.any() {
         let rows = match latest {
             Some(n) => newest_of_each(rows, n),
@@ -116,7 +116,7 @@ pub fn group(mut rows: Vec<Row>, by: GroupBy, latest: Option<usize>) -> Vec<Grou
 fn newest_of_each(rows: Vec<Row>, latest: usize) -> Vec<Row> {
     let by = GroupBy { host: true, paths: true, tags: false };
     let mut kept: Vec<Row> = group(rows, by, Some(latest)).into_iter().flat_map(|g| g.rows).collect();
-    kept.sort_by(|a, b| (a.statement.time, &a.id).cmp(&(b.statement.time, &b.id)));
+    kept.sort_by(|a, b| (a.statement.time, a.statement.seq, &a.id).cmp(&(b.statement.time, b.statement.seq, &b.id)));
     kept
 }
 

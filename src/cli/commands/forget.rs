@@ -238,7 +238,7 @@ fn list_forgotten(standing: &Standing, console: &Console) -> Result<()> {
             Reasoned { row: row(s), reasons: vec![format!("until {until}")] }
         })
         .collect();
-    going.sort_by_key(|r| std::cmp::Reverse((r.row.statement.time, r.row.id.clone())));
+    going.sort_by_key(|r| std::cmp::Reverse((r.row.statement.time, r.row.statement.seq, r.row.id.clone())));
     let group = Group { remove: going, ..Group::default() };
     if console.json {
         return console.print(told::json(&[group]));
