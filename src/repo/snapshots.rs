@@ -84,6 +84,8 @@ impl Repository {
         listed.retain(|name| !history.doomed_names.contains(name));
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
+            // Listed, and deleted before it was read: by somebody who said so first.
+            Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => None,
             Err(e) => {
                 trouble(name, e);
                 None
@@ -94,6 +96,15 @@ impl Repository {
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
         self.judge(&mut out, history, trouble)?;
         Ok(out)
+    }
+
+    /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
+    fn forgotten_since(&self, name: &str) -> bool {
+        let Some((client, seq)) = names::parse_snapshot(name) else { return false };
+        match (self.history(), self.tombstones(&|_, _| {})) {
+            (Ok(history), Ok(tombstones)) => given_up(&history, &tombstones, client, seq).is_some(),
+            _ => false,
+        }
     }
 
     /// A chain that ends earlier than it once did was cut by somebody.
