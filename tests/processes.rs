@@ -326,7 +326,7 @@ fn all_at_once(seconds: u64) {
 
 #[test]
 fn nothing_is_lost_among_real_processes() {
-    all_at_once(30);
+    all_at_once(12);
 }
 
 #[test]
