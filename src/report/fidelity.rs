@@ -29,7 +29,7 @@ const fn nature(job: Job, slug: &'static str, means: &'static str) -> Kind {
 const KINDS: &[Kind] = &[
     kind(Job::Backup, "unreadable", "missing: could not be read"),
     kind(Job::Backup, "unsupported", "missing: of a kind that cannot be kept"),
-    kind(Job::Backup, "vanished", "missing: gone while the snapshot was made"),
+    kind(Job::Backup, "vanished", "missing: not there when it was to be read"),
     kind(Job::Backup, "changed-while-read", "perhaps a mixture of several moments"),
     kind(Job::Backup, "xattrs", "without extended attributes that could not be read"),
     kind(Job::Backup, "flags", "without chattr flags, which could not be read"),

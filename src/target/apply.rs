@@ -142,7 +142,8 @@ impl Failure {
     pub fn is_limit(&self) -> bool {
         match self.why {
             Why::Os(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY) => self.slug() != "not-restored",
-            Why::Os(Errno::INVAL) => self.during == "setflags",
+            // Flags that are not known, or somebody whom this part of the system does not know.
+            Why::Os(Errno::INVAL) => matches!(self.slug(), "flags" | "owner" | "acls"),
             Why::Limit(_) => true,
             _ => false,
         }

@@ -81,7 +81,7 @@ fn a_backup_says_what_it_could_not_capture() {
     assert_eq!(rows(&summary), [("vanished".to_owned(), 1), ("sockets".to_owned(), 1)]);
     assert_eq!(ran.code, 3);
     let out = world.run("backup src missing").out;
-    assert!(out.contains("not captured as it is:\n  vanished  1 missing: gone"), "{out}");
+    assert!(out.contains("not captured as it is:\n  vanished  1 missing: not there"), "{out}");
     assert!(out.contains("(-v names each file, `orlop explain vanished` says more)"), "{out}");
     let ran = world.run("backup src -v --json");
     let lost = ran.err.lines().find(|l| l.contains("\"lost\"")).expect("a message of its own");
@@ -137,6 +137,10 @@ fn what_only_root_restores_is_told() {
     // The folder of the test is root's, so there has to be a way in.
     assert!(sh("chmod -R a+rwX . && chmod a+x ..", &world.path("")));
     let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    if by(&world, nobody, "version").code != 0 {
+        eprintln!("skipped: nobody cannot run the program here");
+        return;
+    }
     let ran = by(&world, nobody, "restore latest --target @/nobody --no-cache --json");
     let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
     let told = rows(&summary);

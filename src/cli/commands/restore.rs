@@ -13,7 +13,7 @@ use crate::cli::settings::{Environment, Settings};
 use crate::error::Result;
 use crate::event::Context;
 use crate::ops::restore::{self, Overwrite, RestoreOptions, RestoreSummary, XattrSelection};
-use crate::plan::filter::{Case, Origin, Patterns};
+use crate::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary, units};
 
@@ -31,7 +31,11 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
             let id = snapshot.id.short();
             cx.notice("incomplete", format!("snapshot {id} is of an interrupted backup: files are missing in it"));
         }
-        restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx)
+        let done = restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx);
+        if done.as_ref().is_ok_and(|d| d.entries == 0) && !matches!(options.selection, RestoreSelection::All) {
+            cx.notice("nothing-chosen", "nothing in the snapshot matches: patterns go by paths as in `orlop ls`");
+        }
+        done
     };
     console.finish();
     let done = done?;

@@ -281,7 +281,12 @@ impl Run<'_> {
             NodeKind::BlockDevice { device } => dir.device(name, true, *device, &self.policy),
             NodeKind::File { .. } | NodeKind::Dir { .. } => Ok(None),
         };
-        if let Some(withheld) = withheld? {
+        let withheld = match withheld {
+            // Root of a container is none to whom devices are given.
+            Err(TargetError { why: Why::Os(Errno::PERM), .. }) if is_device(kind) => Some(Withheld::Device),
+            other => other?,
+        };
+        if let Some(withheld) = withheld {
             self.cx.lost(withheld.slug(), &self.shown(&job.path()), "mknod", WITHHELD);
             self.exempt(job.number);
             self.counts.skipped.fetch_add(1, Relaxed);
@@ -842,6 +847,10 @@ impl Run<'_> {
             self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::Dir, change, bytes: 0 });
         }
     }
+}
+
+fn is_device(kind: &NodeKind) -> bool {
+    matches!(kind, NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. })
 }
 
 fn raced(during: &'static str) -> TargetError {
