@@ -314,7 +314,6 @@ const LINES: &str = "\
 : tag --remove x --tag a
 : tag --set only --host lists
 # snapshots
-: tag --add x ffffffff
 : rewrite --exclude *.o --exclude-file @/patterns --dry-run
 # snapshots
 : rewrite --exclude *.o --iexclude ONE.* --host h
@@ -325,7 +324,7 @@ const LINES: &str = "\
 = ls latest --host lists
 : rewrite --forget --new-host other --new-time '2020-05-06 07:08:09' --host h
 # snapshots
-: rewrite --forget -i two.* --host other
+: rewrite --forget --exclude two.* --host other
 # snapshots
 = ls latest --host other
 : rewrite --exclude nothing-of-this-name
