@@ -200,7 +200,7 @@ fn lists_that_cannot_be_read() {
             "restore latest --target @/out --include-file",
             "restore latest --target @/out --exclude-file",
             "rewrite --exclude-file",
-            "diff latest src --exclude-file",
+            "diff latest:/src ./src --exclude-file",
         ] {
             let err = world.fails(&format!("{flags} {list}"), 1);
             assert!(err.contains("error[invalid]") && err.contains(list), "{flags} {list}: {err}");

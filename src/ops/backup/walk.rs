@@ -664,7 +664,8 @@ impl Walk<'_> {
         link: Option<[u8; 16]>,
     ) -> Result<Vec<crate::model::Ext>> {
         for e in &metadata.problems {
-            let slug = if e.during == "getflags" { "flags" } else { "xattrs" };
+            let of_flags = e.during == "getflags";
+            let slug = if of_flags { "flags" } else { "xattrs" };
             self.cx.problem(slug, path, e.during, e.why.to_string());
         }
         let scope = FrameScope { source: u32::MAX, uid: 0, target: self.profile.frame };
