@@ -24,8 +24,11 @@ use world::{Ran, World};
 /// What a provocation heard; nothing, and why, if this system does not let it.
 type Heard = Result<String, &'static str>;
 
+/// Something that makes an error be told.
+type Provocation = fn() -> Heard;
+
 /// How each slug is provoked: it must be in what is heard.
-const PROVOCATIONS: &[(&str, fn() -> Heard)] = &[
+const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("no-repository", || line(&World::new(), "snapshots")),
     ("exists", || line(&World::with_repository(), "init")),
     ("wrong-password", wrong_password),
