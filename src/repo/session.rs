@@ -16,7 +16,7 @@ use crate::storage::Put;
 use crate::sys;
 
 /// How often a session says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(600);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// This process' presence in a repository.
 pub struct Session {
@@ -167,7 +167,7 @@ impl Repository {
     pub fn due(&self, session: &Session) -> Result<Option<History>> {
         {
             let mut pulse = locked(&session.pulse);
-            if pulse.last.elapsed() < session.interval() {
+            if pulse.last.elapsed() < self.beat_every {
                 return Ok(None);
             }
             pulse.last = Instant::now();
@@ -391,10 +391,6 @@ impl Session {
     }
     fn read(&self) -> std::sync::RwLockReadGuard<'_, History> {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
-    }
-    /// A session says that it lives this often.
-    fn interval(&self) -> Duration {
-        HEARTBEAT
     }
     /// The part of its id that is in the names of its packs.
     pub fn suffix(&self) -> [u8; 4] {
