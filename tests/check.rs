@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use orlop::event::Quiet;
 use orlop::format::pack::{HEADER_LEN, Kind};
-use orlop::format::segment::{PackEntry, Row};
 use orlop::format::page::Builder;
 use orlop::format::records::{CloseKind, Purpose};
+use orlop::format::segment::{PackEntry, Row};
 use orlop::id::{PackId, RecordId};
 use orlop::model::{Content, Node, NodeKind, Time};
 use orlop::ops::backup::{self, Input};

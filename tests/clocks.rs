@@ -150,13 +150,15 @@ fn a_clock_that_runs_ahead_gives_nobody_up_for_good() {
     plant(other.path(), 0..1);
     let jumps = &mut || {
         forget(&mut repo, first);
-        prune(&mut keeper(&memory), &PruneOptions { max_unused: orlop::ops::prune::Unused::Bytes(0), ..PruneOptions::default() });
+        prune(
+            &mut keeper(&memory),
+            &PruneOptions { max_unused: orlop::ops::prune::Unused::Bytes(0), ..PruneOptions::default() },
+        );
         memory.advance(YEARS);
         prune(&mut keeper(&memory), &PruneOptions::default());
         memory.advance(-2 * YEARS);
     };
-    let moments: Vec<Meanwhile<'_>> =
-        vec![(At::before(orlop::storage::testing::Verb::PutNew, "snapshots/"), jumps)];
+    let moments: Vec<Meanwhile<'_>> = vec![(At::before(orlop::storage::testing::Verb::PutNew, "snapshots/"), jumps)];
     let done = stopping(&memory, moments, |s| try_backup(&mut machine(s, 1), dir.path(), &small_packs()));
     sound(&memory, done.unwrap().snapshot.unwrap(), dir.path(), "after the jump");
     // Time goes on for those who come after, too.

@@ -2,6 +2,8 @@
 //!
 //! Everything that a plan looks at is real: trees, segments, snapshots, listings. Only the packs of
 //! file contents are holes of the right length, for nobody reads them.
+//!
+//! `ORLOP_PROGRAM=path` measures that program.
 
 mod support;
 
@@ -82,9 +84,8 @@ impl Chunks<'_> {
             PackEntry { id, uploader: suffix, len: PACK_LEN, kind: Kind::Data, header: header.clone(), frames }
         });
         let entries = entries.collect();
-        let row = |n: u64| {
-            Row { id: short(&id(self.indexed + n)), frame: (n / BLOBS) as u32, ordinal: (n % BLOBS) as u16 }
-        };
+        let row =
+            |n: u64| Row { id: short(&id(self.indexed + n)), frame: (n / BLOBS) as u32, ordinal: (n % BLOBS) as u16 };
         let mut rows: Vec<Row> = (0..packs * BLOBS * FRAMES).map(row).collect();
         rows.sort_unstable();
         put_segment(self.repo, self.who, self.session.id, entries, rows);
@@ -213,7 +214,8 @@ fn measure(command: &mut Command) -> (u64, u64, Duration, String) {
 
 fn dry_run(place: &Path) -> (u64, u64, Duration, serde_json::Value) {
     let home = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+    let program = std::env::var("ORLOP_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_orlop").into());
+    let mut command = Command::new(program);
     command.args(["prune", "--dry-run", "--json", "--insecure-no-password"]);
     command.env_clear().env("TZ", "UTC").env("HOME", home.path()).env("ORLOP_REPOSITORY", place);
     let (most, anonymous, took, said) = measure(&mut command);
@@ -236,7 +238,8 @@ fn plan(blobs: u64, snapshots: u64) -> (u64, u64, Duration) {
     let (most, anonymous, took, said) = dry_run(&place);
     println!("{blobs} blobs, {snapshots} snapshots: {took:?}, {most} MiB at most, {anonymous} MiB of it anonymous");
     println!("{said}");
-    let dead = |said: &serde_json::Value| said["unused_bytes"].as_u64().unwrap() + said["delete_bytes"].as_u64().unwrap();
+    let dead =
+        |said: &serde_json::Value| said["unused_bytes"].as_u64().unwrap() + said["delete_bytes"].as_u64().unwrap();
     assert!(dead(&said) > dead(&before), "{before}");
     (most, anonymous, took)
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use orlop::storage::testing::{At, StopStorage};
 use orlop::storage::Storage;
+use orlop::storage::testing::{At, StopStorage};
 
 /// One thread, so that one thing happens at a time.
 pub fn alone<T: Send>(run: impl FnOnce() -> T + Send) -> T {
