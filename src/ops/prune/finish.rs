@@ -65,6 +65,10 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
         look.cx
             .notice("fenced", format!("the session{what} was given up: if it still lives, it will notice and repair"));
     }
+    // Collectors are not waited for, but what one left that died on another machine has to go some day.
+    for s in open.iter().filter(|s| s.collects && s.seen_gen < generation && silent(plan, &s.id, silence)) {
+        fenced |= look.repo.fence(who, s.id, history.log.generation())?;
+    }
     let staleness = look.repo.storage().staleness();
     if fenced {
         wait(2 * staleness);

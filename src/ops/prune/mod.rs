@@ -244,11 +244,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sessions whose process is dead for certain hold nothing up.
+    /// Sessions whose process is dead for certain hold nothing up, and on request nobody does who
+    /// stored anything: what no segment knows yet is immune as long as its session is open.
     fn bury_dead(&self) -> Result<()> {
         let generation = self.session.seen_gen();
-        for s in self.repo.sessions()?.open.iter().filter(|s| s.dead) {
-            self.repo.fence(self.who, s.open.session, generation)?;
+        let there = survey::packs_there(self.repo)?;
+        let mut fenced = false;
+        for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
+            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
+            let asked = self.options.fence && !s.dead && stores();
+            if s.dead || asked {
+                self.repo.fence(self.who, s.open.session, generation)?;
+                fenced |= asked;
+            }
+        }
+        if fenced {
+            survey::wait(2 * self.repo.storage().staleness());
         }
         Ok(())
     }
