@@ -111,7 +111,7 @@ fn clocks_that_jump_in_the_middle_lose_nothing() {
     let first = back_up(&mut machine(storage.clone(), 1), dir.path(), &small_packs()).snapshot.unwrap();
     plant(dir.path(), 10..14);
     back_up(&mut machine(storage, 1), dir.path(), &small_packs());
-    forget(&mut repo, first);
+    forget(&mut keeper(&memory), first);
     plant(dir.path(), 0..4);
     let slow = || PruneOptions { now: false, grace: Duration::ZERO, ..now() };
     for n in (2..).step_by(4) {
@@ -149,7 +149,7 @@ fn a_clock_that_runs_ahead_gives_nobody_up_for_good() {
     let other = tempfile::tempdir().unwrap();
     plant(other.path(), 0..1);
     let jumps = &mut || {
-        forget(&mut repo, first);
+        forget(&mut keeper(&memory), first);
         prune(
             &mut keeper(&memory),
             &PruneOptions { max_unused: orlop::ops::prune::Unused::Bytes(0), ..PruneOptions::default() },
