@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::PruneOptions;
 use super::plan;
+use super::{PruneOptions, tell_fenced};
 use super::survey::{Looking, Survey, snapshots, survey, wait};
 use crate::collect::{self, Live, Silence, confirms, holdouts, may_bury, silent, unaccounted};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,9 +61,7 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
         }
         look.repo.fence(who, s.id, history.log.generation())?;
         fenced = true;
-        let what = session.map_or_else(String::new, |o| format!(" of {} ({})", o.open.hostname, o.open.pid));
-        look.cx
-            .notice("fenced", format!("the session{what} was given up: if it still lives, it will notice and repair"));
+        session.into_iter().for_each(|s| tell_fenced(look.cx, s));
     }
     // Collectors are not waited for, but what one left that died on another machine has to go some day.
     for s in open.iter().filter(|s| s.collects && s.seen_gen < generation && silent(plan, &s.id, silence)) {

@@ -191,6 +191,12 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     Ok(())
 }
 
+/// Say whose session was given up while it may live.
+fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
+    let whose = format!("the session of {} ({})", s.open.hostname, s.open.pid);
+    cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
+}
+
 struct Run<'a> {
     repo: &'a Repository,
     who: &'a Identity,
@@ -256,6 +262,9 @@ impl Run<'_> {
             if s.dead || asked {
                 self.repo.fence(self.who, s.open.session, generation)?;
                 fenced |= asked;
+            }
+            if asked {
+                tell_fenced(self.cx, s);
             }
         }
         if fenced {
