@@ -193,9 +193,8 @@ fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
     repo.act_as(this_process());
     let dir = tempfile::tempdir().unwrap();
     let mut dice = Dice(5);
-    let files: Vec<(std::path::PathBuf, usize)> = (0..400)
-        .map(|i| (dir.path().join(format!("f{i}")), 5_000 + dice.roll(50_000) as usize))
-        .collect();
+    let files: Vec<(std::path::PathBuf, usize)> =
+        (0..400).map(|i| (dir.path().join(format!("f{i}")), 5_000 + dice.roll(50_000) as usize)).collect();
     files.iter().zip(0..).for_each(|((path, len), i)| fs::write(path, noise(*len, 1000 + i)).unwrap());
     settle();
     let options = || orlop::ops::backup::BackupOptions { pack_target: Some(1 << 20), ..small_packs() };

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,11 +47,37 @@ fn plant(dir: &Path, seeds: std::ops::Range<u64>) {
     }
 }
 
+/// A directory in one that others change, so that no two snapshots of it are the same.
+struct Place {
+    above: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("source");
+        fs::create_dir(&path).unwrap();
+        Self { above, path }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Change what is above it.
+    fn touch(&self) {
+        settle();
+        fs::create_dir(self.above.path().join("more")).unwrap();
+        fs::remove_dir(self.above.path().join("more")).unwrap();
+    }
+}
+
 /// What three files hold is stored, but only the first of two snapshots needs it: they went, and now
 /// they are back.
 struct World {
     memory: MemoryStorage,
-    dir: tempfile::TempDir,
+    dir: Place,
     first: RecordId,
     second: RecordId,
 }
@@ -59,7 +85,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (memory, storage) = fresh();
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Place::new();
         let mut repo = open(&storage);
         repo.act_as(this_process());
         repo.identity(None).unwrap();
@@ -184,6 +210,7 @@ fn a_backup_that_slept_until_after_the_deletion_begins_anew() {
             collect(&storage, &slow());
             w.memory.advance(8 * DAY);
             assert!(collect(&storage, &slow()).deleted_packs > 0);
+            w.dir.touch();
             let fence = Name::new(names::session_close(its_own)).unwrap();
             assert_eq!(w.memory.head(&fence).unwrap().is_some(), fence_stays);
         };
@@ -315,6 +342,7 @@ fn a_collector_dies_at_every_change_beside_a_backup() {
             let fences = PruneOptions { fence: true, ..slow() };
             let twice = try_prune(&mut repo, &fences).and_then(|_| try_prune(&mut repo, &fences));
             over = twice.is_ok() && !crash.is_dead();
+            w.dir.touch();
         };
         let done = stopping(&memory, vec![(At::before(Verb::PutNew, "snapshots/"), dies)], |s| {
             run_backup(s, 1, "a", w.dir.path(), true)
@@ -758,11 +786,12 @@ fn who_cannot_delete_can_back_up_and_the_collector_clears_up() {
     sound(&w.memory, w.dir.path(), &[Ok(last)]);
 }
 
-/// After so many objects, no more of this length fit.
-struct Full(AtomicU64, usize);
+/// After so many objects whose names begin like this, no more of them fit.
+struct Full(AtomicU64, &'static str);
 impl Odd for Full {
     fn put(&self, to: &MemoryStorage, name: &Name, bytes: &[u8]) -> std::result::Result<Put, StorageError> {
-        if bytes.len() < self.1 || self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+        let fits = || self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if !name.as_str().starts_with(self.1) || fits() {
             return to.put_new(name, bytes);
         }
         Err(failed("put", name, std::io::ErrorKind::StorageFull))
@@ -775,10 +804,10 @@ impl Odd for Full {
 fn the_disk_is_full_in_the_middle() {
     let w = World::new();
     w.forget(w.first);
-    for (backs_up, length) in [(true, 0), (true, 10_000), (false, 0), (false, 10_000)] {
+    for (backs_up, what) in [(true, ""), (true, "packs/"), (false, ""), (false, "packs/")] {
         for n in 0.. {
             let memory = w.fork();
-            let odd = OddStorage(memory.clone(), Arc::new(Full(AtomicU64::new(n), length)));
+            let odd = OddStorage(memory.clone(), Arc::new(Full(AtomicU64::new(n), what)));
             let failed = match backs_up {
                 true => run_backup(Arc::new(odd), 1, "a", w.dir.path(), true).err(),
                 false => {

@@ -262,6 +262,12 @@ impl Repository {
         Ok(out)
     }
 
+    /// Whether a session's first object is there, or may be.
+    pub fn is_opened(&self, session: SessionId) -> bool {
+        let name = super::objects::name(&names::session(session, 0));
+        name.is_ok_and(|name| !matches!(self.storage.head(&name), Ok(None)))
+    }
+
     fn session_objects(&self) -> Result<BTreeMap<SessionId, Vec<String>>> {
         let mut out: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
         for listed in self.storage.list(prefix::SESSIONS)? {

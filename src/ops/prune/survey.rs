@@ -258,6 +258,18 @@ impl Survey {
         self.sessions.open.iter().any(|s| s.bases.contains(id))
     }
 
+    /// Snapshots that another one took the place of.
+    pub fn replaced(&self) -> HashSet<RecordId> {
+        let count = self.snapshots.iter().filter(|s| s.validity != Validity::Late);
+        count.filter_map(|s| s.statement.replaces).collect()
+    }
+
+    /// Whether a snapshot is not marked, though nobody forgot it. Nobody promised that a late one is
+    /// whole; what is there of it stays, unless another took its place.
+    pub fn is_passed_over(&self, s: &Snapshot, replaced: &HashSet<RecordId>) -> bool {
+        s.validity == Validity::Late && replaced.contains(&s.id) && !self.is_base(&s.id)
+    }
+
     /// Mark what is needed.
     pub fn mark(&mut self, look: &Looking<'_>, finishing: Option<u64>, threads: usize) -> Result<Marks> {
         loop {
@@ -279,19 +291,12 @@ impl Survey {
 
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
         let reader = Reader::new(look.repo, &self.index);
-        let replaced: HashSet<RecordId> = self
-            .snapshots
-            .iter()
-            .filter(|s| s.validity != Validity::Late)
-            .filter_map(|s| s.statement.replaces)
-            .collect();
+        let replaced = self.replaced();
         let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
-            // Nobody promised that a late one is whole; what is there of it stays, unless another
-            // took its place.
-            if !late || !replaced.contains(&s.id) || self.is_base(&s.id) {
+            if !self.is_passed_over(s, &replaced) {
                 let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }
