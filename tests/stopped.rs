@@ -68,12 +68,13 @@ fn count(memory: &MemoryStorage, run: impl FnOnce(Arc<dyn Storage>) + Send) -> u
     counted.requests()
 }
 
-fn whole_after(memory: &MemoryStorage, dir: &Path, snapshots: usize) {
+/// There are two; and one more if one was given up after it had arrived, and made again.
+fn whole_after(memory: &MemoryStorage, dir: &Path, given_up: bool) {
     let mut repo = machine(Arc::new(memory.clone()), 3);
     assert_sound(&mut repo);
     let mut all = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap().snapshots;
     all.retain(|s| s.validity != orlop::repo::Validity::Late);
-    assert_eq!(all.len(), snapshots);
+    assert!(all.len() == 2 || (given_up && all.len() == 3), "{} snapshots", all.len());
     assert_same(&repo, all.last().unwrap().id, dir);
 }
 
@@ -97,9 +98,9 @@ fn a_prune_that_is_stopped_after_any_request_holds_no_backup_up() {
             assert!(n > 60 && pruned.deleted_packs > 0, "{n} requests, {pruned:?}");
             return;
         }
-        whole_after(&memory, dir.path(), 2);
+        whole_after(&memory, dir.path(), false);
         prune(&mut machine(Arc::new(memory.clone()), 2), &wanted);
-        whole_after(&memory, dir.path(), 2);
+        whole_after(&memory, dir.path(), false);
     }
 }
 
@@ -123,7 +124,7 @@ fn a_backup_that_is_stopped_after_any_request_holds_no_prune_up() {
                 try_backup(&mut machine(s, 1), dir.path(), &options())
             });
             match done {
-                Ok(_) => whole_after(&memory, dir.path(), 2),
+                Ok(_) => whole_after(&memory, dir.path(), fence),
                 Err(e) => panic!("before request {n}: {e}"),
             }
             if !reached {
@@ -131,7 +132,7 @@ fn a_backup_that_is_stopped_after_any_request_holds_no_prune_up() {
                 break;
             }
             prune(&mut machine(Arc::new(memory.clone()), 2), &wanted);
-            whole_after(&memory, dir.path(), 2);
+            whole_after(&memory, dir.path(), fence);
         }
     }
 }
