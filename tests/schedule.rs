@@ -286,7 +286,7 @@ fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
     // Alive to itself; nobody else can tell.
     repo.act_as(orlop::sys::Host { machine_id: vec![number; 16], ..this_process() });
     // Some speak whenever they can, others not once.
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         repo.beat_every(Duration::ZERO);
     }
     match doing {
