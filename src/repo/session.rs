@@ -205,13 +205,25 @@ impl Repository {
     /// Close the session; whoever closes first decides, so this is also the check for a fence.
     pub fn close(&self, session: &Session, kind: CloseKind, snapshots: Vec<RecordId>) -> Result<()> {
         let who = (session.client, session.epoch, &session.signer);
-        if self.put_close(session.id, kind, snapshots, session.seen_gen(), who)? == Put::Exists {
+        if self.put_close(session.id, kind, snapshots.clone(), session.seen_gen(), who)? == Put::Exists {
             return Err(fenced());
         }
         // Whoever slept so long that even its fence was cleared away finds the name free: but its
         // first object went before that.
         let open = super::objects::name(&names::session(session.id, 0))?;
-        if self.storage.head(&open)?.is_none() { Err(fenced()) } else { Ok(()) }
+        match self.storage.head(&open)? {
+            None if !self.are_recorded(&snapshots)? => Err(fenced()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the log confirms these snapshots: then their session was cleared away because it had ended
+    /// well, as soon as it had.
+    fn are_recorded(&self, ids: &[RecordId]) -> Result<bool> {
+        let history = self.history()?;
+        let all = self.snapshots(&|_, _| {})?;
+        let recorded = |s: &super::Snapshot| history.confirms(s.statement.client, s.statement.seq);
+        Ok(!ids.is_empty() && ids.iter().all(|id| all.iter().any(|s| s.id == *id && recorded(s))))
     }
 
     fn put_close(
