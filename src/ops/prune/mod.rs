@@ -282,8 +282,8 @@ impl Run<'_> {
                     self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
                 });
             let Some((generation, _)) = due else { return Ok(()) };
-            let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
-            match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
+            let attempt = || finish::finish(&look, self.who, *generation, None, self.options, self.threads());
+            match self.unless_overtaken(attempt)?.unwrap_or(Tried::Lost) {
                 Tried::Done => self.delete(summary)?,
                 Tried::Waits => return Ok(()),
                 Tried::Lost => self.catch_up()?,
@@ -294,10 +294,10 @@ impl Run<'_> {
 
     /// Whatever went while somebody else deleted by the log is no damage: `None`, and all has to be
     /// looked at again.
-    fn unless_overtaken<T>(&self, tried: Result<T>) -> Result<Option<T>> {
-        match tried {
+    fn unless_overtaken<T>(&self, attempt: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let before = self.session.seen_gen();
+        match attempt() {
             Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
-                let before = self.session.seen_gen();
                 self.catch_up()?;
                 if self.session.seen_gen() > before { Ok(None) } else { Err(e) }
             }
@@ -315,8 +315,7 @@ impl Run<'_> {
     /// One plan, and with `--now` its finish; whether there is more to do.
     fn round(&self, summary: &mut PruneSummary) -> Result<bool> {
         for _ in 0..TRIES {
-            let tried = self.plan(summary);
-            match self.unless_overtaken(tried)?.flatten() {
+            match self.unless_overtaken(|| self.plan(summary))?.flatten() {
                 Some(more) => return Ok(more),
                 None => self.catch_up()?,
             }
@@ -355,14 +354,15 @@ impl Run<'_> {
         if !self.options.now {
             return Ok(true);
         }
-        let first = finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let first = || finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
         let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
         for _ in 1..TRIES {
             if !matches!(tried, Tried::Lost) {
                 break;
             }
             self.catch_up()?;
-            let again = finish::finish(&self.look()?, self.who, generation, None, self.options, self.threads());
+            let look = self.look()?;
+            let again = || finish::finish(&look, self.who, generation, None, self.options, self.threads());
             tried = self.unless_overtaken(again)?.unwrap_or(Tried::Lost);
         }
         self.delete(summary)?;
