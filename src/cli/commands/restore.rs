@@ -66,7 +66,7 @@ fn plan(done: &RestoreSummary) -> String {
 
 fn options(args: &Restore, settings: &Settings, env: &Environment, cx: &Context<'_>) -> Result<RestoreOptions> {
     let mut avoid: Vec<PathBuf> = settings.cache_dir.clone().into_iter().collect();
-    avoid.push(local_path(settings.repository()?)?.to_owned());
+    avoid.extend(local_path(settings.repository()?)?);
     Ok(RestoreOptions {
         selection: selection(args, env, cx)?,
         overwrite: match args.overwrite {
