@@ -77,7 +77,8 @@ fn s3_of_ceph() {
     // The same bucket as OpenDAL spells it.
     let mut place = ceph.place();
     place.url = ceph.opendal_url(&place.url);
-    place.variables = vec![("OPENDAL_S3_ACCESS_KEY_ID", services::KEY), ("OPENDAL_S3_SECRET_ACCESS_KEY", services::SECRET)];
+    place.variables =
+        vec![("OPENDAL_S3_ACCESS_KEY_ID", services::KEY), ("OPENDAL_S3_SECRET_ACCESS_KEY", services::SECRET)];
     contract(&|| {
         for l in place.open().list("").expect("listed") {
             place.open().delete(&l.name).expect("deleted");
@@ -119,4 +120,13 @@ fn azure_of_azurite() {
     let Some(server) = Azurite::start() else { return };
     let found = suite(&server);
     assert!(found.is_exclusive() && found.is_fresh() && found.ranges, "{found:?}");
+}
+
+/// The page on storages has every option, by the words of the program.
+#[test]
+fn options_are_on_the_page() {
+    let page = include_str!("../src/docs/storages.md");
+    for (name, what) in orlop::storage::Options::KNOWN {
+        assert!(page.contains(&format!("| `{name}` | {what} |")), "{name}");
+    }
 }

@@ -18,8 +18,8 @@ use super::config::Profile;
 use super::password::{Secret, Source};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::Loudness;
 use crate::repo;
+use crate::report::Loudness;
 use crate::storage::{Access, Location, Options};
 
 /// Variables that hold secrets themselves; programs that orlop starts do not get them.
@@ -264,7 +264,12 @@ impl Settings {
         let known = self.state_dir.as_deref().and_then(|dir| repo::findings(dir, &place.place()));
         // What is not UTF-8 is no credential.
         let variable = |name: &str| self.variables.text(name).ok().flatten();
-        work(&Access { options: &self.options, variable: &variable, cancel: Some(signals::cancel()), known: known.as_ref() })
+        work(&Access {
+            options: &self.options,
+            variable: &variable,
+            cancel: Some(signals::cancel()),
+            known: known.as_ref(),
+        })
     }
 
     /// Whether anybody said where the repository is.

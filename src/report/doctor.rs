@@ -56,7 +56,9 @@ impl Storage<'_> {
         let collects = match (self.collects, self.fresh) {
             (true, true) => "backups and `orlop prune`, at once too, are safe there",
             (true, false) => "backups and `orlop prune` are safe there; --now is not, since what is new may be unseen",
-            (false, _) => "backups are safe there; `orlop prune` is not, since nobody promises that a name is taken once",
+            (false, _) => {
+                "backups are safe there; `orlop prune` is not, since nobody promises that a name is taken once"
+            }
         };
         table.render(&[format!("{}: {collects}", names.text(self.place))])
     }

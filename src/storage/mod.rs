@@ -3,6 +3,7 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+mod doubted;
 mod local;
 mod location;
 mod memory;
@@ -138,15 +139,18 @@ impl From<StorageError> for Error {
             StorageErrorKind::Length => (ErrorKind::Damaged, None),
             StorageErrorKind::NoPlace => (
                 ErrorKind::NoRepository,
-                Some("check the name of the bucket in the repository's URL; buckets are made with the service's own tools"),
+                Some(
+                    "check the name of the bucket in the repository's URL; buckets are made with the service's own tools",
+                ),
             ),
             StorageErrorKind::Credentials => (
                 ErrorKind::Storage,
                 Some("check the credentials in the service's variables or files: it does not accept what it was given"),
             ),
-            StorageErrorKind::Unreachable => {
-                (ErrorKind::Storage, Some("check the host in the repository's URL, and the network; then run the same command again"))
-            }
+            StorageErrorKind::Unreachable => (
+                ErrorKind::Storage,
+                Some("check the host in the repository's URL, and the network; then run the same command again"),
+            ),
             StorageErrorKind::Other => (ErrorKind::Storage, None),
         };
         let error = Error::new(kind, what).because(e.source);

@@ -4,6 +4,7 @@
 //! of them themselves (`AWS_…`, `~/.aws`, `GOOGLE_APPLICATION_CREDENTIALS`, a machine's own); what
 //! only restic knows is read here.
 
+use super::doubted::Doubted;
 use super::location::{Location, Options};
 use super::probe::Findings;
 use super::rclone::Rclone;
@@ -11,7 +12,7 @@ use super::remote::{Client, Creation, Dav};
 use super::sftp::Dial;
 use super::{LocalStorage, ObjectStorage, SftpStorage, Storage, StorageErrorKind, Tuning};
 use crate::error::{Error, ErrorKind, Result};
-use opendal::services::{Azblob, Gcs, S3, Webdav};
+use opendal::services::{Azblob, S3, Webdav};
 use opendal::{Operator, OperatorUri};
 use std::path::Path;
 use std::sync::Arc;
@@ -35,13 +36,25 @@ pub struct Access<'a> {
 
 /// The storage at a place that exists.
 pub fn open(place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>> {
-    match place {
+    let storage = match place {
         Location::Local(path) => match LocalStorage::open(path) {
-            Ok(s) => Ok(Arc::new(s)),
-            Err(e) if e.kind == StorageErrorKind::NotFound => Err(no_folder(path)),
-            Err(e) => Err(e.into()),
+            Ok(s) => Arc::new(s),
+            Err(e) if e.kind == StorageErrorKind::NotFound => return Err(no_folder(path)),
+            Err(e) => return Err(e.into()),
         },
-        other => remote(other, access, false),
+        other => remote(other, access, false)?,
+    };
+    Ok(as_found(storage, access))
+}
+
+/// With no more guarantees than a probe found to hold.
+fn as_found(storage: Arc<dyn Storage>, access: &Access<'_>) -> Arc<dyn Storage> {
+    match access.known {
+        Some(found) if !found.is_exclusive() || !found.is_fresh() => {
+            let staleness = if found.is_fresh() { Duration::ZERO } else { UNKNOWN_STALENESS };
+            Arc::new(Doubted { storage, exclusive: found.is_exclusive(), staleness })
+        }
+        _ => storage,
     }
 }
 
@@ -63,13 +76,13 @@ fn no_folder(path: &Path) -> Error {
 /// `make`: folders that are not there are made.
 fn remote(place: &Location, access: &Access<'_>, make: bool) -> Result<Arc<dyn Storage>> {
     let client = Client::new().map_err(|e| {
-        Error::new(ErrorKind::Storage, "no secure connections can be made from here").because(e.without_url())
-            .hint("install the certificates of authorities (ca-certificates), or name a file of them with SSL_CERT_FILE")
+        Error::new(ErrorKind::Storage, "no secure connections can be made from here").because(e.without_url()).hint(
+            "install the certificates of authorities (ca-certificates), or name a file of them with SSL_CERT_FILE",
+        )
     })?;
     let made = match place {
         Location::S3 { endpoint, bucket, prefix } => Made::new("s3", s3(endpoint, bucket, prefix, access)?),
         Location::Azure { container, prefix } => Made::new("azure", azure(container, prefix, access)?),
-        Location::Gs { bucket, prefix } => Made::new("gs", gs(bucket, prefix, access)?),
         Location::WebDav { endpoint, prefix } => {
             let (user, password) = (first(access, &["WEBDAV_USERNAME"]), first(access, &["WEBDAV_PASSWORD"]));
             webdav(endpoint, prefix, user.as_deref(), password.as_deref())?
@@ -108,17 +121,13 @@ impl Made {
 
     fn on(self, client: Client, place: &Location, access: &Access<'_>) -> Result<ObjectStorage> {
         let known = access.known.map(Findings::is_exclusive);
-        let staleness = match access.known {
-            Some(found) if !found.is_fresh() => UNKNOWN_STALENESS,
-            _ => self.staleness,
-        };
         let creation = match self.creation {
             // It says so, and does not do it.
             Creation::Conditional if known == Some(false) => Creation::LookFirst,
             other => other,
         };
         let tuning = tuning(self.scheme, access)?;
-        Ok(ObjectStorage::new(client, self.operator, place.place(), tuning, creation, staleness, known)?)
+        Ok(ObjectStorage::new(client, self.operator, place.place(), tuning, creation, self.staleness, known)?)
     }
 }
 
@@ -127,7 +136,9 @@ fn webdav(endpoint: &str, prefix: &str, user: Option<&str>, password: Option<&st
     let mut authorization = None;
     if let Some(user) = user {
         webdav = webdav.username(user).password(password.unwrap_or_default());
-        authorization = Some(opendal::raw::format_authorization_by_basic(user, password.unwrap_or_default()).map_err(|e| refused(&e))?);
+        authorization = Some(
+            opendal::raw::format_authorization_by_basic(user, password.unwrap_or_default()).map_err(|e| refused(&e))?,
+        );
     }
     let operator = Operator::new(webdav).map_err(|e| refused(&e))?.finish();
     let base = format!("{endpoint}/{prefix}").trim_end_matches('/').to_owned();
@@ -234,17 +245,6 @@ fn azure(container: &str, prefix: &str, access: &Access<'_>) -> Result<Operator>
         azure = azure.sas_token(sas.trim_start_matches('?'));
     }
     Ok(Operator::new(azure).map_err(|e| refused(&e))?.finish())
-}
-
-fn gs(bucket: &str, prefix: &str, access: &Access<'_>) -> Result<Operator> {
-    let mut gs = Gcs::default().bucket(bucket).root(&format!("/{prefix}"));
-    if let Some(endpoint) = access.options.get("gs.endpoint") {
-        gs = gs.endpoint(endpoint);
-    }
-    if let Some(token) = first(access, &["GOOGLE_ACCESS_TOKEN"]) {
-        gs = gs.token(token);
-    }
-    Ok(Operator::new(gs).map_err(|e| refused(&e))?.finish())
 }
 
 /// Whatever OpenDAL has, with `-o opendal.NAME=VALUE` and variables `OPENDAL_SERVICE_NAME`.

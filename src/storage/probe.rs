@@ -91,12 +91,7 @@ pub fn probe(one: &dyn Storage, two: &dyn Storage, now: &dyn Fn() -> i64) -> Res
     Ok(Findings { deletes, ..found? })
 }
 
-fn look(
-    room: &Room,
-    one: &dyn Storage,
-    two: &dyn Storage,
-    now: &dyn Fn() -> i64,
-) -> Result<Findings, StorageError> {
+fn look(room: &Room, one: &dyn Storage, two: &dyn Storage, now: &dyn Fn() -> i64) -> Result<Findings, StorageError> {
     let once = room.name("once")?;
     let taken_once = twice(one, two, &once)?;
     let mut taken_by_one = true;

@@ -28,9 +28,8 @@ impl Place {
 
     pub fn try_open(&self) -> orlop::error::Result<Box<dyn Storage>> {
         let (place, options) = (Location::parse(self.url.as_ref())?, Options::parse(&self.options)?);
-        let variable = |name: &str| {
-            self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let access = Access { options: &options, variable: &variable, cancel: None, known: None };
         let storage: Arc<dyn Storage> = storage::create(&place, &access)?;
         Ok(Box::new(storage))
@@ -233,15 +232,11 @@ impl Sshd {
         // Where it is root's it wants this, and says so.
         let _ = std::fs::create_dir_all("/run/sshd");
         let this = Self { server: std::sync::Mutex::new(None), sshd, dir, port };
-        this.resume();
+        this.listen();
         Some(this)
     }
 
-    pub fn pause(&self) {
-        self.server.lock().expect("no panic").take();
-    }
-
-    pub fn resume(&self) {
+    fn listen(&self) {
         let mut command = Command::new(&self.sshd);
         command.arg("-D").arg("-e").arg("-f").arg(self.dir.path().join("sshd_config"));
         let server = Server::start(&mut command, &self.dir.path().join("log"), self.port);
@@ -266,6 +261,13 @@ impl Sshd {
             variables: vec![],
             collects: true,
         }
+    }
+
+    /// Processes that the server made, one for each connection.
+    pub fn sessions(&self) -> Vec<u32> {
+        let Some(server) = self.server.lock().expect("no panic").as_ref().map(|s| s.0.id()) else { return vec![] };
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     pub fn data(&self) -> PathBuf {
@@ -358,7 +360,8 @@ impl Azurite {
         let server = Server::start(&mut command, &dir.path().join("log"), port);
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/make-container.py");
         let url = format!("http://127.0.0.1:{port}/{AZURE_ACCOUNT}/{BUCKET}");
-        let made = Command::new("python3").args([script, &url, AZURE_ACCOUNT, AZURE_KEY]).output().expect("python3 runs");
+        let made =
+            Command::new("python3").args([script, &url, AZURE_ACCOUNT, AZURE_KEY]).output().expect("python3 runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Some(Self { _server: server, _dir: dir, port })
     }

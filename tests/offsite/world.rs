@@ -107,7 +107,8 @@ impl World {
             }
         }
         for (name, secret) in &self.place.variables {
-            let is_secret = ["SECRET", "PASSWORD", "KEY"].iter().any(|part| name.contains(part)) && !name.contains("ID");
+            let is_secret =
+                ["SECRET", "PASSWORD", "KEY"].iter().any(|part| name.contains(part)) && !name.contains("ID");
             assert!(!is_secret || !kept.contains(secret), "{name} was told");
         }
         assert!(!kept.contains(PASSWORD));

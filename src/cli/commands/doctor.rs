@@ -1,6 +1,5 @@
 //! `doctor`.
 
-use super::storage;
 use crate::cli::args::{Doctor, DoctorCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -9,6 +8,7 @@ use crate::repo;
 use crate::report::exit::Outcome;
 use crate::report::{Job, doctor as report};
 use crate::storage::probe::{self, Findings};
+use crate::storage::{self, Access, Location};
 use crate::sys;
 
 /// Look.
@@ -21,7 +21,12 @@ pub fn run(args: &Doctor, settings: &Settings) -> Result<Outcome> {
 fn look_at_storage(settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let place = settings.repository()?;
-    let (one, two) = (storage(place, settings)?, storage(place, settings)?);
+    let afresh = || {
+        let place = Location::parse(place)?;
+        // What was found before must not decide what is found now.
+        settings.access(&place, |access| storage::open(&place, &Access { known: None, ..*access }))
+    };
+    let (one, two) = (afresh()?, afresh()?);
     let found = probe::probe(one.as_ref(), two.as_ref(), &|| sys::now().sec)?;
     let place = one.place();
     if let Some(dir) = &settings.state_dir
@@ -31,7 +36,7 @@ fn look_at_storage(settings: &Settings) -> Result<Outcome> {
         console.context().notice("not-remembered", what);
     }
     // A look and a write by itself are no promise, however well they went.
-    let collects = found.is_exclusive() && storage(settings.repository()?, settings)?.exclusive();
+    let collects = found.is_exclusive() && super::storage(settings.repository()?, settings)?.exclusive();
     let told = report::Storage { place: &place, collects, fresh: found.is_fresh(), rows: rows(&found) };
     console.print(if console.json { told.json() } else { told.text(console.names) })?;
     Ok(Outcome::Done)
@@ -52,6 +57,12 @@ fn rows(found: &Findings) -> Vec<report::Row> {
         report::Row::answer("deletes", "objects can be deleted", found.deletes),
         yes("names", "long names come back as they were", found.names),
         yes("receive_times", "it says when an object arrived", found.receive_times),
-        report::Row { key: "clock_ahead", what: "its clock is ahead of ours by", told: clock, number: found.clock_ahead, good: None },
+        report::Row {
+            key: "clock_ahead",
+            what: "its clock is ahead of ours by",
+            told: clock,
+            number: found.clock_ahead,
+            good: None,
+        },
     ]
 }

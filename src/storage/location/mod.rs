@@ -32,13 +32,6 @@ pub enum Location {
         /// In the container.
         prefix: String,
     },
-    /// `gs:BUCKET:/PREFIX`.
-    Gs {
-        /// Its name.
-        bucket: String,
-        /// In the bucket.
-        prefix: String,
-    },
     /// `webdav:URL`.
     WebDav {
         /// Scheme, host and port.
@@ -67,8 +60,9 @@ pub enum Location {
 }
 
 /// Of restic's, with what to say instead.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("rest", "a server for restic's own protocol does not know orlop's objects; use sftp: or s3:"),
+    ("gs", "use opendal:gcs://BUCKET/PREFIX, which nobody tests"),
     ("b2", "use Backblaze's address for S3, s3:s3.REGION.backblazeb2.com/BUCKET, or opendal:b2, which nobody tests"),
     ("swift", "use the S3 interface of the same store, or opendal:swift, which nobody tests"),
 ];
@@ -87,7 +81,6 @@ impl Location {
         let parse = match scheme {
             "s3" => s3,
             "azure" => azure,
-            "gs" => gs,
             "webdav" => webdav,
             "sftp" => sftp,
             "rclone" => rclone,
@@ -116,7 +109,6 @@ impl Location {
             Self::Local(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
             Self::S3 { endpoint, bucket, prefix } => join(&format!("s3:{endpoint}/{bucket}"), prefix),
             Self::Azure { container, prefix } => format!("azure:{container}:/{prefix}"),
-            Self::Gs { bucket, prefix } => format!("gs:{bucket}:/{prefix}"),
             Self::WebDav { endpoint, prefix } => join(&format!("webdav:{endpoint}"), prefix),
             Self::Sftp { host, port: None, path } => format!("sftp:{host}:{path}"),
             Self::Sftp { host, port: Some(port), path } => format!("sftp://{host}:{port}/{path}"),
@@ -140,7 +132,6 @@ fn bad(scheme: &str, why: &str) -> Error {
     let usual = match scheme {
         "s3" => "s3:HOST/BUCKET/PREFIX or s3:https://HOST:PORT/BUCKET/PREFIX",
         "azure" => "azure:CONTAINER:/PREFIX",
-        "gs" => "gs:BUCKET:/PREFIX",
         "webdav" => "webdav:https://HOST/PATH",
         "sftp" => "sftp:USER@HOST:/PATH or sftp://USER@HOST:PORT//PATH",
         "rclone" => "rclone:REMOTE:PATH",
@@ -164,14 +155,16 @@ fn refuse_secrets(scheme: &str, rest: &str) -> Result<()> {
     let instead = match scheme {
         "s3" => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
         "azure" => "AZURE_ACCOUNT_NAME and AZURE_ACCOUNT_KEY or AZURE_ACCOUNT_SAS",
-        "gs" => "GOOGLE_APPLICATION_CREDENTIALS, which names a file",
         "webdav" => "WEBDAV_USERNAME and WEBDAV_PASSWORD",
         "sftp" => "a key: ssh finds it by your ~/.ssh/config or your agent",
         "rclone" => "`rclone config`",
         _ => "OPENDAL_SERVICE_OPTION, such as OPENDAL_B2_APPLICATION_KEY",
     };
-    Err(Error::new(ErrorKind::Invalid, format!("the repository's {scheme}: address has a user's name or a secret in it"))
-        .hint(format!("addresses end in histories and logs; say it with {instead}")))
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!("the repository's {scheme}: address has a user's name or a secret in it"),
+    )
+    .hint(format!("addresses end in histories and logs; say it with {instead}")))
 }
 
 /// Slashes at its ends do not matter; what would leave the place does.
@@ -225,10 +218,6 @@ fn named(scheme: &str, rest: &str) -> Result<(String, String)> {
 
 fn azure(rest: &str) -> Result<Location> {
     named("azure", rest).map(|(container, prefix)| Location::Azure { container, prefix })
-}
-
-fn gs(rest: &str) -> Result<Location> {
-    named("gs", rest).map(|(bucket, prefix)| Location::Gs { bucket, prefix })
 }
 
 fn webdav(rest: &str) -> Result<Location> {
@@ -301,7 +290,6 @@ mod tests {
             ("s3:https://[::1]:9000/restic/x", "s3:https://[::1]:9000/restic/x"),
             ("azure:foo:/", "azure:foo:/"),
             ("azure:foo:/a/b", "azure:foo:/a/b"),
-            ("gs:foo:/a", "gs:foo:/a"),
             ("webdav:https://host/dav/orlop/", "webdav:https://host/dav/orlop"),
             ("sftp:user@host:/srv/repo", "sftp:user@host:/srv/repo"),
             ("sftp:host:repo", "sftp:host:repo"),
@@ -321,14 +309,36 @@ mod tests {
     #[test]
     fn what_is_no_place() {
         for typed in [
-            "s3:", "s3:host", "s3:host/", "s3:ftp://host/b", "s3:https:///b", "s3:host/b/../c", "s3:host/b//c", "s3:host/b c",
-            "azure:", "azure::/x", "gs:", "webdav:", "webdav:https:///", "webdav:https://h/x?y", "sftp:", "sftp:host",
-            "sftp:host:", "sftp:-oProxyCommand=x:/y", "sftp:a@-x:/y", "sftp://h:99999/x", "rclone:", "rclone:-x", "opendal:",
-            "opendal:s3:x", "s3:host/b\n",
+            "s3:",
+            "s3:host",
+            "s3:host/",
+            "s3:ftp://host/b",
+            "s3:https:///b",
+            "s3:host/b/../c",
+            "s3:host/b//c",
+            "s3:host/b c",
+            "azure:",
+            "azure::/x",
+            "webdav:",
+            "webdav:https:///",
+            "webdav:https://h/x?y",
+            "sftp:",
+            "sftp:host",
+            "sftp:host:",
+            "sftp:-oProxyCommand=x:/y",
+            "sftp:a@-x:/y",
+            "sftp://h:99999/x",
+            "rclone:",
+            "rclone:-x",
+            "opendal:",
+            "opendal:s3:x",
+            "s3:host/b\n",
         ] {
             assert!(place(typed).starts_with("no: "), "{typed:?} is {}", place(typed));
         }
-        assert!(place("b2:bucket:x").contains("not in this version"));
+        for typed in ["b2:bucket:x", "gs:bucket:/x", "swift:c:/x", "rest:https://h/"] {
+            assert!(place(typed).contains("not in this version"), "{typed}");
+        }
     }
 
     #[test]

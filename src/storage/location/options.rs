@@ -4,11 +4,9 @@ use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 /// What may be set, with what it is.
-pub const KNOWN: [(&str, &str); 18] = [
+const KNOWN: [(&str, &str); 16] = [
     ("azure.connections", "requests under way at most"),
     ("azure.endpoint", "the URL of another service than Microsoft's"),
-    ("gs.connections", "requests under way at most"),
-    ("gs.endpoint", "the URL of another service than Google's"),
     ("opendal.connections", "requests under way at most"),
     ("rclone.args", "what rclone is told in place of `serve webdav`"),
     ("rclone.connections", "requests under way at most"),
@@ -31,6 +29,9 @@ pub const KNOWN: [(&str, &str); 18] = [
 pub struct Options(BTreeMap<String, String>);
 
 impl Options {
+    /// What may be set, with what it is.
+    pub const KNOWN: &[(&str, &str)] = &KNOWN;
+
     /// Understand `NAME=VALUE`s; the last of several counts.
     pub fn parse<S: AsRef<str>>(typed: impl IntoIterator<Item = S>) -> Result<Self> {
         let mut all = BTreeMap::new();
@@ -42,8 +43,11 @@ impl Options {
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
             let free = name.strip_prefix("opendal.").is_some_and(|rest| !rest.is_empty());
             if is_secret(&name) {
-                return Err(Error::new(ErrorKind::Invalid, format!("-o {name}=… would show a secret to everybody here"))
-                    .hint("use the service's variables or files; for opendal: OPENDAL_SERVICE_OPTION"));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("-o {name}=… would show a secret to everybody here"),
+                )
+                .hint("use the service's variables or files; for opendal: OPENDAL_SERVICE_OPTION"));
             }
             if !free && !KNOWN.iter().any(|(known, _)| *known == name) {
                 return Err(Error::new(ErrorKind::Invalid, format!("there is no option -o {name}=…"))
@@ -75,8 +79,17 @@ impl Options {
 
 /// Whether an option by this name holds a secret.
 pub(super) fn is_secret(name: &str) -> bool {
-    const PARTS: [&str; 9] =
-        ["secret", "password", "token", "credential", "account_key", "application_key", "access_key", "sas", "encryption_customer_key"];
+    const PARTS: [&str; 9] = [
+        "secret",
+        "password",
+        "token",
+        "credential",
+        "account_key",
+        "application_key",
+        "access_key",
+        "sas",
+        "encryption_customer_key",
+    ];
     let name = name.to_ascii_lowercase().replace('-', "_");
     PARTS.iter().any(|part| name.contains(part))
 }

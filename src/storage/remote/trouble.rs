@@ -188,7 +188,10 @@ mod tests {
     fn nothing_of_a_url_is_told() {
         let trouble = Trouble::Broke { host: "h".into(), why: "reset".into() };
         let (kind, why) = translate(&trouble.raise().with_context("url", "https://h/?sig=secret"));
-        assert_eq!((kind, why.to_string().as_str()), (StorageErrorKind::Unreachable, "the connection to h broke: reset"));
+        assert_eq!(
+            (kind, why.to_string().as_str()),
+            (StorageErrorKind::Unreachable, "the connection to h broke: reset")
+        );
         let (_, why) = said(ErrorKind::Unexpected, &"x ".repeat(1000));
         assert!(why.chars().count() <= QUOTED_MAX + 1, "{why}");
         assert!(!said(ErrorKind::Unexpected, "what").1.contains("secret"));

@@ -57,7 +57,8 @@ impl SftpDisk {
     pub(super) fn new(link: Arc<Link>, root: &str, make: bool) -> io::Result<Self> {
         for (extension, why) in [(FSYNC, "flush files"), (HARDLINK, "make a name only if it is free")] {
             if !link.knows(extension) {
-                let what = format!("its SFTP server cannot {why} ({extension}), so nothing there would be sure to last");
+                let what =
+                    format!("its SFTP server cannot {why} ({extension}), so nothing there would be sure to last");
                 return Err(io::Error::new(io::ErrorKind::Unsupported, what));
             }
         }
@@ -169,9 +170,7 @@ fn at(dir: &str, name: &str) -> String {
 fn kind_of(found: &Attributes) -> Kind {
     match found.mode.map(|mode| mode & TYPE) {
         Some(DIRECTORY) => Kind::Dir,
-        Some(REGULAR) => {
-            Kind::File { len: found.size.unwrap_or(0), modified: i64::from(found.modified.unwrap_or(0)) }
-        }
+        Some(REGULAR) => Kind::File { len: found.size.unwrap_or(0), modified: i64::from(found.modified.unwrap_or(0)) },
         _ => Kind::Foreign,
     }
 }

@@ -82,12 +82,16 @@ impl Link {
     /// Start the command and greet.
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let (Some(mut to), Some(mut from), Some(words)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut to), Some(mut from), Some(words)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(io::Error::other("no pipes"));
         };
         let shared = Arc::new(Shared::default());
-        let listener = spawn("orlop-ssh-words", { let shared = Arc::clone(&shared); move || listen(words, &shared) })?;
+        let listener = spawn("orlop-ssh-words", {
+            let shared = Arc::clone(&shared);
+            move || listen(words, &shared)
+        })?;
         let greeted = to
             .write_all(&Body::default().packet(wire::INIT, 3))
             .and_then(|()| wire::read_packet(&mut from))
@@ -103,7 +107,10 @@ impl Link {
                 return Err(if words.is_empty() { e } else { io::Error::new(e.kind(), words) });
             }
         };
-        spawn("orlop-sftp", { let shared = Arc::clone(&shared); move || receive(from, &shared) })?;
+        spawn("orlop-sftp", {
+            let shared = Arc::clone(&shared);
+            move || receive(from, &shared)
+        })?;
         let (child, to) = (Mutex::new(child), Mutex::new(Some(to)));
         Ok(Self { child, to, shared, next: AtomicU32::new(0), extensions })
     }

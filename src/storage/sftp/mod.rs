@@ -130,7 +130,12 @@ impl Inner {
         }
     }
 
-    fn put_new(&self, name: &Name, put: impl Fn(&Shelf<SftpDisk>) -> Result<Put, StorageError>, same: impl Fn(&[u8]) -> bool) -> Result<Put, StorageError> {
+    fn put_new(
+        &self,
+        name: &Name,
+        put: impl Fn(&Shelf<SftpDisk>) -> Result<Put, StorageError>,
+        same: impl Fn(&[u8]) -> bool,
+    ) -> Result<Put, StorageError> {
         self.call("put", name.as_str(), false, |shelf, failed| match put(shelf)? {
             // An earlier try may have come through, its answer lost.
             Put::Exists if failed > 0 => {

@@ -285,7 +285,9 @@ mod tests {
 
     #[test]
     fn errors_have_kinds() {
-        for (code, kind) in [(2, io::ErrorKind::NotFound), (3, io::ErrorKind::PermissionDenied), (4, io::ErrorKind::Other)] {
+        for (code, kind) in
+            [(2, io::ErrorKind::NotFound), (3, io::ErrorKind::PermissionDenied), (4, io::ErrorKind::Other)]
+        {
             let body = Body::default().number(code).string(b"no\x1b[2J way").string(b"en");
             let e = packet(STATUS, body).expect("whole").handle().expect_err("a status");
             assert_eq!((e.kind(), e.to_string().as_str()), (kind, "no[2J way"));
