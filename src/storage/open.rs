@@ -14,7 +14,6 @@ use super::{LocalStorage, ObjectStorage, SftpStorage, Storage, StorageErrorKind,
 use crate::error::{Error, ErrorKind, Result};
 use opendal::services::{Azblob, S3, Webdav};
 use opendal::{Operator, OperatorUri};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -39,7 +38,7 @@ pub fn open(place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>> {
     let storage = match place {
         Location::Local(path) => match LocalStorage::open(path) {
             Ok(s) => Arc::new(s),
-            Err(e) if e.kind == StorageErrorKind::NotFound => return Err(no_folder(path)),
+            Err(e) if e.kind == StorageErrorKind::NotFound => return Err(no_folder(&path.display().to_string())),
             Err(e) => return Err(e.into()),
         },
         other => remote(other, access, false)?,
@@ -66,8 +65,8 @@ pub fn create(place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>>
     }
 }
 
-fn no_folder(path: &Path) -> Error {
-    let what = format!("there is no repository in {}: the folder does not exist", path.display());
+fn no_folder(place: &str) -> Error {
+    let what = format!("there is no repository in {place}: the folder does not exist");
     Error::new(ErrorKind::NoRepository, what)
         .hint("check the path given with -r or ORLOP_REPOSITORY")
         .hint("`orlop init` makes one")
@@ -96,7 +95,11 @@ fn remote(place: &Location, access: &Access<'_>, make: bool) -> Result<Arc<dyn S
             let option = |name| access.options.get(name).map(str::to_owned);
             let (args, command) = (option("sftp.args").unwrap_or_default(), option("sftp.command"));
             let dial = Dial { host: host.clone(), port: *port, path: path.clone(), args, command };
-            return Ok(Arc::new(SftpStorage::new(dial, place.place(), tuning("sftp", access)?, make)?));
+            return match SftpStorage::new(dial, place.place(), tuning("sftp", access)?, make) {
+                Ok(s) => Ok(Arc::new(s)),
+                Err(e) if e.kind == StorageErrorKind::NotFound => Err(no_folder(&place.place())),
+                Err(e) => Err(e.into()),
+            };
         }
         Location::Local(path) => return Ok(Arc::new(LocalStorage::open(path)?)),
     };
@@ -180,13 +183,20 @@ fn first(access: &Access<'_>, names: &[&str]) -> Option<String> {
 
 fn s3(endpoint: &str, bucket: &str, prefix: &str, access: &Access<'_>) -> Result<Operator> {
     let option = |name| access.options.get(name);
-    let variable = || first(access, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
-    let region = option("s3.region").map(str::to_owned).or_else(|| amazon_region(endpoint)).or_else(variable);
+    let usual = || first(access, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    let region = option("s3.region").map(str::to_owned).or_else(|| amazon_region(endpoint)).or_else(usual);
     let mut s3 = S3::default()
         .endpoint(endpoint)
         .bucket(bucket)
         .root(&format!("/{prefix}"))
         .region(region.as_deref().unwrap_or("us-east-1"));
+    let variable = |name| first(access, &[name]);
+    if let (Some(id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        s3 = s3.access_key_id(&id).secret_access_key(&secret);
+        if let Some(token) = variable("AWS_SESSION_TOKEN") {
+            s3 = s3.session_token(&token);
+        }
+    }
     let dns = match option("s3.bucket-lookup") {
         Some("dns") => true,
         Some("path") => false,

@@ -81,7 +81,11 @@ pub(super) fn is_there(place: &OsStr, settings: &Settings) -> Result<bool> {
     if local_path(place)?.is_some_and(|path| path.symlink_metadata().is_err()) {
         return Ok(false);
     }
-    repo::exists(open_storage(place, settings)?.as_ref())
+    match open_storage(place, settings) {
+        Ok(storage) => repo::exists(storage.as_ref()),
+        Err(e) if e.kind() == ErrorKind::NoRepository => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn refuse_existing(place: &OsStr, settings: &Settings) -> Result<()> {

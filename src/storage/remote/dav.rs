@@ -24,8 +24,8 @@ pub(super) enum Moved {
     Done,
     /// Its place is taken.
     Taken,
-    /// The folder of its place is missing.
-    NoFolder,
+    /// The folder of its place is missing, perhaps: some servers say so with a refusal.
+    NoFolder(StatusCode),
 }
 
 impl Dav {
@@ -50,7 +50,7 @@ impl Dav {
         match answer.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(Moved::Done),
             StatusCode::PRECONDITION_FAILED if !overwrite => Ok(Moved::Taken),
-            StatusCode::CONFLICT => Ok(Moved::NoFolder),
+            status @ (StatusCode::CONFLICT | StatusCode::FORBIDDEN) => Ok(Moved::NoFolder(status)),
             status => Err(refused(status)),
         }
     }
@@ -60,7 +60,7 @@ fn odd(e: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::ConfigInvalid, format!("no request can be made of it: {e}"))
 }
 
-fn refused(status: StatusCode) -> Error {
+pub(super) fn refused(status: StatusCode) -> Error {
     let kind = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unexpected,

@@ -215,7 +215,7 @@ impl Inner {
         let beside = format!("{TEMPORARIES}/{:016x}", getrandom::u64().unwrap_or_default());
         let meta = self.operator.write(&beside, body).await?;
         let mut moved = dav.rename(&self.client, &beside, path, overwrite).await?;
-        if let (Moved::NoFolder, Some((folder, _))) = (&moved, path.rsplit_once('/')) {
+        if let (Moved::NoFolder(_), Some((folder, _))) = (&moved, path.rsplit_once('/')) {
             self.operator.create_dir(&format!("{folder}/")).await?;
             moved = dav.rename(&self.client, &beside, path, overwrite).await?;
         }
@@ -226,7 +226,7 @@ impl Inner {
                 let _ = self.operator.delete(&beside).await;
                 Err(opendal::Error::new(ErrorKind::ConditionNotMatch, "it is there"))
             }
-            Moved::NoFolder => Err(opendal::Error::new(ErrorKind::Unexpected, "its folder cannot be made")),
+            Moved::NoFolder(status) => Err(dav::refused(status)),
         }
     }
 
@@ -255,17 +255,21 @@ impl Inner {
             Some(end) if len > 0 => self.operator.read_with(path).range(offset..end).await.map(Some),
             _ => Ok(None),
         };
-        match read {
+        let error = match read {
             Ok(Some(bytes)) if bytes.len() == len => return Ok(bytes),
-            Ok(_) => {}
-            // The object may end there, or the answer.
-            Err(e) if e.kind() == ErrorKind::RangeNotSatisfied || e.message().contains("too little data") => {}
-            Err(e) => return Err(e.into()),
-        }
+            Ok(_) => None,
+            Err(e) if trouble::is_passing(&e) || trouble::is_refusal(&e) => return Err(e.into()),
+            // Services say in many ways that the object ends before the range does.
+            Err(e) => Some(e),
+        };
         match (self.stat(path).await?, end) {
             (None, _) => Err(Failed::Here(io::ErrorKind::NotFound.into())),
-            (Some(there), Some(end)) if end <= there && len == 0 => Ok(Buffer::new()),
-            (Some(there), Some(end)) if end <= there => Err(Failed::Odd(format!("not all of the {len} bytes came"))),
+            (Some(there), Some(end)) if end <= there => match error {
+                None if len == 0 => Ok(Buffer::new()),
+                None => Err(Failed::Odd(format!("not all of the {len} bytes came"))),
+                Some(e) if e.message().contains("too little data") => Err(Failed::Odd(e.message().to_owned())),
+                Some(e) => Err(e.into()),
+            },
             (Some(there), _) => Err(Failed::Here(too_short(there, offset, len))),
         }
     }

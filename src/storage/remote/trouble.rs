@@ -73,6 +73,11 @@ pub(super) fn is_passing(error: &Error) -> bool {
     error.is_temporary() || error.kind() == ErrorKind::RateLimited
 }
 
+/// Whether it is about who asks, and not about what is asked for.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(kind_of(error), StorageErrorKind::Denied | StorageErrorKind::Credentials | StorageErrorKind::NoPlace)
+}
+
 /// The same as the storage's own error: its kind and a sentence.
 pub(super) fn translate(error: &Error) -> (StorageErrorKind, io::Error) {
     let trouble = causes(error).find_map(|e| e.downcast_ref::<Trouble>());
