@@ -14,13 +14,16 @@ mod services;
 mod world;
 
 use orlop::storage::probe::{self, Findings};
-use orlop::storage::testing::contract;
+use orlop::storage::testing::{contract, contract_without_races};
 use services::{Azurite, Ceph, Place, RcloneRemote, RcloneS3, Service, Sshd, WebDav};
 use world::World;
 
 /// What every storage has to do: the contract, the probe, and the life of a repository.
 fn suite(service: &dyn Service) -> Findings {
-    contract(&|| service.place().open());
+    match service.place().exclusive {
+        true => contract(&|| service.place().open()),
+        false => contract_without_races(&|| service.place().open()),
+    }
     let found = {
         let place = service.place();
         let found = probe::probe(&*place.open(), &*place.open(), &|| orlop::sys::now().sec).expect("probed");

@@ -1,5 +1,6 @@
 //! Servers, each a child of the test or ended by its own pid files.
 
+use orlop::storage::probe::Findings;
 use orlop::storage::{self, Access, Location, Options, Storage};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Place {
     pub variables: Vec<(&'static str, &'static str)>,
     /// Whether `prune` works there.
     pub collects: bool,
+    /// Whether a name is taken by one only. Where it is not, that is what a probe found before.
+    pub exclusive: bool,
 }
 
 impl Place {
@@ -30,7 +33,19 @@ impl Place {
         let (place, options) = (Location::parse(self.url.as_ref())?, Options::parse(&self.options)?);
         let variable =
             |name: &str| self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let access = Access { options: &options, variable: &variable, cancel: None, known: None };
+        let found = Findings {
+            taken_once: false,
+            taken_by_one: false,
+            read_after_write: true,
+            list_after_write: true,
+            ranges: true,
+            deletes: Some(true),
+            names: true,
+            clock_ahead: None,
+            receive_times: true,
+        };
+        let known = (!self.exclusive).then_some(&found);
+        let access = Access { options: &options, variable: &variable, cancel: None, known };
         let storage: Arc<dyn Storage> = storage::create(&place, &access)?;
         Ok(Box::new(storage))
     }
@@ -154,6 +169,7 @@ fn s3_place(port: u16, path: &str) -> Place {
         options: vec!["s3.region=us-east-1".into()],
         variables: vec![("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)],
         collects: true,
+        exclusive: true,
     }
 }
 
@@ -195,7 +211,7 @@ impl Service for RcloneS3 {
     fn place(&self) -> Place {
         assert!(self.dir.path().is_dir());
         // It takes the condition of a put and does not look at it.
-        Place { collects: false, ..s3_place(self.port, &format!("{BUCKET}/p{}", next())) }
+        Place { collects: false, exclusive: false, ..s3_place(self.port, &format!("{BUCKET}/p{}", next())) }
     }
 }
 
@@ -260,6 +276,7 @@ impl Sshd {
             options: vec![self.args(key, known)],
             variables: vec![],
             collects: true,
+            exclusive: true,
         }
     }
 
@@ -310,6 +327,7 @@ impl Service for WebDav {
             options: vec![],
             variables: vec![("WEBDAV_USERNAME", KEY), ("WEBDAV_PASSWORD", SECRET)],
             collects: false,
+            exclusive: false,
         }
     }
 }
@@ -336,6 +354,7 @@ impl Service for RcloneRemote {
             options: vec![format!("rclone.program={}", self.rclone.display())],
             variables: vec![],
             collects: false,
+            exclusive: false,
         }
     }
 }
@@ -374,6 +393,7 @@ impl Service for Azurite {
             options: vec![format!("azure.endpoint=http://127.0.0.1:{}/{AZURE_ACCOUNT}", self.port)],
             variables: vec![("AZURE_ACCOUNT_NAME", AZURE_ACCOUNT), ("AZURE_ACCOUNT_KEY", AZURE_KEY)],
             collects: true,
+            exclusive: true,
         }
     }
 }
