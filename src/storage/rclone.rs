@@ -32,8 +32,9 @@ impl Storage for Beside {
 }
 
 impl Rclone {
-    /// Listings are not kept: what others wrote counts.
-    pub(super) const ARGS: &'static str = "serve webdav --dir-cache-time 0s --poll-interval 0s";
+    /// Listings are kept for a moment only, since what others wrote counts; with none at all rclone
+    /// forgets without end.
+    pub(super) const ARGS: &'static str = "serve webdav --dir-cache-time 1s --poll-interval 0s";
 
     /// Start it. `program` and `args` are read by a shell; they are the user's own. The shell
     /// ignores the interrupt of a terminal, and so does rclone then: who stops a backup wants it to

@@ -200,7 +200,7 @@ impl RcloneS3 {
         let (dir, port) = (tempfile::tempdir().expect("a place"), free_port());
         std::fs::create_dir_all(dir.path().join("data").join(BUCKET)).expect("ours");
         let mut command = Command::new(rclone);
-        command.args(["serve", "s3", "--dir-cache-time", "0s", "--addr", &format!("127.0.0.1:{port}")]);
+        command.args(["serve", "s3", "--dir-cache-time", "1s", "--addr", &format!("127.0.0.1:{port}")]);
         command.args(["--auth-key", &format!("{KEY},{SECRET}"), "--config", "/dev/null"]).arg(dir.path().join("data"));
         let server = Server::start(&mut command, &dir.path().join("log"), port);
         Some(Self { _server: server, dir, port })
@@ -312,7 +312,7 @@ impl WebDav {
         let (dir, port) = (tempfile::tempdir().expect("a place"), free_port());
         std::fs::create_dir_all(dir.path().join("data")).expect("ours");
         let mut command = Command::new(rclone);
-        command.args(["serve", "webdav", "--dir-cache-time", "0s", "--addr", &format!("127.0.0.1:{port}")]);
+        command.args(["serve", "webdav", "--dir-cache-time", "1s", "--addr", &format!("127.0.0.1:{port}")]);
         command.args(["--config", "/dev/null"]).arg(dir.path().join("data"));
         command.env("RCLONE_USER", KEY).env("RCLONE_PASS", SECRET);
         let server = Server::start(&mut command, &dir.path().join("log"), port);
