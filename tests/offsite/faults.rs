@@ -214,20 +214,22 @@ fn broken_lines(sshd: &Sshd) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(SeqCst) {
-                std::thread::sleep(Duration::from_millis(400));
-                // The sessions of this server alone: each names its port.
+            // With enough time between for something to get through on a busy machine.
+            for _ in 0..4 {
+                std::thread::sleep(Duration::from_secs(1));
                 end_sessions(sshd);
             }
+            stop.store(true, SeqCst);
         });
-        for n in 1..40 {
+        let mut n = 0;
+        while n < 20 || !stop.load(SeqCst) {
+            n += 1;
             let bytes = vec![n as u8; 300_000];
             assert_eq!(storage.put_new(&name(n), &bytes).expect("put"), Put::Created, "{n}");
             assert_eq!(storage.get(&name(n), 1 << 20).expect("got"), bytes, "{n}");
         }
-        stop.store(true, SeqCst);
     });
-    assert_eq!(storage.list("").expect("listed").len(), 40);
+    assert!(storage.list("").expect("listed").len() > 20);
     let missing = storage.get(&Name::new("no").expect("a name"), 1).expect_err("it is not there");
     assert_eq!(missing.kind, StorageErrorKind::NotFound);
 }

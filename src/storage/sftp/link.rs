@@ -100,8 +100,8 @@ impl Link {
             Ok(extensions) => extensions,
             Err(e) => {
                 drop((to, from));
-                let _ = child.kill();
-                let _ = child.wait();
+                // Its last words say why; it may need a moment for them.
+                end(&mut child);
                 let _ = listener.join();
                 let words = shared.last_words();
                 return Err(if words.is_empty() { e } else { io::Error::new(e.kind(), words) });
@@ -167,16 +167,20 @@ impl Drop for Link {
     fn drop(&mut self) {
         // The end of its input is the end of the session; what was flushed is flushed.
         locked(&self.to).take();
-        let mut child = locked(&self.child);
-        for _ in 0..100 {
-            match child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-                _ => return,
-            }
-        }
-        let _ = child.kill();
-        let _ = child.wait();
+        end(&mut locked(&self.child));
     }
+}
+
+/// Let it end by itself for a second, then not.
+fn end(child: &mut Child) {
+    for _ in 0..100 {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            _ => return,
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<std::thread::JoinHandle<()>> {
