@@ -57,7 +57,7 @@ fn lost_answers(ceph: &Ceph) {
 
 /// A server that says 503 for a while is waited for, and given up in the end.
 fn bursts(ceph: &Ceph) {
-    let proxy = Proxy::new(ceph.port, |n, _| if n % 100 > 20 { Fate::Passes } else { Fate::Status(503) });
+    let proxy = Proxy::new(ceph.port, |n, _| if n % 40 > 4 { Fate::Passes } else { Fate::Status(503) });
     let world = World::new(&ceph.through(proxy.port));
     world.source(1);
     world.ok("init --no-recovery-key");
