@@ -88,7 +88,20 @@ fn s3_of_ceph() {
         }
         place.open()
     });
+}
+
+#[test]
+#[ignore = "takes minutes; tests/run --long"]
+fn s3_that_fails() {
+    let Some(ceph) = Ceph::start() else { return };
     faults::over_s3(&ceph);
+}
+
+#[test]
+#[ignore = "takes minutes; tests/run --long"]
+fn sftp_that_fails() {
+    let Some(sshd) = Sshd::start() else { return };
+    faults::over_sftp(&sshd);
 }
 
 #[test]
@@ -102,7 +115,6 @@ fn sftp_of_openssh() {
     let Some(sshd) = Sshd::start() else { return };
     let found = suite(&sshd);
     assert!(found.is_exclusive() && found.is_fresh() && found.ranges && found.receive_times, "{found:?}");
-    faults::over_sftp(&sshd);
 }
 
 #[test]
