@@ -130,7 +130,7 @@ fn race(one: &dyn Storage, two: &dyn Storage, name: &Name) -> Result<bool, Stora
     };
     let puts: Vec<_> = std::thread::scope(|scope| {
         let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || put(racer))).collect();
-        racers.into_iter().map(|r| r.join().unwrap_or_else(|_| Ok(Put::Exists))).collect()
+        racers.into_iter().map(|r| r.join().unwrap_or(Ok(Put::Exists))).collect()
     });
     let mut winners = Vec::new();
     for (racer, put) in puts.into_iter().enumerate() {

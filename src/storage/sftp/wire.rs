@@ -117,6 +117,9 @@ pub(super) struct Attributes {
     pub(super) modified: Option<u32>,
 }
 
+/// A name in a directory.
+pub(super) type Named = (Vec<u8>, Attributes);
+
 struct Reader<'p>(&'p [u8]);
 
 impl<'p> Reader<'p> {
@@ -208,7 +211,7 @@ impl Packet {
     }
 
     /// Names in a directory; `None` at its end.
-    pub(super) fn names(&self) -> io::Result<Option<Vec<(Vec<u8>, Attributes)>>> {
+    pub(super) fn names(&self) -> io::Result<Option<Vec<Named>>> {
         if self.kind == STATUS {
             return match self.status() {
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
