@@ -22,6 +22,7 @@ mod tree;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use clear::Cleared;
 pub use client::Identity;
@@ -67,6 +68,7 @@ pub struct Repository {
     config_id: RecordId,
     clients: Vec<Client>,
     host: Host,
+    beat_every: Duration,
     profile: Option<Remembered>,
 }
 
@@ -116,6 +118,10 @@ impl Repository {
     pub fn act_as(&mut self, host: Host) {
         self.host = host;
     }
+    /// How often the sessions of this process say that they live, so that tests need not wait.
+    pub fn beat_every(&mut self, interval: Duration) {
+        self.beat_every = interval;
+    }
     /// A chunking profile by its number.
     pub fn profile(&self, id: u8) -> Option<&Profile> {
         self.config.profiles.iter().find(|p| p.id == id)
@@ -128,6 +134,10 @@ impl Repository {
     /// The epoch in use.
     fn epoch(&self) -> u32 {
         self.keyring.epochs.last().map_or(0, |e| e.n)
+    }
+    /// Whether there is an epoch of this number, whatever this key may know of it.
+    pub fn knows_epoch(&self, epoch: u32) -> bool {
+        self.keyring.epochs.iter().any(|e| e.n == epoch)
     }
     fn index_secret(&self, epoch: u32) -> Option<Secret> {
         self.keyring.epochs.iter().find(|e| e.n == epoch)?.index.clone()

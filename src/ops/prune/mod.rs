@@ -193,6 +193,12 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     Ok(())
 }
 
+/// Say whose session was given up while it may live.
+fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
+    let whose = format!("the session of {} ({})", s.open.hostname, s.open.pid);
+    cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
+}
+
 struct Run<'a> {
     repo: &'a Repository,
     who: &'a Identity,
@@ -246,11 +252,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sessions whose process is dead for certain hold nothing up.
+    /// Sessions whose process is dead for certain hold nothing up, and on request nobody does who
+    /// stored anything: what no segment knows yet is immune as long as its session is open.
     fn bury_dead(&self) -> Result<()> {
         let generation = self.session.seen_gen();
-        for s in self.repo.sessions()?.open.iter().filter(|s| s.dead) {
-            self.repo.fence(self.who, s.open.session, generation)?;
+        let there = survey::packs_there(self.repo)?;
+        let mut fenced = false;
+        for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
+            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
+            let asked = self.options.fence && !s.dead && stores();
+            if s.dead || asked {
+                self.repo.fence(self.who, s.open.session, generation)?;
+                fenced |= asked;
+            }
+            if asked {
+                tell_fenced(self.cx, s);
+            }
+        }
+        if fenced {
+            survey::wait(2 * self.repo.storage().staleness());
         }
         Ok(())
     }
