@@ -30,7 +30,7 @@ pub use history::{History, Replaced, Saying};
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
 pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};
-pub use profile::{Complain, Remembered, place_key};
+pub use profile::{Complain, Remembered, findings, keep_findings, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, OpenSession, Session, Sessions};
 pub use snapshots::{NewSnapshot, Snapshot};

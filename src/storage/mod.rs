@@ -3,13 +3,24 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+mod doubted;
 mod local;
+mod location;
 mod memory;
+mod open;
+pub mod probe;
+mod rclone;
+mod remote;
+mod sftp;
 pub mod testing;
 
 pub use crate::model::{Name, NameError};
 pub use local::LocalStorage;
+pub use location::{Location, Options};
 pub use memory::MemoryStorage;
+pub use open::{Access, create, open};
+pub use remote::{ObjectStorage, Tuning};
+pub use sftp::SftpStorage;
 
 use crate::error::{Error, ErrorKind};
 use std::io;
@@ -126,6 +137,20 @@ impl From<StorageError> for Error {
                 (ErrorKind::Storage, Some("free some space there, then run the same command again"))
             }
             StorageErrorKind::Length => (ErrorKind::Damaged, None),
+            StorageErrorKind::NoPlace => (
+                ErrorKind::NoRepository,
+                Some(
+                    "check the name of the bucket in the repository's URL; buckets are made with the service's own tools",
+                ),
+            ),
+            StorageErrorKind::Credentials => (
+                ErrorKind::Storage,
+                Some("check the credentials in the service's variables or files: it does not accept what it was given"),
+            ),
+            StorageErrorKind::Unreachable => (
+                ErrorKind::Storage,
+                Some("check the host in the repository's URL, and the network; then run the same command again"),
+            ),
             StorageErrorKind::Other => (ErrorKind::Storage, None),
         };
         let error = Error::new(kind, what).because(e.source);
@@ -147,6 +172,12 @@ pub enum StorageErrorKind {
     Full,
     /// The object is shorter than asked for, or longer than allowed.
     Length,
+    /// There is no such bucket or container.
+    NoPlace,
+    /// The service does not know who asks.
+    Credentials,
+    /// The service does not answer, although it was asked for a while.
+    Unreachable,
     /// Anything else.
     Other,
 }

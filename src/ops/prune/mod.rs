@@ -180,7 +180,9 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     }
     if !repo.storage().exclusive() {
         let what = "this storage cannot make an object exclusively, so two prunes could not tell of each other";
-        return Err(Error::new(ErrorKind::Unsupported, what));
+        return Err(Error::new(ErrorKind::Unsupported, what)
+            .hint("`orlop doctor storage` says what this storage can do")
+            .hint("copy the repository to one that makes an object only where there is none, such as S3"));
     }
     if options.now && !repo.storage().staleness().is_zero() {
         let what = "--now needs a storage that shows what was written at once, and this one may be late";

@@ -13,7 +13,7 @@ mod stop;
 mod tap;
 mod unsynced;
 
-pub use contract::contract;
+pub use contract::{contract, contract_without_races};
 pub use crash::{CrashStorage, is_death};
 pub use fault::{FaultStorage, How};
 pub use record::RecordingStorage;
