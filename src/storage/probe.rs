@@ -6,6 +6,7 @@
 
 use super::{Name, Put, Storage, StorageError, StorageErrorKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Barrier;
 
@@ -103,7 +104,8 @@ fn look(room: &Room, one: &dyn Storage, two: &dyn Storage, now: &dyn Fn() -> i64
     one.put_new(&fresh, &bytes)?;
     let read_after_write = two.get(&fresh, 1 << 20).is_ok_and(|b| b == bytes);
     let list_after_write = two.list(&room.prefix)?.iter().any(|l| l.name == fresh && l.len == bytes.len() as u64);
-    let ranges = ranges(two, &fresh, &bytes)?;
+    // The other connection may not see it yet, which is another question.
+    let ranges = ranges(one, &fresh, &bytes)?;
     let names = names(room, one, two)?;
     let clock_ahead = one.clock().ok().map(|there| there - now());
     let receive_times = one.received(&fresh)?.is_some();
@@ -138,8 +140,12 @@ fn race(one: &dyn Storage, two: &dyn Storage, name: &Name) -> Result<bool, Stora
             winners.push(racer as u8);
         }
     }
-    let there = one.get(name, 1000)?;
-    Ok(winners.len() == 1 && there.iter().all(|b| *b == winners[0]))
+    match one.get(name, 1000) {
+        Ok(there) => Ok(winners.len() == 1 && there.iter().all(|b| *b == winners[0])),
+        // Who does not see what another connection made cannot promise who was first.
+        Err(e) if e.kind == StorageErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn ranges(storage: &dyn Storage, name: &Name, bytes: &[u8]) -> Result<bool, StorageError> {
@@ -166,9 +172,17 @@ fn names(room: &Room, one: &dyn Storage, two: &dyn Storage) -> Result<bool, Stor
 
 /// Delete what the probe made, and look whether it is gone.
 fn sweep(room: &Room, one: &dyn Storage, two: &dyn Storage) -> Result<Option<bool>, StorageError> {
-    let listed = one.list(&room.prefix)?;
-    for l in &listed {
-        match one.delete(&l.name) {
+    // Each may see what the other does not see yet.
+    let listed: BTreeSet<Name> = [one, two]
+        .into_iter()
+        .map(|storage| storage.list(&room.prefix))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+        .map(|l| l.name)
+        .collect();
+    for name in &listed {
+        match one.delete(name) {
             Err(e) if e.kind == StorageErrorKind::Denied => return Ok(None),
             other => other?,
         }
