@@ -470,7 +470,7 @@ fn seeds(bound: Duration, from: u64) {
 
 #[test]
 fn no_order_of_requests_loses_anything() {
-    seeds(Duration::from_secs(150), 0);
+    seeds(Duration::from_secs(90), 0);
 }
 
 #[test]
