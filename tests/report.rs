@@ -363,6 +363,7 @@ fn summaries() {
         snapshot: Some(RecordId([0x71; 32])),
         dry_run: false,
         lacks: vec![],
+        requests: vec![("get", "index".into(), 2), ("list", "all".into(), 1)],
     };
     let skipped = summary::Backup {
         snapshot: None,

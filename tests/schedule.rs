@@ -227,6 +227,12 @@ impl Storage for Seat {
     fn list(&self, prefix: &str) -> std::result::Result<Vec<Listed>, StorageError> {
         self.ask("list", prefix, false, || self.gate.memory.list(prefix))
     }
+    fn glance(&self) -> std::result::Result<Option<Vec<Listed>>, StorageError> {
+        self.ask("list", "", false, || self.gate.memory.glance())
+    }
+    fn glances(&self) -> bool {
+        true
+    }
     fn delete(&self, name: &Name) -> std::result::Result<(), StorageError> {
         self.ask("delete", name.as_str(), true, || self.gate.memory.delete(name))
     }

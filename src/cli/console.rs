@@ -18,7 +18,8 @@ use crate::report::plain::{Plain, StreamNames};
 use crate::report::terminal::Terminal;
 use crate::report::ticker::Ticker;
 use crate::report::wire::{self, Wire};
-use crate::report::{Job, Loudness, Renderer, Sinks, Style, exit, problem};
+use crate::report::{Job, Loudness, Renderer, Sinks, Style, exit, problem, requests};
+use crate::storage::Requests;
 
 /// How often the terminal is drawn.
 const TERMINAL_EVERY: Duration = Duration::from_millis(100);
@@ -30,6 +31,8 @@ pub struct Console {
     renderer: Arc<dyn Renderer>,
     ticker: Option<Ticker>,
     meter: Arc<Meter>,
+    /// What is asked of the repository's storage.
+    pub requests: Arc<Requests>,
     /// JSON for programs.
     pub json: bool,
     /// How much is said.
@@ -46,7 +49,7 @@ impl Console {
         let ticker = pace.map(|every| Ticker::start(Arc::clone(&renderer), every));
         let names = names_for(&std::io::stdout());
         let (json, loudness) = (settings.json, settings.loudness);
-        Self { renderer, ticker, meter, json, loudness, names }
+        Self { renderer, ticker, meter, requests: Arc::default(), json, loudness, names }
     }
     /// What operations get.
     pub fn context(&self) -> Context<'_> {
@@ -83,6 +86,10 @@ impl Console {
             return Ok(());
         }
         write_out(text.as_bytes())
+    }
+    /// Tell those who want to hear more what was asked of the storage.
+    pub fn remark_requests(&self) -> Result<()> {
+        self.remark(Loudness::Verbose, &requests::text(&self.requests.all()))
     }
     /// The zone that times are shown in.
     pub fn zone(&self) -> TimeZone {

@@ -25,8 +25,7 @@ impl Repository {
         index: &mut Index,
         cx: &Context<'_>,
     ) -> Result<()> {
-        let mut leftovers = self.leftovers(who)?;
-        leftovers.retain(|l| l.id != session.id);
+        let leftovers = self.leftovers_beside(who, Some(session.id))?;
         if leftovers.is_empty() {
             return Ok(());
         }

@@ -156,7 +156,10 @@ impl Repository {
         for _ in 0..TRIES {
             match self.read_on(history) {
                 // Older records are cleared away behind a checkpoint: then the list has changed.
-                Err(e) if e.kind() == ErrorKind::Missing => failed = Some(e),
+                Err(e) if e.kind() == ErrorKind::Missing => {
+                    self.look_away();
+                    failed = Some(e);
+                }
                 other => return other,
             }
         }

@@ -29,7 +29,9 @@ pub use client::Identity;
 pub use history::{History, Replaced, Saying};
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
-pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};
+pub use open::{
+    InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, open_viewed, slot_ids,
+};
 pub use profile::{Complain, Remembered, findings, keep_findings, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, OpenSession, Session, Sessions};
@@ -48,7 +50,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::keys::{Keyring, Role, SlotSecret};
 use crate::format::records::{Client, Config, Profile};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
-use crate::storage::Storage;
+use crate::storage::{Storage, Viewed};
 use crate::sys::Host;
 
 /// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.
@@ -59,6 +61,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// An opened repository.
 pub struct Repository {
     storage: Arc<dyn Storage>,
+    /// The same.
+    viewed: Arc<Viewed>,
     keyring: Keyring,
     slot: SlotId,
     slot_secret: SlotSecret,
@@ -76,6 +80,18 @@ impl Repository {
     /// Where its objects are.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
+    }
+    /// From now on nothing is listed twice until something is written; see [`Viewed`].
+    pub fn look(&self) {
+        self.viewed.look();
+    }
+    /// The same unless that is so already.
+    pub fn keep_looking(&self) {
+        self.viewed.keep_looking();
+    }
+    /// From now on everything is asked anew.
+    pub fn look_away(&self) {
+        self.viewed.look_away();
     }
     /// What mirrors share.
     pub fn domain(&self) -> DomainId {

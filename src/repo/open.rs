@@ -13,7 +13,7 @@ use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::{Config, Profile};
 use crate::format::{bytes, limits};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
-use crate::storage::{Put, Storage};
+use crate::storage::{Put, Storage, Viewed};
 use crate::sys::{self, Host};
 
 /// The chunking profiles of a new repository: default, volume, media.
@@ -263,6 +263,12 @@ fn write_config(storage: &dyn Storage, ring: &Keyring, config: &Config) -> Resul
 
 /// Unlock a repository. `hint` is the slot to try first.
 pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<SlotId>) -> Result<Repository> {
+    open_viewed(Arc::new(Viewed::new(storage)), credential, hint)
+}
+
+/// The same, of which something was listed already.
+pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<SlotId>) -> Result<Repository> {
+    let storage: Arc<dyn Storage> = Arc::clone(&viewed) as _;
     let slots = slot_ids(storage.as_ref())?;
     if slots.is_empty() {
         return Err(no_repository(storage.as_ref()));
@@ -274,6 +280,7 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
     let gear = Gear::new(&keys);
     let mut repo = Repository {
         storage,
+        viewed,
         keyring,
         slot: slot.header.id,
         slot_secret: secret,

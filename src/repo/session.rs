@@ -136,12 +136,20 @@ impl Repository {
         let object = names::session(id, 0);
         let bytes = self.seal_record(RecordType::SessionOpen, &object, &open, &who.signer)?;
         self.put_small(&object, &bytes)?;
+        // Whatever a backup goes by is listed after its first object was there, and once.
+        let looks = purpose == Purpose::Backup;
+        if looks {
+            self.look();
+        }
         let history = self.history()?;
         let waited_for = purpose != Purpose::Gc && !history.log.plans().is_empty();
         let session = Session { bases, ..Self::unseen(id, who, history) };
         if waited_for {
             // A finish waits for whoever may not know its plan: tell it at once.
             self.beat(&session, vec![], 0)?;
+            if looks {
+                self.look();
+            }
         }
         Ok(session)
     }
@@ -173,6 +181,7 @@ impl Repository {
             pulse.last = Instant::now();
         }
         let mut history = session.history();
+        self.look_away();
         self.catch_up(&mut history)?;
         Ok(Some(history))
     }
@@ -347,9 +356,14 @@ impl Repository {
 
     /// Sessions of this client on this machine whose process is gone.
     pub fn leftovers(&self, who: &Identity) -> Result<Vec<Leftover>> {
+        self.leftovers_beside(who, None)
+    }
+
+    /// The same; that it lives is known of `own`.
+    pub(super) fn leftovers_beside(&self, who: &Identity, own: Option<SessionId>) -> Result<Vec<Leftover>> {
         let mut out = Vec::new();
         for (id, listed) in self.list_sessions()? {
-            if listed.closed {
+            if listed.closed || Some(id) == own {
                 continue;
             }
             let object = names::session(id, 0);

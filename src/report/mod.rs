@@ -30,6 +30,7 @@ pub mod problem;
 pub mod progress;
 pub mod prune;
 pub mod remake;
+pub mod requests;
 pub mod snapshots;
 pub mod stats;
 pub mod summary;

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::fidelity;
 use super::units::{bytes, count, rfc3339, seconds, seconds_between};
 use super::wire::{self, zero};
 use super::{Job, Loudness};
+use super::{fidelity, requests};
 use crate::id::{PackId, RecordId};
 use crate::model::{Stats, Time};
 
@@ -26,6 +26,8 @@ pub struct Backup {
     pub dry_run: bool,
     /// What was told as trouble or as lost, by slug.
     pub lacks: Vec<(&'static str, u64)>,
+    /// What was asked of the storage.
+    pub requests: Vec<requests::Count>,
 }
 
 /// In words.
@@ -78,6 +80,7 @@ struct BackupJson {
     #[serde(skip_serializing_if = "zero")]
     total_errors: u64,
     fidelity: Vec<fidelity::Row>,
+    requests: Vec<requests::Row>,
 }
 
 /// As a JSON line.
@@ -104,6 +107,7 @@ pub fn backup_json(b: &Backup) -> String {
         dry_run: b.dry_run,
         total_errors: s.problems,
         fidelity: fidelity::json(Job::Backup, &b.lacks),
+        requests: requests::json(&b.requests),
     })
 }
 

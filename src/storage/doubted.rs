@@ -30,6 +30,12 @@ impl Storage for Doubted {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
         self.storage.list(prefix)
     }
+    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
+        self.storage.glance()
+    }
+    fn glances(&self) -> bool {
+        self.storage.glances()
+    }
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         self.storage.delete(name)
     }

@@ -3,6 +3,7 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+mod counted;
 mod doubted;
 mod local;
 mod location;
@@ -13,14 +14,17 @@ mod rclone;
 mod remote;
 mod sftp;
 pub mod testing;
+mod viewed;
 
 pub use crate::model::{Name, NameError};
+pub use counted::{Counted, Requests};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
 pub use memory::MemoryStorage;
 pub use open::{Access, create, open};
 pub use remote::{ObjectStorage, Tuning};
 pub use sftp::SftpStorage;
+pub use viewed::Viewed;
 
 use crate::error::{Error, ErrorKind};
 use std::io;
@@ -35,6 +39,9 @@ pub enum Put {
     /// may rely on it as if it were its own.
     Exists,
 }
+
+/// How many objects one request lists, where listings come in pages.
+pub(crate) const PAGE: usize = 1000;
 
 /// One object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +83,16 @@ pub trait Storage: Send + Sync {
     /// sorted by name. Nothing under it is an empty list. What is no object (unfinished, foreign)
     /// is left out in silence.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError>;
+    /// Everything there is, sorted by name, if one request gives it all: where a listing takes no
+    /// notice of folders, and comes in pages, of which this is the first and the last. `None` if there
+    /// is more, or if no request could; see [`Storage::glances`].
+    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
+        Ok(None)
+    }
+    /// Whether [`Storage::glance`] asks at all.
+    fn glances(&self) -> bool {
+        false
+    }
     /// Remove an object; a missing one is fine. Readers miss it at once, but a power cut may bring
     /// it back: whoever deletes must be content with that.
     fn delete(&self, name: &Name) -> Result<(), StorageError>;
@@ -231,6 +248,12 @@ macro_rules! hand_on {
         }
         fn list(&self, prefix: &str) -> Result<Vec<$crate::storage::Listed>, $crate::storage::StorageError> {
             self.$($field)+.list(prefix)
+        }
+        fn glance(&self) -> Result<Option<Vec<$crate::storage::Listed>>, $crate::storage::StorageError> {
+            self.$($field)+.glance()
+        }
+        fn glances(&self) -> bool {
+            self.$($field)+.glances()
         }
         fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
             self.$($field)+.delete(name)

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::init::{self, Plan};
 use super::stream::{Patient, Running};
-use super::{level, open, snapshots, sources, usual_key_file};
+use super::{level, open_looking, snapshots, sources, usual_key_file};
 use crate::cli::args::{Backup, Chunking};
 use crate::cli::console::Console;
 use crate::cli::hooks;
@@ -51,7 +51,7 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
         }
         make_repository(settings, &console)?;
     }
-    let mut repo = open(settings, &console)?;
+    let mut repo = open_looking(settings, &console)?;
     let options = options(args, settings, &asked, &repo, &console)?;
     let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or(READ_CONCURRENCY).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
@@ -281,11 +281,13 @@ fn report(args: &Backup, done: &BackupSummary, utc_offset: i32, console: &Consol
         snapshot: done.snapshot,
         dry_run: args.dry_run,
         lacks: console.lacks(),
+        requests: console.requests.all(),
     };
     if console.json {
         console.print(summary::backup_json(&report))?;
     } else {
         console.remark(Loudness::Normal, &summary::backup_text(&report, console.loudness))?;
+        console.remark_requests()?;
     }
     Ok(Outcome::of(done.stats.problems))
 }

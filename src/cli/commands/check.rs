@@ -26,6 +26,7 @@ pub fn run(args: &Check, settings: &Settings) -> Result<Outcome> {
         console.print(summary::check_json(&report))?;
     } else {
         console.remark(Loudness::Normal, &summary::check_text(&report))?;
+        console.remark_requests()?;
     }
     if done.errors == 0 { Ok(Outcome::Done) } else { Err(broken(&done)) }
 }

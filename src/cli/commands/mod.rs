@@ -54,7 +54,7 @@ use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
-use crate::storage::{self, Location, Storage};
+use crate::storage::{self, Counted, Location, Storage, Viewed};
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -81,6 +81,13 @@ pub(super) fn storage(place: &OsStr, settings: &Settings) -> Result<Arc<dyn Stor
 
 /// Open the repository of the settings, asking again after a wrong password where a person typed it.
 pub(super) fn open(settings: &Settings, console: &Console) -> Result<Repository> {
+    let repo = open_looking(settings, console)?;
+    repo.look_away();
+    Ok(repo)
+}
+
+/// The same, for what goes on at once with what was listed meanwhile.
+pub(super) fn open_looking(settings: &Settings, console: &Console) -> Result<Repository> {
     let place = settings.repository()?;
     open_place(place, &usual_source(settings, place), "enter password for repository: ", settings, console)
 }
@@ -106,11 +113,13 @@ pub(super) fn open_place(
     settings: &Settings,
     console: &Console,
 ) -> Result<Repository> {
-    let storage = storage(place, settings)?;
+    let storage = Counted::new(storage(place, settings)?, Arc::clone(&console.requests));
+    let storage = Arc::new(Viewed::new(Arc::new(storage)));
+    storage.look();
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
     if slots.is_empty() {
-        return Err(repo::open(storage, &Credential::Nothing, None).err().unwrap_or_else(Error::cancelled));
+        return Err(repo::open_viewed(storage, &Credential::Nothing, None).err().unwrap_or_else(Error::cancelled));
     }
     let memory = memory(&storage.place(), settings, console)?;
     let hint = match &settings.key_hint {
@@ -135,7 +144,7 @@ pub(super) fn memory(place: &str, settings: &Settings, console: &Console) -> Res
 }
 
 fn unlock(
-    storage: &Arc<dyn Storage>,
+    storage: &Arc<Viewed>,
     source: &Source,
     prompt: &str,
     hint: Option<SlotId>,
@@ -153,11 +162,11 @@ fn unlock(
             _ => None,
         };
         if let Some(words) = words
-            && let Ok(repo) = repo::open(Arc::clone(storage), &Credential::Raw(words), hint)
+            && let Ok(repo) = repo::open_viewed(Arc::clone(storage), &Credential::Raw(words), hint)
         {
             return Ok(repo);
         }
-        match repo::open(Arc::clone(storage), &credential(&given), hint) {
+        match repo::open_viewed(Arc::clone(storage), &credential(&given), hint) {
             Err(e) if e.kind() == ErrorKind::WrongPassword && tries > 0 => {
                 console.context().notice("wrong-password", "wrong password, try again");
             }

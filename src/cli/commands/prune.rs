@@ -35,6 +35,7 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
         console.print(words::json(&report))?;
     } else {
         console.remark(Loudness::Normal, &words::text(&report, &console.zone()))?;
+        console.remark_requests()?;
     }
     Ok(super::outcome(&console))
 }

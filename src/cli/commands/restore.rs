@@ -59,6 +59,7 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
             console.remark(Loudness::Normal, &plan(&done))?;
         }
         console.remark(Loudness::Normal, &summary::restore_text(&report, console.loudness))?;
+        console.remark_requests()?;
     }
     Ok(Outcome::of(done.problems))
 }

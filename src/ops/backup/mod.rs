@@ -327,7 +327,9 @@ pub fn backup(
     let mut left = None;
     // A stream cannot be read again.
     let again = matches!(task, Task::Places(_));
-    unless_fenced(again, cx, || attempt(repo, &who, &mut task, options, cx, (started, &mut left)))
+    let done = unless_fenced(again, cx, || attempt(repo, &who, &mut task, options, cx, (started, &mut left)));
+    repo.look_away();
+    done
 }
 
 /// A session that garbage collection gave up begins anew.
@@ -363,6 +365,7 @@ fn attempt(
         Error::new(ErrorKind::Invalid, format!("the repository has no chunking profile {}", options.chunking))
     })?;
     // The order matters: parents are chosen, then said to be relied on, then the index is read.
+    repo.keep_looking();
     let mut base = Base::choose(repo, who, options, cx)?;
     if options.changed.is_some() {
         base.keep_complete()?;

@@ -10,7 +10,7 @@ mod http;
 mod retry;
 mod trouble;
 
-use super::{Draft, Listed, Name, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
+use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
 use bytes::Bytes;
 pub(in crate::storage) use dav::Dav;
 use dav::{Moved, TEMPORARIES};
@@ -274,13 +274,14 @@ impl Inner {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Tried<Vec<Listed>> {
+    /// What is below a prefix, until so many entries came; and whether that was all.
+    async fn list(&self, prefix: &str, most: usize) -> Tried<(Vec<Listed>, bool)> {
         let mut entries = match self.operator.lister_with(prefix).recursive(true).await {
             Ok(entries) => entries,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok((Vec::new(), true)),
             Err(e) => return Err(e.into()),
         };
-        let mut listed = Vec::new();
+        let (mut listed, mut seen) = (Vec::new(), 0);
         loop {
             let entry = match entries.try_next().await {
                 Ok(Some(entry)) => entry,
@@ -295,10 +296,15 @@ impl Inner {
             {
                 listed.push(Listed { name, len: meta.content_length() });
             }
+            seen += 1;
+            // The next one would be asked for.
+            if seen >= most {
+                break;
+            }
         }
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         listed.dedup_by(|a, b| a.name == b.name);
-        Ok(listed)
+        Ok((listed, seen < most))
     }
 
     /// Ask for something small, and look at the clock on the answer.
@@ -353,7 +359,20 @@ impl Storage for ObjectStorage {
         if !Name::is_prefix(prefix) {
             return Err(self.0.fail("list", prefix, no_prefix(prefix)));
         }
-        self.0.call("list", prefix, &Call::new(0), |_| self.0.list(prefix))
+        self.0.call("list", prefix, &Call::new(0), |_| self.0.list(prefix, usize::MAX)).map(|(listed, _)| listed)
+    }
+
+    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
+        if !self.glances() {
+            return Ok(None);
+        }
+        let (listed, all) = self.0.call("list", "everything", &Call::new(0), |_| self.0.list("", PAGE))?;
+        Ok(all.then_some(listed))
+    }
+
+    fn glances(&self) -> bool {
+        // Elsewhere OpenDAL would ask folder by folder.
+        self.0.operator.info().native_capability().list_with_recursive
     }
 
     fn delete(&self, name: &Name) -> Result<(), StorageError> {

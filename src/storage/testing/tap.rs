@@ -136,6 +136,17 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
         self.call(Verb::List, prefix, call, |_| 0)
     }
 
+    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
+        match self.inner.glances() {
+            true => self.call(Verb::List, "", || self.inner.glance(), |_| 0),
+            false => Ok(None),
+        }
+    }
+
+    fn glances(&self) -> bool {
+        self.inner.glances()
+    }
+
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         let call = || self.inner.delete(name);
         self.call(Verb::Delete, name.as_str(), call, |()| 0)
