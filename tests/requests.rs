@@ -1,15 +1,21 @@
-//! What a run asks of its storage: how many requests of which kind.
+//! What a run asks of its storage: how many requests of which kind, and what a cache spares it and does
+//! not hide.
 
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use orlop::crypto::Secret;
+use orlop::error::{ErrorKind, Result};
 use orlop::format::keys::Credential;
-use orlop::ops::backup::{About, BackupOptions, BackupSummary};
-use orlop::repo::{self, Repository};
-use orlop::storage::{Counted, LocalStorage, MemoryStorage, Requests, Storage, Viewed};
+use orlop::ops::backup::{About, BackupOptions, BackupSummary, Input, Sources, backup};
+use orlop::ops::check::Data;
+use orlop::repo::{self, Repository, SlotNote};
+use orlop::storage::testing::At;
+use orlop::storage::{Cache, Counted, LocalStorage, MemoryStorage, Requests, Storage, Viewed};
+use support::stop::try_stopping;
 use support::*;
 
 /// How often one process asked for what `which` says, by verb and kind.
@@ -23,16 +29,23 @@ fn options() -> BackupOptions {
 }
 
 /// A repository as a process of its own opens it, and what it asks for.
-fn process(storage: Arc<dyn Storage>) -> (Repository, Arc<Requests>) {
+fn process(storage: Arc<dyn Storage>, key: &Credential, cache: Option<&Path>) -> (Result<Repository>, Arc<Requests>) {
     let requests = Arc::new(Requests::default());
-    let viewed = Arc::new(Viewed::new(Arc::new(Counted::new(storage, Arc::clone(&requests)))));
+    let counted = Arc::new(Counted::new(storage, Arc::clone(&requests)));
+    let cache = cache.map(|dir| Cache::new(dir, 64 << 20).filling_the_disk());
+    let viewed = Arc::new(Viewed::with_cache(counted, cache));
     viewed.look();
-    (repo::open_viewed(viewed, &Credential::Nothing, None).unwrap(), requests)
+    (repo::open_viewed(viewed, key, None), requests)
 }
 
-fn run(storage: Arc<dyn Storage>, dir: &Path) -> (BackupSummary, Arc<Requests>) {
-    let (mut repo, requests) = process(storage);
-    (back_up(&mut repo, dir, &options()), requests)
+fn run(storage: Arc<dyn Storage>, dir: &Path, cache: Option<&Path>) -> (BackupSummary, Arc<Requests>) {
+    let (repo, requests) = process(storage, &Credential::Nothing, cache);
+    // The folders on the way to it are others', and change.
+    let mut sources = Sources::default();
+    sources.add_as(dir, Path::new("/source")).unwrap();
+    let (done, ears) = listening(|cx| backup(&mut repo.unwrap(), Input::Paths(sources), &options(), cx));
+    assert_eq!(*ears.problems.lock().unwrap(), Vec::<String>::new());
+    (done.unwrap(), requests)
 }
 
 /// So many files, in folders of a hundred.
@@ -52,9 +65,9 @@ fn an_unchanged_backup_lists_twice_and_writes_four_objects() {
     let (memory, _) = fresh();
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), 10_000);
-    run(Arc::new(memory.clone()), dir.path());
+    run(Arc::new(memory.clone()), dir.path(), None);
     for before in 1..4 {
-        let (done, requests) = run(Arc::new(memory.clone()), dir.path());
+        let (done, requests) = run(Arc::new(memory.clone()), dir.path(), None);
         assert_eq!((done.stats.files_unmodified, done.stats.files_new), (10_000, 0));
         let all = requests.all();
         assert_eq!(asked(&requests, |verb, _| verb == "list"), 2, "{all:?}");
@@ -74,12 +87,168 @@ fn folders_are_listed_once_before_and_once_after_the_session_is_there() {
     plant(dir.path(), 200);
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(place.path()).unwrap());
     init(&storage);
-    run(Arc::clone(&storage), dir.path());
-    let (done, requests) = run(storage, dir.path());
+    run(Arc::clone(&storage), dir.path(), None);
+    let (done, requests) = run(storage, dir.path(), None);
     assert_eq!((done.stats.files_unmodified, done.stats.files_new), (200, 0));
     let all = requests.all();
     for (kind, most) in [("tombstones", 2), ("sessions", 2), ("gc", 2), ("index", 1), ("packs", 1), ("notes", 1)] {
         assert_eq!(asked(&requests, |verb, listed| (verb, listed) == ("list", kind)), most, "{kind} of {all:?}");
     }
     assert!(asked(&requests, |verb, _| verb == "list") <= 22, "{all:?}");
+}
+
+/// A repository of some files in memory, and a cache that has seen an unchanged backup of it.
+fn warm(files: u64) -> (MemoryStorage, tempfile::TempDir, tempfile::TempDir) {
+    let (memory, _) = fresh();
+    let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    plant(dir.path(), files);
+    for _ in 0..2 {
+        run(Arc::new(memory.clone()), dir.path(), Some(cache.path()));
+    }
+    (memory, dir, cache)
+}
+
+fn unchanged(memory: &MemoryStorage, dir: &Path, cache: &Path, files: u64) -> Arc<Requests> {
+    let (done, requests) = run(Arc::new(memory.clone()), dir, Some(cache));
+    assert_eq!((done.stats.files_unmodified, done.stats.files_new, done.stats.tree_blobs), (files, 0, 0));
+    requests
+}
+
+#[test]
+fn an_unchanged_backup_of_ten_thousand_files_with_a_warm_cache_takes_seven_requests() {
+    let (memory, dir, cache) = warm(10_000);
+    for _ in 0..3 {
+        let requests = unchanged(&memory, dir.path(), cache.path(), 10_000);
+        assert!(asked(&requests, |_, _| true) <= 7, "{:?}", requests.all());
+    }
+    assert_sound(&mut open(&(Arc::new(memory) as Arc<dyn Storage>)));
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => out.extend(files_below(&entry.path())),
+            false => out.push(entry.path()),
+        }
+    }
+    out
+}
+
+/// Whatever becomes of its files, the cache is no trouble of anybody's.
+#[test]
+fn a_cache_that_is_damaged_anywhere_is_read_anew() {
+    let (memory, dir, cache) = warm(300);
+    let harms: [(&str, fn(&Path, usize)); 5] = [
+        ("flipped", |file, n| {
+            let mut bytes = fs::read(file).unwrap();
+            let at = n * 7919 % bytes.len();
+            bytes[at] ^= 1 << (n % 8);
+            fs::write(file, bytes).unwrap();
+        }),
+        ("cut", |file, n| {
+            let len = fs::metadata(file).unwrap().len();
+            fs::File::options().write(true).open(file).unwrap().set_len(len * (n as u64 % 5) / 5).unwrap();
+        }),
+        ("longer", |file, _| {
+            let mut bytes = fs::read(file).unwrap();
+            bytes.push(0);
+            fs::write(file, bytes).unwrap();
+        }),
+        ("a folder", |file, _| {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+        }),
+        ("gone", |file, _| fs::remove_file(file).unwrap()),
+    ];
+    for (what, harm) in harms {
+        let files = files_below(&cache.path().join("objects"));
+        assert!(files.len() > 8, "{what}: {}", files.len());
+        files.iter().enumerate().for_each(|(n, file)| harm(file, n));
+        let all = unchanged(&memory, dir.path(), cache.path(), 300).all();
+        assert!(all.iter().any(|(verb, ..)| *verb == "get"), "{what}: {all:?}");
+        if what == "a folder" {
+            fs::remove_dir_all(cache.path()).unwrap();
+        }
+        unchanged(&memory, dir.path(), cache.path(), 300);
+        assert_sound(&mut open(&(Arc::new(memory.clone()) as Arc<dyn Storage>)));
+    }
+}
+
+/// Files of one object under the names of others are not taken for them.
+#[test]
+fn files_of_a_cache_that_were_exchanged_are_read_anew() {
+    let (memory, dir, cache) = warm(300);
+    let files = files_below(&cache.path().join("objects"));
+    let contents: Vec<Vec<u8>> = files.iter().map(|f| fs::read(f).unwrap()).collect();
+    for (file, bytes) in files.iter().zip(contents.iter().cycle().skip(1)) {
+        fs::write(file, bytes).unwrap();
+    }
+    unchanged(&memory, dir.path(), cache.path(), 300);
+}
+
+#[test]
+fn a_cache_may_be_deleted_at_any_moment() {
+    let (memory, dir, cache) = warm(300);
+    for n in 1.. {
+        let memory = fork(&memory);
+        unchanged(&memory, dir.path(), cache.path(), 300);
+        let mut delete = || fs::remove_dir_all(cache.path()).unwrap();
+        let (_, reached) = try_stopping(&memory, vec![(At::call().nth(n), &mut delete)], |storage| {
+            let (done, _) = run(storage, dir.path(), Some(cache.path()));
+            assert_eq!(done.stats.files_unmodified, 300);
+        });
+        if !reached {
+            assert!(n > 5, "{n} requests");
+            break;
+        }
+    }
+}
+
+/// Only a listing says what there is.
+#[test]
+fn what_is_gone_from_the_storage_is_not_served_by_a_cache() {
+    let (memory, _, cache) = warm(20);
+    let storage: Arc<dyn Storage> = Arc::new(memory);
+    let snapshots = |repo: &Repository| repo.snapshots(&|_, _| {}).unwrap();
+    let last = snapshots(&open(&storage)).pop().unwrap();
+    let name = orlop::format::names::snapshot(last.statement.client, last.statement.seq);
+    let gone: Vec<_> = storage.list("").unwrap().into_iter().filter(|l| l.name.as_str().ends_with(&name)).collect();
+    assert_eq!(gone.len(), 2);
+    gone.iter().for_each(|l| storage.delete(&l.name).unwrap());
+    let repo = process(storage, &Credential::Nothing, Some(cache.path())).0.unwrap();
+    assert!(!snapshots(&repo).iter().any(|s| s.id == last.id));
+    assert!(repo.storage().get(&gone[0].name, u64::MAX).is_err());
+    assert_eq!(repo.storage().head(&gone[0].name).unwrap(), None);
+}
+
+/// A key slot is the one object that another one may stand in for.
+#[test]
+fn a_password_that_was_changed_elsewhere_opens_nothing_by_a_cache() {
+    let (memory, _, cache) = warm(20);
+    let storage: Arc<dyn Storage> = Arc::new(memory);
+    let key = |n: u8| Credential::Raw(Secret::new([n; 32]));
+    open(&storage).add_client_slot("laptop", &key(1), &SlotNote::default()).unwrap();
+    for _ in 0..2 {
+        process(Arc::clone(&storage), &key(1), Some(cache.path())).0.unwrap();
+    }
+    let mut elsewhere = process(Arc::clone(&storage), &key(1), None).0.unwrap();
+    elsewhere.change_credential(&key(2), &SlotNote::default()).unwrap();
+    let old = process(Arc::clone(&storage), &key(1), Some(cache.path())).0.err().unwrap();
+    assert_eq!(old.kind(), ErrorKind::WrongPassword);
+    process(storage, &key(2), Some(cache.path())).0.unwrap();
+}
+
+/// A check looks at what is there.
+#[test]
+fn a_cache_hides_no_damage_from_a_check() {
+    let (memory, _, cache) = warm(20);
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    for l in storage.list("packs/").unwrap() {
+        let mut bytes = storage.get(&l.name, u64::MAX).unwrap();
+        bytes.iter_mut().skip(100).step_by(50).for_each(|byte| *byte ^= 1);
+        memory.plant(&l.name, &bytes);
+    }
+    let mut repo = process(storage, &Credential::Nothing, Some(cache.path())).0.unwrap();
+    assert!(check(&mut repo, Data::Trees).0.errors > 0);
 }

@@ -180,6 +180,9 @@ pub struct Global {
     /// Where to keep the cache [env: ORLOP_CACHE_DIR] [default: ~/.cache/orlop]
     #[arg(long, global = true, value_name = "DIRECTORY", help_heading = GLOBAL)]
     pub cache_dir: Option<PathBuf>,
+    /// How large the cache may become, in MiB [env: ORLOP_CACHE_SIZE] [default: 4096]
+    #[arg(long, global = true, value_name = "MIB", help_heading = GLOBAL)]
+    pub cache_size: Option<u32>,
     /// Keep and use no cache
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub no_cache: bool,

@@ -36,7 +36,7 @@ struct Variables {
     restics: &'static [&'static str],
 }
 
-const VARIABLES: [Variables; 9] = [
+const VARIABLES: [Variables; 10] = [
     Variables {
         of: None,
         flags: &["repo", "repository_file"],
@@ -52,6 +52,7 @@ const VARIABLES: [Variables; 9] = [
     Variables { of: None, flags: &["key_hint"], ours: &["ORLOP_KEY_HINT"], restics: &[] },
     Variables { of: None, flags: &["client"], ours: &["ORLOP_CLIENT"], restics: &[] },
     Variables { of: None, flags: &["cache_dir"], ours: &["ORLOP_CACHE_DIR"], restics: &["RESTIC_CACHE_DIR"] },
+    Variables { of: None, flags: &["cache_size"], ours: &["ORLOP_CACHE_SIZE"], restics: &[] },
     Variables { of: None, flags: &["compression"], ours: &["ORLOP_COMPRESSION"], restics: &["RESTIC_COMPRESSION"] },
     Variables { of: None, flags: &["pack_size"], ours: &["ORLOP_PACK_SIZE"], restics: &["RESTIC_PACK_SIZE"] },
     Variables { of: Some("backup"), flags: &["host"], ours: &["ORLOP_HOST"], restics: &["RESTIC_HOST"] },
@@ -185,6 +186,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// Where the cache is; `None` for no cache.
     pub cache_dir: Option<PathBuf>,
+    /// How large it may become, in MiB.
+    pub cache_size_mib: Option<u32>,
     /// Where is remembered what repositories were; `None` if there is no place for it.
     pub state_dir: Option<PathBuf>,
     /// Where key files are that nobody chose a place for.
@@ -232,6 +235,7 @@ impl Settings {
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
             host: env.first(["ORLOP_HOST", "RESTIC_HOST"], |t| Some(t.to_owned()))?,
             cache_dir: if flags.no_cache { None } else { cache_dir(flags, env) },
+            cache_size_mib: or(flags.cache_size, || env.first(["ORLOP_CACHE_SIZE"; 2], |t| t.parse().ok()))?,
             state_dir: state_dir(flags, env),
             keys_dir: env.config_dir().map(|dir| dir.join("keys")),
             accept_repository: flags.accept_repository,

@@ -89,6 +89,10 @@ impl Repository {
     pub fn keep_looking(&self) {
         self.viewed.keep_looking();
     }
+    /// From now on everything is read where it is, and nothing from the cache.
+    pub fn without_cache(&self) {
+        self.viewed.without_cache();
+    }
     /// From now on everything is asked anew.
     pub fn look_away(&self) {
         self.viewed.look_away();

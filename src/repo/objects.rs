@@ -44,8 +44,13 @@ pub fn replace(storage: &dyn Storage, object: &str, content: &[u8]) -> Result<()
 
 /// Get a small object out of its armour.
 pub fn get(storage: &dyn Storage, object: &str) -> Result<Vec<u8>> {
-    let stored = storage.get(&name(object)?, STORED_MAX)?;
-    armour::unwrap(&stored).map(|u| u.content).doing(|| format!("while reading {object}"))
+    let name = name(object)?;
+    let stored = storage.get(&name, STORED_MAX)?;
+    let unwrapped = armour::unwrap(&stored).doing(|| format!("while reading {object}"))?;
+    if !unwrapped.mended {
+        storage.keep(&name, 0, &stored);
+    }
+    Ok(unwrapped.content)
 }
 
 /// Get a small object from its first home, else from its second.

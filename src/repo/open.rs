@@ -274,6 +274,7 @@ pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<Sl
         return Err(no_repository(storage.as_ref()));
     }
     let (slot, secret) = unlock(storage.as_ref(), slots, credential, hint)?;
+    viewed.settle(&slot.header.instance.hex());
     let keyring = load_keyring(storage.as_ref(), &slot.header, &secret.seed)?;
     let (config, config_id) = load_config(storage.as_ref(), &keyring)?;
     let keys = BlobKeys::new(&keyring.id_secret, &keyring.chunk_secret);

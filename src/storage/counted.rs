@@ -95,6 +95,9 @@ impl Storage for Counted {
     fn exclusive(&self) -> bool {
         self.inner.exclusive()
     }
+    fn claims_exclusive(&self) -> bool {
+        self.inner.claims_exclusive()
+    }
     fn place(&self) -> String {
         self.inner.place()
     }

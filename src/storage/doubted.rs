@@ -54,6 +54,9 @@ impl Storage for Doubted {
     fn exclusive(&self) -> bool {
         self.exclusive && self.storage.exclusive()
     }
+    fn claims_exclusive(&self) -> bool {
+        self.exclusive && self.storage.claims_exclusive()
+    }
     fn place(&self) -> String {
         self.storage.place()
     }

@@ -16,7 +16,12 @@ pub struct MemoryStorage {
     ahead: Arc<AtomicI64>,
 }
 
-type Objects = BTreeMap<Name, Arc<[u8]>>;
+/// With what tells one content from another.
+type Objects = BTreeMap<Name, (u64, Arc<[u8]>)>;
+
+fn object(bytes: &[u8]) -> (u64, Arc<[u8]>) {
+    (Listed::tag_of(bytes), bytes.into())
+}
 
 impl MemoryStorage {
     /// An empty one.
@@ -27,7 +32,7 @@ impl MemoryStorage {
     /// Put any bytes under a name, whatever was there: what a failing disk or a hostile server can
     /// do and the verbs cannot. For tests of damage.
     pub fn plant(&self, name: &Name, bytes: &[u8]) {
-        self.objects().insert(name.clone(), bytes.into());
+        self.objects().insert(name.clone(), object(bytes));
     }
 
     /// Set the storage's clock so many seconds further, or back.
@@ -41,7 +46,7 @@ impl MemoryStorage {
     }
 
     fn find(&self, verb: &'static str, name: &Name) -> Result<Arc<[u8]>, StorageError> {
-        let found = self.objects().get(name).cloned();
+        let found = self.objects().get(name).map(|(_, bytes)| Arc::clone(bytes));
         found.ok_or_else(|| fail(verb, name.as_str(), io::ErrorKind::NotFound.into()))
     }
 }
@@ -55,7 +60,7 @@ impl Storage for MemoryStorage {
         match self.objects().entry(name.clone()) {
             Entry::Occupied(_) => Ok(Put::Exists),
             Entry::Vacant(place) => {
-                place.insert(bytes.into());
+                place.insert(object(bytes));
                 Ok(Put::Created)
             }
         }
@@ -89,14 +94,18 @@ impl Storage for MemoryStorage {
     }
 
     fn head(&self, name: &Name) -> Result<Option<u64>, StorageError> {
-        Ok(self.objects().get(name).map(|object| object.len() as u64))
+        Ok(self.objects().get(name).map(|(_, bytes)| bytes.len() as u64))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
         if !Name::is_prefix(prefix) {
             return Err(fail("list", prefix, no_prefix(prefix)));
         }
-        let listed = |(name, object): (&Name, &Arc<[u8]>)| Listed { name: name.clone(), len: object.len() as u64 };
+        let listed = |(name, (tag, bytes)): (&Name, &(u64, Arc<[u8]>))| Listed {
+            name: name.clone(),
+            len: bytes.len() as u64,
+            tag: Some(*tag),
+        };
         // `packs/` is no name, but `packs` is, and sorts before everything under it; so do names
         // like `packs-old`, which must be skipped.
         let start = match Name::new(prefix.trim_end_matches('/')) {

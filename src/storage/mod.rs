@@ -3,6 +3,7 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+pub mod cache;
 mod counted;
 mod doubted;
 mod local;
@@ -17,6 +18,7 @@ pub mod testing;
 mod viewed;
 
 pub use crate::model::{Name, NameError};
+pub use cache::Cache;
 pub use counted::{Counted, Requests};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
@@ -50,6 +52,15 @@ pub struct Listed {
     pub name: Name,
     /// Its length in bytes.
     pub len: u64,
+    /// Differs between objects of one name, where the storage says something of that kind.
+    pub tag: Option<u64>,
+}
+
+impl Listed {
+    /// A number for what a storage calls a version of an object.
+    pub(crate) fn tag_of(version: &[u8]) -> u64 {
+        blake3::hash(version).as_bytes().iter().take(8).fold(0, |tag, byte| (tag << 8) | u64::from(*byte))
+    }
 }
 
 /// An object in the making: written in pieces, invisible until published.
@@ -93,6 +104,13 @@ pub trait Storage: Send + Sync {
     fn glances(&self) -> bool {
         false
     }
+    /// What was read of an object, from `offset` on, was found to be whole: a storage with a cache may
+    /// keep it.
+    fn keep(&self, _name: &Name, _offset: u64, _bytes: &[u8]) {}
+    /// Whether [`Storage::keep`] does anything.
+    fn keeps(&self) -> bool {
+        false
+    }
     /// Remove an object; a missing one is fine. Readers miss it at once, but a power cut may bring
     /// it back: whoever deletes must be content with that.
     fn delete(&self, name: &Name) -> Result<(), StorageError>;
@@ -112,6 +130,10 @@ pub trait Storage: Send + Sync {
     /// Whether `put_new` is really exclusive.
     fn exclusive(&self) -> bool {
         true
+    }
+    /// Whether it says so, right or wrong, and without asking it.
+    fn claims_exclusive(&self) -> bool {
+        self.exclusive()
     }
     /// Where it is, for people; never a secret.
     fn place(&self) -> String;
@@ -254,6 +276,15 @@ macro_rules! hand_on {
         }
         fn glances(&self) -> bool {
             self.$($field)+.glances()
+        }
+        fn keep(&self, name: &$crate::storage::Name, offset: u64, bytes: &[u8]) {
+            self.$($field)+.keep(name, offset, bytes);
+        }
+        fn keeps(&self) -> bool {
+            self.$($field)+.keeps()
+        }
+        fn claims_exclusive(&self) -> bool {
+            self.$($field)+.claims_exclusive()
         }
         fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
             self.$($field)+.delete(name)

@@ -5,10 +5,15 @@
 //! in one request where the storage can do that. The look ends with whatever this process writes,
 //! with anything that is not as it was listed, when it is a minute old, and with
 //! [`Viewed::look_away`]. Outside a look, nothing is remembered.
+//!
+//! With a [`Cache`], small objects and parts of packs that were read before come from there: an object
+//! only if this process saw it in a listing, as long as it was when it was kept, and with the same tag
+//! if the storage gives any. So what is gone, or was replaced, is never served.
 
-use super::{Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::cache::Part;
+use super::{Cache, Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a look lasts at most.
@@ -18,6 +23,7 @@ const LASTS: Duration = Duration::from_secs(60);
 pub struct Viewed {
     inner: Arc<dyn Storage>,
     state: Mutex<State>,
+    cache: RwLock<Option<Arc<Cache>>>,
 }
 
 #[derive(Default)]
@@ -27,6 +33,8 @@ struct State {
     looks: u64,
     /// There is more than one request gives.
     vast: bool,
+    /// What was listed of each object, if there is a cache: length and tag.
+    listed: HashMap<Name, (u64, Option<u64>)>,
 }
 
 struct Look {
@@ -55,7 +63,43 @@ enum Seen {
 impl Viewed {
     /// Nobody looks at it yet.
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, state: Mutex::default() }
+        Self { inner, state: Mutex::default(), cache: RwLock::default() }
+    }
+
+    /// The same with a cache.
+    pub fn with_cache(inner: Arc<dyn Storage>, cache: Option<Cache>) -> Self {
+        Self { inner, state: Mutex::default(), cache: RwLock::new(cache.map(Arc::new)) }
+    }
+
+    /// From now on everything is read where it is.
+    pub fn without_cache(&self) {
+        *self.cache.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// It is this repository's, as one of its key slots says.
+    pub(crate) fn settle(&self, instance: &str) {
+        if let Some(cache) = self.cache() {
+            cache.settle(instance);
+        }
+    }
+
+    fn cache(&self) -> Option<Arc<Cache>> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As it was listed; `None` if it was not, or is no object that is kept.
+    fn whole(&self, name: &Name) -> Option<Part> {
+        let (len, tag) = *self.state().listed.get(name)?;
+        Some(Part::Whole(len, tag)).filter(|part| Cache::takes(name, *part))
+    }
+
+    /// Remember how objects were listed. Packs are many, and read by content.
+    fn note(&self, listed: &[Listed]) {
+        if self.cache().is_some() {
+            let of_pack = |name: &str| name.starts_with("packs/") || name.starts_with("parity/");
+            let of_records = listed.iter().filter(|l| !of_pack(l.name.as_str()));
+            self.state().listed.extend(of_records.map(|l| (l.name.clone(), (l.len, l.tag))));
+        }
     }
 
     /// From now on every folder is listed once.
@@ -109,6 +153,7 @@ impl Viewed {
     fn glance(&self, n: u64) -> Result<Option<Arc<Vec<Listed>>>, StorageError> {
         match self.inner.glance()? {
             Some(all) => {
+                self.note(&all);
                 let all = Arc::new(all);
                 self.learn(n, "", Arc::clone(&all));
                 Ok(Some(all))
@@ -138,7 +183,15 @@ fn below(listed: &[Listed], prefix: &str) -> Vec<Listed> {
 impl Storage for Viewed {
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.look_away();
-        self.inner.put_new(name, bytes)
+        let put = self.inner.put_new(name, bytes)?;
+        let part = Part::Whole(bytes.len() as u64, None);
+        // Where a name may be taken twice, only a listing knows whose object it is.
+        if let Some(cache) = self.cache().filter(|_| put == Put::Created && Cache::takes(name, part))
+            && self.inner.claims_exclusive()
+        {
+            cache.keep(name, part, bytes);
+        }
+        Ok(put)
     }
 
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
@@ -147,11 +200,23 @@ impl Storage for Viewed {
     }
 
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
-        self.surprised(self.inner.get(name, max))
+        let kept = self.cache().and_then(|cache| cache.find(name, self.whole(name)?));
+        match kept.filter(|bytes| bytes.len() as u64 <= max) {
+            Some(bytes) => Ok(bytes),
+            None => self.surprised(self.inner.get(name, max)),
+        }
     }
 
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
-        self.surprised(self.inner.get_range(name, offset, into))
+        let part = Part::Range(offset, into.len() as u64);
+        let kept = self.cache().filter(|_| Cache::takes(name, part)).and_then(|cache| cache.find(name, part));
+        match kept.filter(|bytes| bytes.len() == into.len()) {
+            Some(bytes) => {
+                into.copy_from_slice(&bytes);
+                Ok(())
+            }
+            None => self.surprised(self.inner.get_range(name, offset, into)),
+        }
     }
 
     fn head(&self, name: &Name) -> Result<Option<u64>, StorageError> {
@@ -167,7 +232,11 @@ impl Storage for Viewed {
     fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
         let n = match self.seen(prefix) {
             Seen::There(listed) => return Ok(below(&listed, prefix)),
-            Seen::Off => return self.inner.list(prefix),
+            Seen::Off => {
+                let listed = self.inner.list(prefix)?;
+                self.note(&listed);
+                return Ok(listed);
+            }
             Seen::NotYet(n, true) => match self.glance(n)? {
                 Some(all) => return Ok(below(&all, prefix)),
                 None => n,
@@ -175,6 +244,7 @@ impl Storage for Viewed {
             Seen::NotYet(n, false) => n,
         };
         let listed = self.inner.list(prefix)?;
+        self.note(&listed);
         self.learn(n, prefix, Arc::new(listed.clone()));
         Ok(listed)
     }
@@ -187,13 +257,31 @@ impl Storage for Viewed {
         self.inner.glances()
     }
 
+    fn keep(&self, name: &Name, offset: u64, bytes: &[u8]) {
+        let Some(cache) = self.cache() else { return };
+        let range = Part::Range(offset, bytes.len() as u64);
+        let part = if Cache::takes(name, range) { Some(range) } else { self.whole(name) };
+        // It may have been replaced between the listing and the reading: then it is not what was listed.
+        if let Some(part) =
+            part.filter(|part| *part == range || matches!(part, Part::Whole(len, _) if *len == bytes.len() as u64))
+        {
+            cache.keep(name, part, bytes);
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        self.cache().is_some()
+    }
+
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         self.look_away();
+        self.state().listed.remove(name);
         self.inner.delete(name)
     }
 
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         self.look_away();
+        self.state().listed.remove(name);
         self.inner.heal(name, bytes)
     }
 
@@ -211,6 +299,10 @@ impl Storage for Viewed {
 
     fn exclusive(&self) -> bool {
         self.inner.exclusive()
+    }
+
+    fn claims_exclusive(&self) -> bool {
+        self.inner.claims_exclusive()
     }
 
     fn place(&self) -> String {

@@ -54,7 +54,7 @@ use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
-use crate::storage::{self, Counted, Location, Storage, Viewed};
+use crate::storage::{self, Cache, Counted, Location, Storage, Viewed};
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -114,7 +114,7 @@ pub(super) fn open_place(
     console: &Console,
 ) -> Result<Repository> {
     let storage = Counted::new(storage(place, settings)?, Arc::clone(&console.requests));
-    let storage = Arc::new(Viewed::new(Arc::new(storage)));
+    let storage = Arc::new(Viewed::with_cache(Arc::new(storage), cache(place, settings)?));
     storage.look();
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
@@ -131,6 +131,16 @@ pub(super) fn open_place(
         repo.remember(memory)?;
     }
     Ok(repo)
+}
+
+/// The cache of what is elsewhere: what is on this machine is read there as quickly.
+fn cache(place: &OsStr, settings: &Settings) -> Result<Option<Cache>> {
+    let Some(dir) = settings.cache_dir.as_ref().filter(|_| settings.cache_size_mib != Some(0)) else { return Ok(None) };
+    if local_path(place)?.is_some() {
+        return Ok(None);
+    }
+    let limit = settings.cache_size_mib.map_or(storage::cache::USUAL_LIMIT, |mib| u64::from(mib) << 20);
+    Ok(Some(Cache::new(dir, limit).anew(settings.accept_repository)))
 }
 
 /// What is remembered of a place.

@@ -79,6 +79,8 @@ pub struct CheckSummary {
 /// Check a repository. Whatever is wrong with it is told as problems and counted; an error means
 /// that checking itself did not work.
 pub fn check(repo: &mut Repository, options: &CheckOptions<'_>, cx: &Context<'_>) -> Result<CheckSummary> {
+    // It is about what is there, not about what was read of it some time.
+    repo.without_cache();
     let findings = Findings::new(cx);
     let run = Run { repo, options, cx, findings: &findings };
     let (mut summary, broken) = run.all()?;

@@ -152,6 +152,8 @@ pub struct PruneSummary {
 /// Free what nobody needs.
 pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) -> Result<PruneSummary> {
     allowed(repo, options)?;
+    // What cannot be read where it is stops it.
+    repo.without_cache();
     cx.enter(Phase::Opening, None, None);
     let who = if options.dry_run { repo.identity_unseen(None)? } else { repo.identity(None)? };
     let repo = &*repo;

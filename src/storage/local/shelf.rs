@@ -285,7 +285,7 @@ impl<D: Disk> Inner<D> {
                 continue;
             };
             match kind {
-                Kind::File { len, .. } => into.push(Listed { name, len }),
+                Kind::File { len, .. } => into.push(Listed { name, len, tag: None }),
                 Kind::Dir => {
                     let (_, last) = split(&name);
                     match self.disk.open_dir(dir, last) {

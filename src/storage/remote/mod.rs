@@ -294,7 +294,8 @@ impl Inner {
                 && path.starts_with(prefix)
                 && let Ok(name) = Name::new(path)
             {
-                listed.push(Listed { name, len: meta.content_length() });
+                let tag = meta.etag().map(|etag| Listed::tag_of(etag.as_bytes()));
+                listed.push(Listed { name, len: meta.content_length(), tag });
             }
             seen += 1;
             // The next one would be asked for.
@@ -417,6 +418,10 @@ impl Storage for ObjectStorage {
 
     fn exclusive(&self) -> bool {
         matches!(self.0.creation, Creation::Conditional) && self.is_proven()
+    }
+
+    fn claims_exclusive(&self) -> bool {
+        matches!(self.0.creation, Creation::Conditional) && self.0.proven.get() != Some(&false)
     }
 
     fn place(&self) -> String {

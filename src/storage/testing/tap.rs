@@ -173,6 +173,10 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
         self.inner.exclusive()
     }
 
+    fn claims_exclusive(&self) -> bool {
+        self.inner.claims_exclusive()
+    }
+
     fn place(&self) -> String {
         self.inner.place()
     }
