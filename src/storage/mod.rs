@@ -250,8 +250,25 @@ pub(crate) fn no_prefix(prefix: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("not a listing prefix: {prefix:?}"))
 }
 
-/// All verbs handed on to `$field`, which is some other storage.
+/// All verbs handed on to `$field`, which is some other storage; its promises, too.
 macro_rules! hand_on {
+    ($($field:tt)+) => {
+        $crate::storage::hand_on_verbs!($($field)+);
+        fn staleness(&self) -> std::time::Duration {
+            self.$($field)+.staleness()
+        }
+        fn exclusive(&self) -> bool {
+            self.$($field)+.exclusive()
+        }
+        fn claims_exclusive(&self) -> bool {
+            self.$($field)+.claims_exclusive()
+        }
+    };
+}
+pub(crate) use hand_on;
+
+/// The same without the promises.
+macro_rules! hand_on_verbs {
     ($($field:tt)+) => {
         fn put_new(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<$crate::storage::Put, $crate::storage::StorageError> {
             self.$($field)+.put_new(name, bytes)
@@ -283,9 +300,6 @@ macro_rules! hand_on {
         fn keeps(&self) -> bool {
             self.$($field)+.keeps()
         }
-        fn claims_exclusive(&self) -> bool {
-            self.$($field)+.claims_exclusive()
-        }
         fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
             self.$($field)+.delete(name)
         }
@@ -298,18 +312,12 @@ macro_rules! hand_on {
         fn received(&self, name: &$crate::storage::Name) -> Result<Option<i64>, $crate::storage::StorageError> {
             self.$($field)+.received(name)
         }
-        fn staleness(&self) -> std::time::Duration {
-            self.$($field)+.staleness()
-        }
-        fn exclusive(&self) -> bool {
-            self.$($field)+.exclusive()
-        }
         fn place(&self) -> String {
             self.$($field)+.place()
         }
     };
 }
-pub(crate) use hand_on;
+pub(crate) use hand_on_verbs;
 
 impl<S: Storage + ?Sized> Storage for Box<S> {
     hand_on!(as_ref());
