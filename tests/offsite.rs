@@ -67,7 +67,32 @@ fn life(place: &Place) {
     assert!(doctor.contains(&format!("\"collects\":{}", place.collects)), "{doctor}");
     world.ok("doctor storage");
     world.ok("check");
+    asks_little(&world, place);
     world.no_secrets();
+}
+
+/// An unchanged backup with a warm cache. `--as-path`, since folders on the way to the source change.
+fn asks_little(world: &World, place: &Place) {
+    let line = "backup @/src --as-path /src --json";
+    world.ok(line);
+    world.ok(line);
+    let said = world.ok(line);
+    let summary: serde_json::Value = serde_json::from_str(said.lines().last().expect("a summary")).expect("JSON");
+    let requests = summary["requests"].as_array().expect("a list");
+    let sum: u64 = requests.iter().filter_map(|r| r["requests"].as_u64()).sum();
+    println!("{}: an unchanged backup makes {sum} requests", place.url);
+    // On a disk that is nearly full nothing is kept.
+    if !world.path("home/.cache/orlop/objects").exists() {
+        return;
+    }
+    let listed_at_once = place.url.starts_with("s3:") || place.url.starts_with("azure:");
+    let most = match (listed_at_once, place.exclusive) {
+        (true, true) => 7,
+        // What was written is read once, since another one may have written it, too.
+        (true, false) => 9,
+        (false, _) => 35,
+    };
+    assert!(sum <= most, "{sum} requests: {requests:?}");
 }
 
 #[test]
