@@ -56,9 +56,10 @@ fn machine(storage: Arc<dyn Storage>, number: u8) -> Repository {
     repo
 }
 
-/// Not a request more than a tenth.
+/// Not a request more than a tenth, and five: a plan that waits is read, answered by a heartbeat, and
+/// everything is listed again after that.
 fn assert_not_held_up(alone: u64, beside: u64, what: &str) {
-    assert!(beside * 10 <= alone * 11, "{what}: {beside} requests, alone it takes {alone}");
+    assert!(beside * 10 <= alone * 11 + 50, "{what}: {beside} requests, alone it takes {alone}");
 }
 
 fn count(memory: &MemoryStorage, run: impl FnOnce(Arc<dyn Storage>) + Send) -> u64 {

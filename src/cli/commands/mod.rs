@@ -113,8 +113,12 @@ pub(super) fn open_place(
     settings: &Settings,
     console: &Console,
 ) -> Result<Repository> {
-    let storage = Counted::new(storage(place, settings)?, Arc::clone(&console.requests));
-    let storage = Arc::new(Viewed::with_cache(Arc::new(storage), cache(place, settings)?));
+    let storage = match local_path(place)? {
+        // What is read and written there is no request.
+        Some(_) => storage(place, settings)?,
+        None => Arc::new(Counted::new(storage(place, settings)?, Arc::clone(&console.requests))),
+    };
+    let storage = Arc::new(Viewed::with_cache(storage, cache(place, settings)?));
     storage.look();
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
