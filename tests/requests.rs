@@ -138,8 +138,9 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
 /// Whatever becomes of its files, the cache is no trouble of anybody's.
 #[test]
 fn a_cache_that_is_damaged_anywhere_is_read_anew() {
+    type Harm = fn(&Path, usize);
     let (memory, dir, cache) = warm(300);
-    let harms: [(&str, fn(&Path, usize)); 5] = [
+    let harms: [(&str, Harm); 5] = [
         ("flipped", |file, n| {
             let mut bytes = fs::read(file).unwrap();
             let at = n * 7919 % bytes.len();

@@ -367,7 +367,8 @@ mod tests {
 
     #[test]
     fn what_is_written_or_missing_ends_a_look() {
-        let ends: [(&str, fn(&Viewed)); 6] = [
+        type End = fn(&Viewed);
+        let ends: [(&str, End); 6] = [
             ("put", |v| drop(v.put_new(&name("a/1"), b"x"))),
             ("draft", |v| drop(v.draft())),
             ("delete", |v| drop(v.delete(&name("index/1")))),
