@@ -5,6 +5,7 @@ mod adopt;
 mod clear;
 mod client;
 mod decision;
+mod frames;
 mod history;
 mod inspect;
 mod notes;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use clear::Cleared;
 pub use client::Identity;
+pub use frames::FrameScope;
 pub use history::{History, Replaced, Saying};
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
@@ -38,7 +40,7 @@ pub use standing::Standing;
 pub use times::Times;
 pub use tombstones::{Tombstone, Tombstones};
 pub use tree::{Edits, Entries, Extents, edit, lookup};
-pub use writer::{Added, FrameScope, Writer, WriterOptions};
+pub use writer::{Added, Writer, WriterOptions};
 
 pub use crate::collect::Validity;
 

@@ -27,8 +27,8 @@ use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
 use crate::retain::Span;
 
-/// Files read at once, where nobody says.
-const READ_CONCURRENCY: usize = 8;
+/// Files read at once, where nobody says: most of their readers wait for the disk.
+const READ_CONCURRENCY: usize = 16;
 /// Deep trees need deep stacks.
 const STACK: usize = 64 << 20;
 
@@ -53,7 +53,8 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
     }
     let mut repo = open(settings, &console)?;
     let options = options(args, settings, &asked, &repo, &console)?;
-    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or(READ_CONCURRENCY).max(1);
+    let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
+    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or_else(usual).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
     let done = pool.install(|| match &asked.paths {
