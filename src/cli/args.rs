@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
 mod begin;
+mod copy;
 mod find;
 mod keys;
 mod prune;
@@ -20,6 +21,7 @@ mod values;
 
 pub use backup::{Backup, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
+pub use copy::Copy;
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
@@ -87,6 +89,8 @@ pub enum Command {
     Dump(Dump),
     /// Bring files back from a snapshot
     Restore(Box<Restore>),
+    /// Copy snapshots into other repositories
+    Copy(Copy),
     /// Look for damage in the repository
     Check(Check),
     /// Remove snapshots, by rules or by name; they can be brought back for a while
@@ -130,9 +134,10 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Where the repository is [env: ORLOP_REPOSITORY]
+    /// Where the repository is [env: ORLOP_REPOSITORY]; `copy` takes several
     #[arg(short, long, global = true, value_name = "REPOSITORY", help_heading = ACCESS)]
-    pub repo: Option<OsString>,
+    #[arg(action = ArgAction::Append)]
+    pub repo: Vec<OsString>,
     /// Read where the repository is from a file [env: ORLOP_REPOSITORY_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS, conflicts_with = "repo")]
     pub repository_file: Option<PathBuf>,

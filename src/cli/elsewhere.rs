@@ -6,7 +6,6 @@ use crate::error::{Error, ErrorKind};
 /// Name, what it does in restic, what orlop has.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("cache", "lists and cleans local caches", "the cache looks after itself; it is safe to delete its directory"),
-    ("copy", "copies snapshots to another repository", NOT_YET),
     ("features", "lists feature flags", "orlop has no feature flags"),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),

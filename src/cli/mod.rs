@@ -97,6 +97,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Init(args) => commands::init::run(&args, settings, env),
         Command::Backup(args) => commands::backup::run(&args, settings, env),
         Command::Snapshots(args) => commands::snapshots::run(&args, settings),
+        Command::Copy(args) => commands::copy::run(&args, settings, env),
         Command::Diff(args) => commands::diff::run(&args, settings, env),
         Command::Stats(args) => commands::stats::run(&args, settings),
         Command::Explain(args) => commands::explain::run(&args, settings),

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod config;
+pub mod copy;
 pub mod debug;
 pub mod diff;
 pub mod dump;

@@ -11,7 +11,7 @@ use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
-const ARMOURED: [&str; 11] = [
+const ARMOURED: [&str; 12] = [
     prefix::CONFIG,
     prefix::KEYS,
     prefix::KEYRING,
@@ -19,6 +19,7 @@ const ARMOURED: [&str; 11] = [
     prefix::SNAPSHOTS,
     prefix::SESSIONS,
     prefix::TOMBSTONES,
+    prefix::HOLLOW,
     prefix::NOTES,
     prefix::TIMES,
     prefix::GC,
@@ -102,5 +103,10 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
         cx.notice("late", format!("{late} snapshots came after their session had been given up and do not count"));
     }
     all.retain(|s| s.validity != Validity::Late);
+    let hollow = all.iter().filter(|s| s.hollow).count();
+    if hollow > 0 {
+        cx.notice("hollow", format!("{hollow} snapshots are here by their statements only: this is a mirror of a part"));
+    }
+    all.retain(|s| !s.hollow);
     Ok(all)
 }

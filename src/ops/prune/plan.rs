@@ -256,7 +256,7 @@ fn repack(
     let writer = Writer::new(look.repo, who, look.session, &survey.index, look.cx, writing);
     let reader = Reader::new(look.repo, &survey.index);
     let (repo, cx) = (look.repo, look.cx);
-    let work = Repacking { repo, survey, marks, reader: &reader, writer: &writer, cx };
+    let work = Repacking { repo, marks, reader: &reader, writer: &writer, cx };
     let packs = work.run(&decision.repack)?;
     Ok((packs, writer.segments()))
 }

@@ -125,10 +125,6 @@ pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>,
         return Err(e);
     }
     check_heads(history, &snapshots, &tombstones)?;
-    if !repo.storage().list(prefix::HOLLOW)?.is_empty() {
-        let what = "this repository is a mirror with a part of another's snapshots, which only a newer orlop can prune";
-        return Err(Error::new(ErrorKind::Unsupported, what));
-    }
     Ok((snapshots, tombstones))
 }
 
@@ -247,14 +243,15 @@ impl Survey {
             .filter(|s| s.validity != Validity::Late)
             .filter_map(|s| s.statement.replaces)
             .collect();
-        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
+        let is_root = |s: &&Snapshot| !s.hollow && !self.is_expired(s);
+        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(is_root).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
             // Nobody promised that a late one is whole; what is there of it stays, unless another
             // took its place.
             if !late || !replaced.contains(&s.id) || self.is_base(&s.id) {
-                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
+                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late, found: None };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }
             Meter::add(&look.cx.meter.files_done, 1);
