@@ -163,6 +163,10 @@ class Decoder:
     def read(self, kind):
         if kind == "u8":
             return self.take(1)[0]
+        if kind == "bool":
+            value = self.take(1)[0]
+            need(value <= 1, "neither true nor false")
+            return value == 1
         if kind in ("u16", "u32", "u64"):
             return self.number(BITS[kind])
         if kind in ("i32", "i64"):

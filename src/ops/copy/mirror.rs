@@ -159,14 +159,18 @@ fn run(
         let options = BackupOptions { dry_run: work.options.way.dry_run, ..BackupOptions::default() };
         let (theirs, _) = load_index(to, who, session, &options, work.cx)?;
         let writer = Writer::new(to, who, session, &theirs, work.cx, work.writer_options(&theirs));
-        failed = content(work, &plan.wanted, &writer, &mut summary)?;
+        let done = content(work, &plan.wanted, &writer, &mut summary);
+        // Also where it stopped: what became durable is found by the next run.
         writer.finish()?;
+        failed = done?;
         summary.bytes += writer.stored_bytes.load(std::sync::atomic::Ordering::Relaxed);
     }
     summary.hollow = plan.hollow.len() as u64;
     if !work.options.way.dry_run {
         work.cx.enter(Phase::Committing, None, None);
-        statements(work, to, (who, session), plan, &failed, made)?;
+        if !plan.is_empty() {
+            statements(work, to, (who, session), plan, &failed, made)?;
+        }
         to.take_notes(work.from.repo, &|name, e| {
             work.cx.problem("damaged", name.as_bytes(), "read", e.to_string());
         })?;

@@ -205,21 +205,23 @@ impl Run<'_> {
         work.cx.enter(Phase::Copying, Some(wanted.len() as u64), None);
         let (mut waiting, mut stored) = (Vec::new(), 0);
         for s in wanted {
-            work.presence.tick()?;
-            writer.tick()?;
             let like = pairs.iter().rev().find(|p| (&p.hostname, &p.paths) == (&s.body.hostname, &s.body.paths));
             let like = like.or_else(|| pairs.iter().rev().find(|p| p.client == s.statement.client));
-            let made = rekey.dir(s.statement.root, like.map(|p| p.roots).unwrap_or_default(), 0);
-            let root = match made {
+            let roots = like.map(|p| p.roots).unwrap_or_default();
+            let alive = work.presence.tick().and_then(|()| writer.tick());
+            let root = match alive.and_then(|()| rekey.dir(s.statement.root, roots, 0)) {
                 Ok(root) => root,
-                Err(e) if e.kind() == ErrorKind::Cancelled => {
-                    self.commit(&writer, &mut waiting, became)?;
-                    return Err(e);
-                }
-                Err(e) => {
-                    became.insert(s.id, work.failed(s, e)?);
-                    continue;
-                }
+                Err(e) => match work.failed(s, e) {
+                    Ok(told) => {
+                        became.insert(s.id, told);
+                        continue;
+                    }
+                    Err(e) => {
+                        // What is complete stays, and the rest that is durable is found by the next run.
+                        self.commit(&writer, &mut waiting, became)?;
+                        return Err(e);
+                    }
+                },
             };
             pairs.push(Pair::of(s, root, None));
             waiting.push((*s, root));
