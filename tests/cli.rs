@@ -9,6 +9,8 @@ mod bad_inputs;
 mod changed;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/copy.rs"]
+mod copy;
 #[path = "cli/finding.rs"]
 mod finding;
 #[path = "cli/generate.rs"]
@@ -19,6 +21,8 @@ mod hooks;
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/moved.rs"]
 mod moved;
 #[path = "cli/prune.rs"]

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::plan::timetable::Timetable;
+
 mod backup;
 mod begin;
 mod copy;
@@ -186,6 +188,12 @@ pub struct Global {
     /// How large packs should become, in MiB [env: ORLOP_PACK_SIZE]
     #[arg(long, global = true, value_name = "MIB", help_heading = GLOBAL)]
     pub pack_size: Option<u32>,
+    /// Write no more than this: KiB a second, or by time of day, like 08:00-18:00=2MiB,8MiB
+    #[arg(long, global = true, value_name = "RATE", help_heading = GLOBAL)]
+    pub limit_upload: Option<Timetable>,
+    /// Read no more than this, likewise
+    #[arg(long, global = true, value_name = "RATE", help_heading = GLOBAL)]
+    pub limit_download: Option<Timetable>,
     /// Do not open every sealed frame again before it is stored
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub no_extra_verify: bool,

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 
 use super::args::{Compression, From, Global};
 use super::config::Profile;
+use super::limits::Limits;
 use super::password::{Secret, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::Loudness;
@@ -162,6 +163,8 @@ pub struct Settings {
     only_restic_repository: bool,
     /// What `orlop.toml` says; its flags are in here already.
     pub profile: Option<Profile>,
+    /// How much may be read and written.
+    pub limits: Limits,
     /// Where the password or key comes from.
     pub unlock: Source,
     /// The key to try first.
@@ -212,6 +215,7 @@ impl Settings {
                 || env.get("RESTIC_REPOSITORY_FILE").is_some(),
             repositories,
             profile: None,
+            limits: Limits::default(),
             unlock: unlock(flags, env)?,
             key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
@@ -234,9 +238,9 @@ impl Settings {
         })
     }
 
-    /// The same with what a profile says beside flags.
-    pub fn of_profile(self, profile: Option<Profile>) -> Self {
-        Self { profile, ..self }
+    /// The same with what a profile says beside flags, and limits of both.
+    pub fn of_profile(self, profile: Option<Profile>, limits: Limits) -> Self {
+        Self { profile, limits, ..self }
     }
 
     /// The same with a repository at this place, unlocked so.

@@ -51,15 +51,10 @@ impl Repository {
     pub fn give_up(&self, who: &Identity, (client, seq): (ClientId, u64), target: Option<RecordId>) -> Result<()> {
         self.need(self.keyring.owner.as_ref(), "give up places of a chain")?;
         let reason = if target.is_some() { Reason::Forget } else { Reason::Lost };
-        let said = Tombstone {
-            author: who.client,
-            author_epoch: who.epoch,
-            target,
-            reason,
-            made: sys::now(),
-            ext: vec![],
-        };
-        let clear = TombstoneClear { client, seq, not_before: self.storage_time()?, nonce: sys::random()?, ext: vec![] };
+        let said =
+            Tombstone { author: who.client, author_epoch: who.epoch, target, reason, made: sys::now(), ext: vec![] };
+        let clear =
+            TombstoneClear { client, seq, not_before: self.storage_time()?, nonce: sys::random()?, ext: vec![] };
         self.put_decision(who, &said, &clear).map(drop)
     }
 }

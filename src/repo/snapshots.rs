@@ -306,12 +306,15 @@ impl Repository {
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
             statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
-            statement.body = snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
+            statement.body =
+                snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
             let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
             let head = Head { client: author.client, seq: statement.seq, id };
             match self.put_snapshot(who, session, &bytes, head, received)? {
                 Put::Created => return Ok(id),
-                Put::Exists if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) => {
+                Put::Exists
+                    if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) =>
+                {
                     return Ok(id);
                 }
                 Put::Exists => {}

@@ -63,7 +63,11 @@ pub fn text(copy: &Copy, names: Names) -> String {
             Became::Forgotten => format!("skipping source snapshot {id}, was copied and forgotten there\n"),
             Became::Copied(None) => format!("{}\n  would be copied\n", describe(&row.source, names)),
             Became::Copied(Some(new)) => {
-                format!("{}\n  snapshot {} saved, copied from source snapshot {id}\n", describe(&row.source, names), short(new))
+                format!(
+                    "{}\n  snapshot {} saved, copied from source snapshot {id}\n",
+                    describe(&row.source, names),
+                    short(new)
+                )
             }
         };
     }

@@ -3,11 +3,13 @@
 //! Knows nothing about what the objects mean. Names are checked here, once, before any backend
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
+mod limited;
 mod local;
 mod memory;
 pub mod testing;
 
 pub use crate::model::{Name, NameError};
+pub use limited::{Bucket, LimitedStorage, Pace, Rate, RealPace};
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 

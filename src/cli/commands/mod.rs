@@ -125,7 +125,7 @@ pub(super) fn open_place(
     settings: &Settings,
     console: &Console,
 ) -> Result<Repository> {
-    let storage = storage(place)?;
+    let storage = settings.limits.around(storage(place)?);
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
     if slots.is_empty() {

@@ -105,7 +105,10 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
     all.retain(|s| s.validity != Validity::Late);
     let hollow = all.iter().filter(|s| s.hollow).count();
     if hollow > 0 {
-        cx.notice("hollow", format!("{hollow} snapshots are here by their statements only: this is a mirror of a part"));
+        cx.notice(
+            "hollow",
+            format!("{hollow} snapshots are here by their statements only: this is a mirror of a part"),
+        );
     }
     all.retain(|s| !s.hollow);
     Ok(all)

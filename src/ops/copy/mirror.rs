@@ -107,8 +107,7 @@ fn plan<'a>(work: &'a Work<'_>, to: &Repository) -> Result<Plan<'a>> {
     if let Some(e) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
         return Err(e.hint("`orlop check` of the target tells what is damaged there"));
     }
-    let there: BTreeMap<_, &Snapshot> =
-        theirs.iter().map(|s| ((s.statement.client, s.statement.seq), s)).collect();
+    let there: BTreeMap<_, &Snapshot> = theirs.iter().map(|s| ((s.statement.client, s.statement.seq), s)).collect();
     let chosen: HashSet<RecordId> = work.from.chosen.iter().map(|s| s.id).collect();
     let mut all: Vec<&Snapshot> = work.from.all.iter().collect();
     all.sort_by_key(|s| (s.statement.client, s.statement.seq));
@@ -213,8 +212,13 @@ fn content(
     cx.enter(Phase::Copying, Some((whole.len() + parts.len()) as u64), Some(bytes));
     let take = Take { work, reader: &reader, writer, needed: &needed };
     let all: Vec<(u32, bool)> = whole.iter().map(|n| (*n, true)).chain(parts.iter().map(|n| (*n, false))).collect();
-    let bad: Vec<u32> =
-        all.par_iter().map(|(n, whole)| take.pack(*n, *whole)).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let bad: Vec<u32> = all
+        .par_iter()
+        .map(|(n, whole)| take.pack(*n, *whole))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
     if !bad.is_empty() {
         failed.extend(lacking(work, wanted, &reader, writer)?);
     }

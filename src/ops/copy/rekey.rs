@@ -51,8 +51,7 @@ pub fn copy(work: &Work<'_>, to: &mut Repository) -> Result<CopySummary> {
     let trouble = |name: &str, e: Error| work.cx.problem("damaged", name.as_bytes(), "read", e.to_string());
     let theirs = to.snapshots(&trouble)?;
     let known = known(work, to, &who, &theirs)?;
-    let wanted: Vec<&Snapshot> =
-        work.from.chosen.iter().copied().filter(|s| !known.contains_key(&s.id)).collect();
+    let wanted: Vec<&Snapshot> = work.from.chosen.iter().copied().filter(|s| !known.contains_key(&s.id)).collect();
     let authors = authors(to, &wanted, work, &who)?;
     let to = &*to;
     let mut became: HashMap<RecordId, Became> = known;
@@ -92,7 +91,9 @@ fn lineage(s: &Snapshot) -> Vec<RecordId> {
 
 /// Whose word of what is a copy of what counts: the owner's, and that of this key.
 fn believes(to: &Repository, who: &Identity, s: &Snapshot) -> bool {
-    s.validity != Validity::Late && !s.hollow && (s.by_owner || (to.role() != Role::Owner && s.statement.client == who.client))
+    s.validity != Validity::Late
+        && !s.hollow
+        && (s.by_owner || (to.role() != Role::Owner && s.statement.client == who.client))
 }
 
 /// What became of chosen snapshots that are there already, as themselves or as copies, in whichever
@@ -351,7 +352,10 @@ impl Rekey<'_> {
         let made = builder.finish(&mut emit)?;
         let same = made.is_some_and(|m| (m.entries, m.bytes) == (page.entries, page.bytes));
         if !same {
-            return Err(Error::new(ErrorKind::Damaged, format!("page {} says too much or too little", page.id.short())));
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                format!("page {} says too much or too little", page.id.short()),
+            ));
         }
         if self.made.len() < REMEMBERED {
             self.made.extend(made.map(|m| (page.id, m)));
@@ -393,7 +397,8 @@ impl Rekey<'_> {
     }
 
     fn scope(&self, profile: u8, uid: u32) -> FrameScope {
-        let target = self.writer.repo().profile(profile).map_or(crate::format::limits::FRAME_TARGET as u32, |p| p.frame);
+        let target =
+            self.writer.repo().profile(profile).map_or(crate::format::limits::FRAME_TARGET as u32, |p| p.frame);
         FrameScope { source: 0, uid, target }
     }
 

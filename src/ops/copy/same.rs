@@ -26,8 +26,7 @@ pub fn compare(work: &Work<'_>, to: &Repository, done: &CopySummary) -> Result<(
         return Ok(());
     }
     let trouble = |name: &str, e: Error| work.cx.problem("damaged", name.as_bytes(), "read", e.to_string());
-    let theirs: HashMap<RecordId, Snapshot> =
-        to.snapshots(&trouble)?.into_iter().map(|s| (s.id, s)).collect();
+    let theirs: HashMap<RecordId, Snapshot> = to.snapshots(&trouble)?.into_iter().map(|s| (s.id, s)).collect();
     let index = to.load_index(&trouble)?;
     let reader = Reader::new(to, &index);
     let source = if work.options.compare { Some(work.from.repo.load_index(&trouble)?) } else { None };

@@ -232,7 +232,8 @@ fn marks(look: &Looking<'_>, going: &BTreeSet<String>) -> Result<Vec<String>> {
     }
     let listed = look.repo.storage().list(prefix::HOLLOW)?;
     let names = listed.into_iter().map(|l| l.name.as_str().to_owned());
-    let goes = |name: &String| names::parse_hollow(name).is_some_and(|(c, seq, _)| going.contains(&names::snapshot(c, seq)));
+    let goes =
+        |name: &String| names::parse_hollow(name).is_some_and(|(c, seq, _)| going.contains(&names::snapshot(c, seq)));
     Ok(names.filter(goes).collect())
 }
 
