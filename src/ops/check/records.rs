@@ -107,7 +107,7 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
     if hollow > 0 {
         cx.notice(
             "hollow",
-            format!("{hollow} snapshots are here by their statements only: this is a mirror of a part"),
+            format!("this is a mirror of a part: snapshots that are here by their statements only: {hollow}"),
         );
     }
     all.retain(|s| !s.hollow);
