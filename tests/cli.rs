@@ -11,6 +11,8 @@ mod changed;
 mod config;
 #[path = "cli/copy.rs"]
 mod copy;
+#[path = "cli/fidelity.rs"]
+mod fidelity;
 #[path = "cli/finding.rs"]
 mod finding;
 #[path = "cli/generate.rs"]
