@@ -436,7 +436,7 @@ fn given_up(history: &History, tombstones: &Tombstones, client: ClientId, seq: u
     let mut told = tombstones.at(client, seq).iter();
     match told.next() {
         Some(t) => Some(t.target.or(anchor)),
-        None => history.forgot(client, seq).then_some(anchor),
+        None => history.gave_up(client, seq).then_some(anchor),
     }
 }
 

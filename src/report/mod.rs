@@ -13,6 +13,7 @@ use crate::event::Observer;
 pub mod anatomy;
 pub mod copy;
 pub mod difference;
+pub mod doctor;
 pub mod escape;
 pub mod eta;
 pub mod exit;

@@ -180,7 +180,9 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     }
     if !repo.storage().exclusive() {
         let what = "this storage cannot make an object exclusively, so two prunes could not tell of each other";
-        return Err(Error::new(ErrorKind::Unsupported, what));
+        return Err(Error::new(ErrorKind::Unsupported, what)
+            .hint("`orlop doctor storage` says what this storage can do")
+            .hint("copy the repository to one that makes an object only where there is none, such as S3"));
     }
     if options.now && !repo.storage().staleness().is_zero() {
         let what = "--now needs a storage that shows what was written at once, and this one may be late";
@@ -189,6 +191,12 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Say whose session was given up while it may live.
+fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
+    let whose = format!("the session of {} ({})", s.open.hostname, s.open.pid);
+    cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
 }
 
 struct Run<'a> {
@@ -244,11 +252,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sessions whose process is dead for certain hold nothing up.
+    /// Sessions whose process is dead for certain hold nothing up, and on request nobody does who
+    /// stored anything: what no segment knows yet is immune as long as its session is open.
     fn bury_dead(&self) -> Result<()> {
         let generation = self.session.seen_gen();
-        for s in self.repo.sessions()?.open.iter().filter(|s| s.dead) {
-            self.repo.fence(self.who, s.open.session, generation)?;
+        let there = survey::packs_there(self.repo)?;
+        let mut fenced = false;
+        for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
+            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
+            let asked = self.options.fence && !s.dead && stores();
+            if s.dead || asked {
+                self.repo.fence(self.who, s.open.session, generation)?;
+                fenced |= asked;
+            }
+            if asked {
+                tell_fenced(self.cx, s);
+            }
+        }
+        if fenced {
+            survey::wait(2 * self.repo.storage().staleness());
         }
         Ok(())
     }
@@ -262,8 +284,8 @@ impl Run<'_> {
                     self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
                 });
             let Some((generation, _)) = due else { return Ok(()) };
-            let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
-            match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
+            let attempt = || finish::finish(&look, self.who, *generation, None, self.options, self.threads());
+            match self.unless_overtaken(attempt)?.unwrap_or(Tried::Lost) {
                 Tried::Done => self.delete(summary)?,
                 Tried::Waits => return Ok(()),
                 Tried::Lost => self.catch_up()?,
@@ -274,10 +296,10 @@ impl Run<'_> {
 
     /// Whatever went while somebody else deleted by the log is no damage: `None`, and all has to be
     /// looked at again.
-    fn unless_overtaken<T>(&self, tried: Result<T>) -> Result<Option<T>> {
-        match tried {
+    fn unless_overtaken<T>(&self, attempt: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let before = self.session.seen_gen();
+        match attempt() {
             Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
-                let before = self.session.seen_gen();
                 self.catch_up()?;
                 if self.session.seen_gen() > before { Ok(None) } else { Err(e) }
             }
@@ -295,8 +317,7 @@ impl Run<'_> {
     /// One plan, and with `--now` its finish; whether there is more to do.
     fn round(&self, summary: &mut PruneSummary) -> Result<bool> {
         for _ in 0..TRIES {
-            let tried = self.plan(summary);
-            match self.unless_overtaken(tried)?.flatten() {
+            match self.unless_overtaken(|| self.plan(summary))?.flatten() {
                 Some(more) => return Ok(more),
                 None => self.catch_up()?,
             }
@@ -335,14 +356,15 @@ impl Run<'_> {
         if !self.options.now {
             return Ok(true);
         }
-        let first = finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let first = || finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
         let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
         for _ in 1..TRIES {
             if !matches!(tried, Tried::Lost) {
                 break;
             }
             self.catch_up()?;
-            let again = finish::finish(&self.look()?, self.who, generation, None, self.options, self.threads());
+            let look = self.look()?;
+            let again = || finish::finish(&look, self.who, generation, None, self.options, self.threads());
             tried = self.unless_overtaken(again)?.unwrap_or(Tried::Lost);
         }
         self.delete(summary)?;

@@ -13,9 +13,12 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
-use crate::id::{PackId, RecordId, SegmentId, SessionId};
+use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::index::Index;
 use crate::repo::{History, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+
+/// How often snapshots are listed while others make new ones.
+const LISTINGS: usize = 8;
 
 /// A repository as a collector sees it.
 pub struct Survey {
@@ -111,7 +114,42 @@ pub fn wait(staleness: Duration) {
 
 /// Snapshots and tombstones. Whatever is wrong with a chain stops the run (I11, I14): what cannot be
 /// seen cannot be marked.
-pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>, Tombstones)> {
+pub fn snapshots(repo: &Repository, history: &History) -> Result<Seen> {
+    for _ in 0..LISTINGS {
+        let seen = look_at_snapshots(repo, history)?;
+        if !is_behind(repo, history, &seen)? {
+            return Ok(seen);
+        }
+    }
+    let what = "the storage has snapshots that it does not list: nothing is deleted by such a listing";
+    Err(Error::new(ErrorKind::Storage, what).hint("run `orlop prune` again later"))
+}
+
+/// Whether a chain goes on behind the last place that is known of it. A listing that leaves out the
+/// newest of a chain looks like one of before it was made, which it may be.
+fn is_behind(repo: &Repository, history: &History, (snapshots, tombstones): &Seen) -> Result<bool> {
+    let mut last: BTreeMap<ClientId, u64> = repo.clients().iter().map(|c| (c.id, 0)).collect();
+    let listed = snapshots.iter().map(|s| (s.statement.client, s.statement.seq));
+    let known = listed.chain(tombstones.all().map(|t| (t.client, t.seq)));
+    for (client, seq) in known.chain(history.heads.values().map(|h| (h.client, h.seq))) {
+        let last = last.entry(client).or_default();
+        *last = seq.max(*last);
+    }
+    for (client, last) in last {
+        let mut next = last.saturating_add(1);
+        while history.gave_up(client, next) {
+            next = next.saturating_add(1);
+        }
+        if repo.has_snapshot(client, next)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+type Seen = (Vec<Snapshot>, Tombstones);
+
+fn look_at_snapshots(repo: &Repository, history: &History) -> Result<Seen> {
     let wrong = std::sync::Mutex::new(None);
     let note = |name: &str, e: Error| {
         crate::ops::locked(&wrong).get_or_insert(e.doing(format!("while looking at {name}")));
@@ -132,7 +170,7 @@ pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>,
 fn check_heads(history: &History, snapshots: &[Snapshot], tombstones: &Tombstones) -> Result<()> {
     for head in history.heads.values() {
         let stands = snapshots.iter().any(|s| s.statement.client == head.client && s.statement.seq >= head.seq);
-        let decided = !tombstones.at(head.client, head.seq).is_empty() || history.forgot(head.client, head.seq);
+        let decided = !tombstones.at(head.client, head.seq).is_empty() || history.gave_up(head.client, head.seq);
         if !stands && !decided {
             let what = format!("snapshot {} is gone without having been forgotten", head.id.short());
             return Err(Error::new(ErrorKind::Missing, what)
@@ -216,6 +254,18 @@ impl Survey {
         self.sessions.open.iter().any(|s| s.bases.contains(id))
     }
 
+    /// Snapshots that another one took the place of.
+    pub fn replaced(&self) -> HashSet<RecordId> {
+        let count = self.snapshots.iter().filter(|s| s.validity != Validity::Late);
+        count.filter_map(|s| s.statement.replaces).collect()
+    }
+
+    /// Whether a snapshot is not marked, though nobody forgot it. Nobody promised that a late one is
+    /// whole; what is there of it stays, unless another took its place.
+    pub fn is_passed_over(&self, s: &Snapshot, replaced: &HashSet<RecordId>) -> bool {
+        s.validity == Validity::Late && replaced.contains(&s.id) && !self.is_base(&s.id)
+    }
+
     /// Mark what is needed.
     pub fn mark(&mut self, look: &Looking<'_>, finishing: Option<u64>, threads: usize) -> Result<Marks> {
         loop {
@@ -237,20 +287,13 @@ impl Survey {
 
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
         let reader = Reader::new(look.repo, &self.index);
-        let replaced: HashSet<RecordId> = self
-            .snapshots
-            .iter()
-            .filter(|s| s.validity != Validity::Late)
-            .filter_map(|s| s.statement.replaces)
-            .collect();
+        let replaced = self.replaced();
         let is_root = |s: &&Snapshot| !s.hollow && !self.is_expired(s);
         let roots: Vec<&Snapshot> = self.snapshots.iter().filter(is_root).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
-            // Nobody promised that a late one is whole; what is there of it stays, unless another
-            // took its place.
-            if !late || !replaced.contains(&s.id) || self.is_base(&s.id) {
+            if !self.is_passed_over(s, &replaced) {
                 let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late, found: None };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }
