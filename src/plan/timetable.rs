@@ -42,7 +42,7 @@ impl FromStr for Timetable {
                 Some((span, rate)) => {
                     let (from, to) = span.split_once('-').ok_or_else(|| format!("'{span}' is not like 08:00-18:00"))?;
                     let (from, to) = (minute(from)?, minute(to)?);
-                    if from == to % DAY {
+                    if from == to || from % DAY == to {
                         return Err(format!("'{span}' ends when it begins"));
                     }
                     out.spans.push((from % DAY, to, rate_of(rate)?));
@@ -105,14 +105,25 @@ mod tests {
             [(23, 0), (5, 59), (6, 0), (8, 0), (21, 59)].map(|(h, m)| at(night, h, m)),
             [None, None, Some(4 * MIB), Some(MIB), Some(MIB)],
         );
+        let all_day = "00:00-24:00=1MiB, 2MiB";
+        assert_eq!([(0, 0), (12, 0), (23, 59)].map(|(h, m)| at(all_day, h, m)), [Some(MIB); 3]);
         assert!("22:00-06:00=0".parse::<Timetable>().is_ok_and(|t| t.is_unlimited()));
     }
 
     #[test]
     fn what_is_none() {
-        for text in
-            ["", "fast", "8-18=2MiB", "08:00=2MiB", "25:00-26:00=1", "08:00-08:00=1", "1,2", "08:60-09:00=1", "-1"]
-        {
+        for text in [
+            "",
+            "fast",
+            "8-18=2MiB",
+            "08:00=2MiB",
+            "25:00-26:00=1",
+            "08:00-08:00=1",
+            "1,2",
+            "08:60-09:00=1",
+            "24:00-00:00=1",
+            "-1",
+        ] {
             assert!(text.parse::<Timetable>().is_err(), "{text}");
         }
     }

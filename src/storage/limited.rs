@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn name(n: u64) -> Name {
-        Name::new(&format!("index/{n}")).unwrap()
+        Name::new(format!("index/{n}")).unwrap()
     }
 
     fn took(pace: &FakePace, begin: Duration, wanted: f64) {

@@ -116,7 +116,7 @@ fn plan<'a>(work: &'a Work<'_>, to: &Repository) -> Result<Plan<'a>> {
     for s in all {
         let place = (s.statement.client, s.statement.seq);
         let wanted = chosen.contains(&s.id);
-        let given_up = !tombstones.at(place.0, place.1).is_empty() || history.forgot(place.0, place.1);
+        let given_up = !tombstones.at(place.0, place.1).is_empty() || history.gave_up(place.0, place.1);
         let other = there.get(&place).filter(|t| t.id != s.id);
         if other.is_some() || broken.contains(&place.0) {
             broken.insert(place.0);
@@ -441,7 +441,7 @@ fn fill(to: &Repository, who: &Identity, place: At) -> Result<()> {
 fn give_up(work: &Work<'_>, to: &Repository, who: &Identity) -> Result<()> {
     let (history, tombstones) = (to.history()?, to.tombstones(&|_, _| {})?);
     for (client, seq, target) in work.from.repo.places_given_up(work.from.all)? {
-        let known = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
+        let known = !tombstones.at(client, seq).is_empty() || history.gave_up(client, seq);
         if !known && !to.has_snapshot(client, seq)? {
             to.give_up(who, (client, seq), target)?;
         }

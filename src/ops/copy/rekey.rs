@@ -143,7 +143,7 @@ fn authors(
 fn pairs(work: &Work<'_>, theirs: &[Snapshot], known: &HashMap<RecordId, Became>) -> Vec<Pair> {
     let copies: HashMap<RecordId, &Snapshot> = theirs.iter().map(|t| (t.id, t)).collect();
     let originals: HashMap<RecordId, &Snapshot> = work.from.all.iter().map(|s| (s.id, s)).collect();
-    let mut newest: BTreeMap<(String, Vec<Vec<u8>>), (crate::model::Time, Pair)> = BTreeMap::new();
+    let mut newest: BTreeMap<_, (crate::model::Time, Pair)> = BTreeMap::new();
     let direct = theirs.iter().filter_map(|t| {
         let original = open_origin(t.statement.origin.as_deref()?).ok()?;
         Some((*originals.get(&original.id)?, t))
