@@ -12,12 +12,16 @@ use orlop::error::{ErrorKind, Result};
 use orlop::format::keys::Credential;
 use orlop::format::snapshot::open_origin;
 use orlop::id::RecordId;
+use orlop::model::Time;
 use orlop::ops::copy::{Became, CopyOptions, CopySummary, From, copy};
 use orlop::ops::forget;
+use orlop::ops::prune::PruneOptions;
 use orlop::ops::remake::Way;
 use orlop::repo::{self, InitOptions, Repository, SlotNote, Snapshot};
-use orlop::storage::testing::{CrashStorage, RecordingStorage, Verb, is_death};
+use orlop::storage::testing::{At, CrashStorage, RecordingStorage, Verb, is_death};
 use orlop::storage::{MemoryStorage, Storage};
+use orlop::sys::Host;
+use support::stop::try_stopping;
 use support::*;
 
 fn options() -> CopyOptions {
@@ -288,6 +292,9 @@ fn a_dry_run_writes_nothing_anywhere() {
     }
 }
 
+/// When snapshots came, as somebody wrote down.
+const LONG_AGO: Time = Time { sec: 1_600_000_000, nsec: 0 };
+
 #[test]
 fn receive_times_travel_along() {
     let (_, storage) = fresh();
@@ -295,7 +302,7 @@ fn receive_times_travel_along() {
     let ids = chain(&storage, dir.path(), 1);
     let mut source = open(&storage);
     let who = source.identity(Some("test")).unwrap();
-    let received = orlop::model::Time { sec: 1_600_000_000, nsec: 0 };
+    let received = LONG_AGO;
     source.record_times(&who, vec![orlop::format::gc::Seen { statement: ids[0], received }], false).unwrap();
     for mirror in [true, false] {
         let (_, target) = beside(&source, mirror);
@@ -340,6 +347,9 @@ fn a_copy_that_dies_anywhere_goes_on_where_it_was() {
     let ids = chain(&storage, dir.path(), 3);
     let mut repo = open(&storage);
     repo.act_as(this_process());
+    let who = repo.identity(Some("test")).unwrap();
+    let seen = ids.iter().map(|id| orlop::format::gc::Seen { statement: *id, received: LONG_AGO });
+    repo.record_times(&who, seen.collect(), false).unwrap();
     let quick = CopyOptions { compare: false, connections: 1, ..options() };
     for mirror in [true, false] {
         let (empty, _) = beside(&repo, mirror);
@@ -403,6 +413,8 @@ fn goes_on(here: &MemoryStorage, there: &MemoryStorage, (ids, dir): (&[RecordId]
     let done = copied(&from, &mut to, &[ids[0], ids[2]]);
     let new = new_ids(&done);
     assert_same(&to, new[1], dir);
+    let times = to.times(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert_eq!([times.received(new[0]), times.received(new[1])], [Some(LONG_AGO); 2], "{what}");
     assert!(packs(&*b).is_superset(&before));
     if !mirror {
         assert_nothing_twice(&to);
@@ -410,4 +422,59 @@ fn goes_on(here: &MemoryStorage, there: &MemoryStorage, (ids, dir): (&[RecordId]
     let done = assert_sound(&mut to);
     assert_eq!((done.snapshots, done.unindexed_packs), (2, 0), "{what}");
     assert_sound(&mut from);
+}
+
+/// Hollow statements are no roots, until their content comes: whenever somebody prunes, even such that
+/// the copy is given up, nothing is lost that anybody may rely on, and the next copy brings the rest.
+#[test]
+fn a_prune_beside_a_copy_takes_nothing_from_it() {
+    let (memory, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 4);
+    let source = open(&storage);
+    let (part, target) = beside(&source, true);
+    // The last one needs what only the third has, which is forgotten; two are hollow.
+    copied(&source, &mut open(&target), &[ids[0], ids[2]]);
+    forget_one(&mut open(&target), ids[2]);
+    let wanted = [ids[0], ids[1], ids[3]];
+    // Whoever prunes is known when the copy begins.
+    open(&target).identity(None).unwrap();
+    let machine = |storage: Arc<dyn Storage>, number: u8| {
+        let mut repo = open(&storage);
+        repo.act_as(Host { machine_id: vec![number; 16], ..this_process() });
+        repo
+    };
+    let quick = CopyOptions { compare: false, connections: 1, ..options() };
+    let (mut given_up, mut done) = (0, 0);
+    for fence in [false, true] {
+        let how = PruneOptions { threads: Some(1), fence, ..prune::now() };
+        for nth in (1..40).chain((40..2000).step_by(3)) {
+            let (here, there) = (fork(&memory), fork(&part));
+            let others = &mut || drop(prune::prune(&mut machine(Arc::new(there.clone()), 2), &how));
+            let (copied_then, reached) = try_stopping(&there, vec![(At::call().nth(nth), others)], |s| {
+                let from = machine(Arc::new(here.clone()), 1);
+                run(&from, &mut machine(s, 1), &wanted, &quick).0
+            });
+            let what = format!("fence {fence}, call {nth}");
+            match copied_then {
+                Ok(_) => done += 1,
+                Err(e) if e.kind() == ErrorKind::Fenced && fence => given_up += 1,
+                Err(e) => panic!("{what}: {e}"),
+            }
+            let mut to = machine(Arc::new(there.clone()), 3);
+            assert_sound(&mut to);
+            prune::prune(&mut to, &how);
+            assert_sound(&mut to);
+            let new = new_ids(&copied(&machine(Arc::new(here.clone()), 3), &mut to, &wanted));
+            assert_eq!(new, wanted, "{what}");
+            prune::prune_now(&mut to);
+            assert_eq!(assert_sound(&mut to).snapshots, 3, "{what}");
+            assert_same(&to, ids[3], dir.path());
+            if !reached {
+                assert!(nth > 60, "{nth} calls");
+                break;
+            }
+        }
+    }
+    assert!(given_up > 10 && done > 60, "{given_up} given up, {done} done");
 }

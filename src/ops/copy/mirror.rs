@@ -14,7 +14,7 @@ use crate::format::names;
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header};
 use crate::format::records::{CloseKind, Purpose};
 use crate::format::segment::PackEntry;
-use crate::id::{BlobId, ClientId, RecordId};
+use crate::id::{BlobId, ClientId, PackId, RecordId};
 use crate::index::{Index, Location};
 use crate::ops::backup::{BackupOptions, load_index};
 use crate::ops::prune::mark::{Marker, Marks};
@@ -158,7 +158,7 @@ fn run(
         let options = BackupOptions { dry_run: work.options.way.dry_run, ..BackupOptions::default() };
         let (theirs, _) = load_index(to, who, session, &options, work.cx)?;
         let writer = Writer::new(to, who, session, &theirs, work.cx, work.writer_options(&theirs));
-        let done = content(work, &plan.wanted, &writer, &mut summary);
+        let done = content(work, &plan.wanted, (to, &writer), &mut summary);
         // Also where it stopped: what became durable is found by the next run.
         writer.finish()?;
         failed = done?;
@@ -187,7 +187,7 @@ fn run(
 fn content(
     work: &Work<'_>,
     wanted: &[&Snapshot],
-    writer: &Writer<'_>,
+    (to, writer): (&Repository, &Writer<'_>),
     summary: &mut CopySummary,
 ) -> Result<HashSet<RecordId>> {
     let cx = work.cx;
@@ -195,7 +195,7 @@ fn content(
     let index = work.from.repo.load_index(&trouble)?;
     let reader = Reader::new(work.from.repo, &index);
     let (needed, mut failed) = needed(work, wanted, &reader, writer)?;
-    let (whole, parts) = choose(&index, &needed);
+    let (whole, parts) = choose(&index, &needed, &to.suspects()?);
     summary.packs = whole.len() as u64;
     summary.partial_packs = parts.len() as u64;
     let bytes: u64 = whole.iter().map(|n| index.pack(*n).len).sum();
@@ -257,8 +257,9 @@ fn needed(
     Ok((needed, failed))
 }
 
-/// Packs that go over as they are, and those of which only a part is needed.
-fn choose(index: &Index, needed: &Marks) -> (Vec<u32>, Vec<u32>) {
+/// Packs that go over as they are, and those of which only a part is needed, or which were found
+/// damaged in the target: what has the name of such a one counts as damaged, too.
+fn choose(index: &Index, needed: &Marks, damaged: &[PackId]) -> (Vec<u32>, Vec<u32>) {
     let (mut whole, mut parts) = (vec![], vec![]);
     for (n, pack) in (0..).zip(index.packs()) {
         let frames = pack.first_frame..pack.first_frame + pack.frames;
@@ -270,7 +271,7 @@ fn choose(index: &Index, needed: &Marks) -> (Vec<u32>, Vec<u32>) {
         let all: u64 = frames.map(plain).sum();
         match live {
             0 => {}
-            live if live * 4 >= all * 3 => whole.push(n),
+            live if live * 4 >= all * 3 && !damaged.contains(&pack.id) => whole.push(n),
             _ => parts.push(n),
         }
     }

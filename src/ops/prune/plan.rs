@@ -103,7 +103,7 @@ pub fn decide(survey: &Survey, marks: &Marks, options: &PruneOptions, summary: &
             Fate::Stay if facts.condemned || facts.doomed => continue,
             Fate::Stay if !merge || facts.foreign => {}
             // Two tales of one pack: which frames it has is not known.
-            _ if survey.index.numbers_of(&pack.id).len() > 1 => {}
+            _ if survey.index.is_disputed(&pack.id) => {}
             _ => {
                 let candidate = Candidate { pack: n, dead: s.dead, live: s.live, seconds: s.seconds, small: merge };
                 candidates.push(candidate);
