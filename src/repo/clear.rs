@@ -120,7 +120,16 @@ impl Repository {
     /// that what is left of it never looks like one that is open.
     fn delete_names(&self, history: &History, done: &mut Cleared) -> Result<()> {
         let mut there = BTreeSet::new();
-        for p in [prefix::SESSIONS, prefix::SNAPSHOTS, prefix::TOMBSTONES, prefix::SUSPECT, prefix::COPY, prefix::GC] {
+        const CLEARED: [&str; 7] = [
+            prefix::SESSIONS,
+            prefix::SNAPSHOTS,
+            prefix::HOLLOW,
+            prefix::TOMBSTONES,
+            prefix::SUSPECT,
+            prefix::COPY,
+            prefix::GC,
+        ];
+        for p in CLEARED {
             if history.doomed_names.iter().any(|n| n.starts_with(p)) {
                 there.extend(self.storage.list(p)?.into_iter().map(|l| l.name.as_str().to_owned()));
             }

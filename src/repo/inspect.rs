@@ -95,6 +95,7 @@ impl Repository {
             prefix::SUSPECT,
             prefix::GC,
             prefix::TOMBSTONES,
+            prefix::HOLLOW,
             prefix::NOTES,
             prefix::TIMES,
         ];
@@ -133,6 +134,7 @@ impl Repository {
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
             "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
+            "hollow" => self.load_hollow(object).map(|_| Verified::Whole),
             "notes" => self.verify_note(object).map(|()| Verified::Whole),
             "times" => self.load_times(object).map(|_| Verified::Whole),
             "gc" => {

@@ -1,6 +1,6 @@
 //! Snapshots: listing a client's chain, checking it, committing the next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
@@ -11,8 +11,8 @@ use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::format::records::{Close, CloseKind};
 use crate::format::snapshot::{self, Found, Secrets};
-use crate::id::{ClientId, RecordId, SessionId};
-use crate::model::{Body, Commit, Head, Statement};
+use crate::id::{ClientId, InstanceId, RecordId, SessionId};
+use crate::model::{Body, Commit, Ext, Head, Statement, Time, commit_ext};
 use crate::storage::Put;
 use crate::sys;
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub closed: Option<Closed>,
     /// Whether the owner's key signed it.
     pub by_owner: bool,
+    /// Its content is not here: a mirror took over its statement only.
+    pub hollow: bool,
 }
 
 impl Snapshot {
@@ -56,6 +58,17 @@ pub struct NewSnapshot {
     pub statement: Statement,
     /// The body.
     pub body: Body,
+}
+
+/// Where a snapshot was before, and when it came there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Received {
+    /// The repository it was copied from.
+    pub from: Option<InstanceId>,
+    /// When that one's storage received it.
+    pub at: Option<Time>,
+    /// Only its statement came.
+    pub hollow: bool,
 }
 
 impl Repository {
@@ -95,6 +108,9 @@ impl Repository {
         self.compare_heads(&listed, &out)?;
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
         self.judge(&mut out, history, trouble)?;
+        // After the snapshots: the mark of one is there before it is.
+        let hollows = self.hollows(trouble)?;
+        out.iter_mut().for_each(|s| s.hollow = hollows.has(s.statement.client, s.statement.seq, s.id));
         Ok(out)
     }
 
@@ -124,6 +140,22 @@ impl Repository {
             .map(|(client, seq)| Head { client, seq, id: at(client, seq).unwrap_or(RecordId::ZERO) })
             .collect();
         profile.see(&heads, &at)
+    }
+
+    /// Places of these snapshots' chains that were given up and hold nothing any more, each with what
+    /// stood there, where that is known.
+    pub fn places_given_up(&self, all: &[Snapshot]) -> Result<Vec<(ClientId, u64, Option<RecordId>)>> {
+        let (history, tombstones) = (self.history()?, self.tombstones(&|_, _| {})?);
+        let mut chains: BTreeMap<ClientId, BTreeSet<u64>> = BTreeMap::new();
+        for s in all {
+            chains.entry(s.statement.client).or_default().insert(s.statement.seq);
+        }
+        let mut out = Vec::new();
+        for (client, here) in chains {
+            let gone = (1..here.last().copied().unwrap_or(0)).filter(|seq| !here.contains(seq));
+            out.extend(gone.filter_map(|seq| Some((client, seq, given_up(&history, &tombstones, client, seq)?))));
+        }
+        Ok(out)
     }
 
     /// Whether an object stands at a place in a chain.
@@ -160,6 +192,7 @@ impl Repository {
             validity: Validity::Pending,
             closed: None,
             by_owner,
+            hollow: false,
         })
     }
 
@@ -250,49 +283,132 @@ impl Repository {
     /// Commit a snapshot: everything it needs must be durable. A lost race for a place in the chain
     /// takes the next one.
     pub fn commit(&self, who: &Identity, session: &Session, new: NewSnapshot) -> Result<RecordId> {
+        self.commit_for(who, who, session, new, Received::default())
+    }
+
+    /// The same for one that another identity signs, and that came from elsewhere.
+    pub fn commit_for(
+        &self,
+        author: &Identity,
+        who: &Identity,
+        session: &Session,
+        new: NewSnapshot,
+        received: Received,
+    ) -> Result<RecordId> {
         let NewSnapshot { mut statement, body } = new;
+        (statement.client, statement.client_epoch) = (author.client, author.epoch);
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
         let history = session.history();
         for _ in 0..TRIES {
-            let (seq, prev) = self.head(who.client, &history)?;
+            let (seq, prev) = self.head(author.client, &history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
             statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
-            statement.body = snapshot::seal_body(&body, self.domain(), who.client, statement.seq, &with, sys::salt()?);
-            let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &who.signer);
-            let commit = Commit {
-                instance: self.instance(),
-                session: session.id,
-                seen_gen: session.seen_gen(),
-                statement: id,
-                committer: who.client,
-                committer_epoch: who.epoch,
-                received_from: None,
-                received_at: None,
-                ext: vec![],
-            };
-            let name = names::snapshot(who.client, statement.seq);
-            let object = snapshot::seal_object(&bytes, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
-            match self.put_small(&name, &object)? {
-                Put::Created => {
-                    // The second home is a convenience: its absence costs nothing but a chance of repair.
-                    self.put_small(&names::copy_of(&name), &object).ok();
-                    if let Some(profile) = &self.profile {
-                        profile.committed(Head { client: who.client, seq: statement.seq, id });
-                    }
+            statement.body =
+                snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
+            let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
+            let head = Head { client: author.client, seq: statement.seq, id };
+            match self.put_snapshot(who, session, &bytes, head, received)? {
+                Put::Created => return Ok(id),
+                Put::Exists
+                    if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) =>
+                {
                     return Ok(id);
                 }
-                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),
                 Put::Exists => {}
             }
         }
         let what =
-            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", who.name);
+            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", author.name);
         Err(Error::new(ErrorKind::Storage, what)
             .hint("give machines that share a host name different names with --client"))
     }
+}
+
+impl Repository {
+    /// Count a sealed statement in, at its place in the chain.
+    fn put_snapshot(
+        &self,
+        who: &Identity,
+        session: &Session,
+        statement: &[u8],
+        head: Head,
+        received: Received,
+    ) -> Result<Put> {
+        let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
+        let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
+        let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
+        let commit = Commit {
+            instance: self.instance(),
+            session: session.id,
+            seen_gen: session.seen_gen(),
+            statement: head.id,
+            committer: who.client,
+            committer_epoch: who.epoch,
+            received_from: received.from,
+            received_at: received.at,
+            ext: if received.hollow { vec![Ext { tag: commit_ext::HOLLOW, flags: 0, data: vec![] }] } else { vec![] },
+        };
+        let name = names::snapshot(head.client, head.seq);
+        let object = snapshot::seal_object(statement, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
+        let put = self.put_small(&name, &object)?;
+        if put == Put::Created {
+            // The second home is a convenience: its absence costs nothing but a chance of repair.
+            self.put_small(&names::copy_of(&name), &object).ok();
+            if let Some(profile) = &self.profile {
+                profile.committed(head);
+            }
+        }
+        Ok(put)
+    }
+
+    /// A snapshot's object as others take it over: its sealed statement, and that as evidence for
+    /// repositories with other keys.
+    pub fn statement_of(&self, s: &Snapshot) -> Result<(Vec<u8>, Vec<u8>)> {
+        let name = names::snapshot(s.statement.client, s.statement.seq);
+        let load = || -> Result<(Vec<u8>, Vec<u8>)> {
+            let bytes = objects::get_either(self.storage.as_ref(), &name)?;
+            let at = Found { domain: self.domain(), instance: self.instance(), name: &name };
+            let opened = snapshot::open_object(&bytes, at, &|e| self.index_secret(e))?;
+            if opened.id != s.id {
+                return Err(Error::new(ErrorKind::Substituted, "another snapshot stands in its place than just now"));
+            }
+            Ok((snapshot::statement_in(&bytes)?.to_vec(), opened.origin()))
+        };
+        load().doing(|| format!("while reading {name}"))
+    }
+
+    /// Count in, at its own place, what a mirror has. Gives the one that stood there before.
+    pub fn commit_mirrored(
+        &self,
+        who: &Identity,
+        session: &Session,
+        s: &Snapshot,
+        statement: &[u8],
+        received: Received,
+    ) -> Result<Option<Snapshot>> {
+        let head = Head { client: s.statement.client, seq: s.statement.seq, id: s.id };
+        if self.put_snapshot(who, session, statement, head, received)? == Put::Created {
+            return Ok(None);
+        }
+        match self.load_snapshot(&names::snapshot(head.client, head.seq))? {
+            there if there.id == head.id => Ok(Some(there)),
+            there => Err(parted(s, &there)),
+        }
+    }
+}
+
+/// Two repositories of one domain have different snapshots at one place of a chain.
+pub fn parted(ours: &Snapshot, theirs: &Snapshot) -> Error {
+    let what = format!(
+        "place {} in its chain is taken by snapshot {}: somebody backed up into both repositories under one client's name",
+        ours.statement.seq,
+        theirs.id.short()
+    );
+    Error::new(ErrorKind::Substituted, what)
+        .hint("back up into one of the two under another name, with --client, and forget there what should not stay")
 }
 
 /// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one

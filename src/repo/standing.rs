@@ -16,6 +16,8 @@ pub struct Standing {
     pub snapshots: Vec<Snapshot>,
     /// Those that are forgotten, as long as their records are here, each with what says so.
     pub forgotten: Vec<(Snapshot, Vec<Tombstone>)>,
+    /// Those of which a mirror has the statement only.
+    pub hollow: Vec<Snapshot>,
     /// What was said about them.
     pub notes: Notes,
 }
@@ -32,6 +34,7 @@ impl Repository {
             let at = tombstones.at(s.statement.client, s.statement.seq);
             match at.iter().any(|t| t.target == Some(s.id)) {
                 true => out.forgotten.push((s, at.to_vec())),
+                false if s.hollow => out.hollow.push(s),
                 false => out.snapshots.push(s),
             }
         }

@@ -176,7 +176,7 @@ impl<'r> Writer<'r> {
         Ok(id)
     }
 
-    /// Store a blob that is known, once more: the pack it is in will go.
+    /// Store a blob that is on its way, or known, once more: the pack it is in will go.
     pub fn again(&self, kind: Kind, scope: FrameScope, id: BlobId, bytes: &[u8]) -> Result<()> {
         let slot = rayon::current_thread_index().unwrap_or(self.frames.len() - 1);
         let builder = if kind == Kind::Data { &self.frames[slot] } else { &self.pages };
@@ -194,6 +194,11 @@ impl<'r> Writer<'r> {
             return Err(miscomputed());
         }
         full.map_or(Ok(()), |pack| self.publish(kind, pack))
+    }
+
+    /// Where it stores.
+    pub fn repo(&self) -> &'r Repository {
+        self.repo
     }
 
     /// Names of the index segments that were written.
@@ -222,6 +227,35 @@ impl<'r> Writer<'r> {
             }
             None => Ok(!locked(shard).insert(short)),
         }
+    }
+
+    /// Whether a blob is stored where it may be relied on, or on its way. The caller stores it if not.
+    pub fn holds(&self, id: &BlobId) -> Result<bool> {
+        let short = short(id);
+        if locked(&self.seen[usize::from(short[0]) % SHARDS]).contains(&short) {
+            return Ok(true);
+        }
+        let avoid = self.avoid.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = self.index.find_outside(id, &avoid)? else { return Ok(false) };
+        self.reused[self.index.frame(at.frame).pack as usize].store(true, Relaxed);
+        Ok(true)
+    }
+
+    /// Store a whole pack as another repository of the domain has it. `draft` has all its bytes, and
+    /// these have the hash in its name.
+    pub fn take_pack(&self, entry: PackEntry, ids: Vec<BlobId>, draft: Box<dyn Draft>) -> Result<()> {
+        let entry = PackEntry { uploader: self.session.suffix(), ..entry };
+        let name = PackName { id: entry.id, uploader: entry.uploader };
+        // Noted before it is there: a heartbeat in between pins what is about to be.
+        locked(&self.wrote).push(name);
+        draft.publish(&objects::name(&names::pack(name.id, name.uploader))?)?;
+        self.stored_bytes.fetch_add(entry.len, Relaxed);
+        Meter::add(&self.cx.meter.bytes_stored, entry.len);
+        for id in &ids {
+            let short = short(id);
+            locked(&self.seen[usize::from(short[0]) % SHARDS]).insert(short);
+        }
+        self.enter(entry, ids)
     }
 
     /// Say that the session lives, if it is time. The order is what makes it safe: first look-ups go
@@ -379,9 +413,14 @@ impl<'r> Writer<'r> {
         locked(&self.wrote).push(PackName { id, uploader });
         pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
         let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
+        self.enter(entry, table.ids)
+    }
+
+    /// A durable pack enters the index.
+    fn enter(&self, entry: PackEntry, ids: Vec<BlobId>) -> Result<()> {
         let batch = {
             let mut done = locked(&self.done);
-            done.push((entry, table.ids));
+            done.push((entry, ids));
             let full = done.len() >= self.options.segment_packs
                 || done.iter().map(|(_, ids)| ids.len()).sum::<usize>() >= SEGMENT_BLOBS;
             if full { std::mem::take(&mut *done) } else { vec![] }

@@ -4,6 +4,7 @@
 //! sees them. The promises below are enforced by `storage::testing::contract`.
 
 mod doubted;
+mod limited;
 mod local;
 mod location;
 mod memory;
@@ -15,6 +16,7 @@ mod sftp;
 pub mod testing;
 
 pub use crate::model::{Name, NameError};
+pub use limited::{Bucket, LimitedStorage, Pace, Rate, RealPace};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
 pub use memory::MemoryStorage;

@@ -114,7 +114,7 @@ fn unchanged(look: &Looking<'_>, known: &Survey) -> Result<Option<(Sessions, Vec
     }
     let history = look.session.history();
     let (snapshots, tombstones) = snapshots(look.repo, &history)?;
-    let ids = |all: &[Snapshot]| all.iter().map(|s| s.id).collect::<BTreeSet<_>>();
+    let ids = |all: &[Snapshot]| all.iter().map(|s| (s.id, s.hollow)).collect::<BTreeSet<_>>();
     let told = |all: &crate::repo::Tombstones| all.all().map(|t| t.id).collect::<BTreeSet<_>>();
     let same = ids(&snapshots) == ids(&known.snapshots) && told(&tombstones) == told(&known.tombstones);
     // Nobody else's segment came or went; what the plan wrote is in its record.
@@ -141,6 +141,7 @@ fn write(
     rescue(look, who, found, &replaced.segments, &decided.doomed)?;
     let confirmed = confirmed(found, snapshots, &history);
     let mut names = forgotten(found, snapshots, &replaced.expired);
+    names.extend(marks(look, &names)?);
     names.extend(found.cleared.iter().map(|(object, _)| object.clone()));
     names.extend(burials(look.repo, sessions, snapshots, &confirmed));
     let mut said = Saying::new(GcKind::Finish, look.time);
@@ -224,6 +225,18 @@ fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BT
         }
     }
     out
+}
+
+/// Hollow marks of snapshots that go.
+fn marks(look: &Looking<'_>, going: &BTreeSet<String>) -> Result<Vec<String>> {
+    if going.is_empty() {
+        return Ok(vec![]);
+    }
+    let listed = look.repo.storage().list(prefix::HOLLOW)?;
+    let names = listed.into_iter().map(|l| l.name.as_str().to_owned());
+    let goes =
+        |name: &String| names::parse_hollow(name).is_some_and(|(c, seq, _)| going.contains(&names::snapshot(c, seq)));
+    Ok(names.filter(goes).collect())
 }
 
 /// Objects of sessions that are closed and whose snapshots are settled.

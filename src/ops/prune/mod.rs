@@ -5,9 +5,9 @@
 //! leaves a repository that is whole; the next one goes on.
 
 mod finish;
-mod mark;
+pub(super) mod mark;
 mod plan;
-mod repack;
+pub(super) mod repack;
 mod survey;
 mod verify;
 

@@ -103,7 +103,7 @@ pub fn decide(survey: &Survey, marks: &Marks, options: &PruneOptions, summary: &
             Fate::Stay if facts.condemned || facts.doomed => continue,
             Fate::Stay if !merge || facts.foreign => {}
             // Two tales of one pack: which frames it has is not known.
-            _ if survey.index.numbers_of(&pack.id).len() > 1 => {}
+            _ if survey.index.is_disputed(&pack.id) => {}
             _ => {
                 let candidate = Candidate { pack: n, dead: s.dead, live: s.live, seconds: s.seconds, small: merge };
                 candidates.push(candidate);
@@ -256,7 +256,7 @@ fn repack(
     let writer = Writer::new(look.repo, who, look.session, &survey.index, look.cx, writing);
     let reader = Reader::new(look.repo, &survey.index);
     let (repo, cx) = (look.repo, look.cx);
-    let work = Repacking { repo, survey, marks, reader: &reader, writer: &writer, cx };
+    let work = Repacking { repo, marks, reader: &reader, writer: &writer, cx };
     let packs = work.run(&decision.repack)?;
     Ok((packs, writer.segments()))
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::mark::Marks;
-use super::survey::{Survey, name_of};
+use super::survey::name_of;
 use crate::compress::decompress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
@@ -22,8 +22,6 @@ const FETCH: u64 = 4 << 20;
 pub struct Repacking<'a> {
     /// The repository.
     pub repo: &'a Repository,
-    /// What is known of it.
-    pub survey: &'a Survey,
     /// What is needed.
     pub marks: &'a Marks,
     /// Reads the old packs.
@@ -47,7 +45,7 @@ impl Repacking<'_> {
     /// now, which does no harm.
     fn try_pack(&self, n: u32) -> Result<Option<PackName>> {
         self.cx.check()?;
-        let pack = self.survey.index.pack(n);
+        let pack = self.reader.index().pack(n);
         match self.pack(n) {
             Ok(()) => {
                 Meter::add(&self.cx.meter.files_done, 1);
@@ -62,8 +60,9 @@ impl Repacking<'_> {
         }
     }
 
-    fn pack(&self, n: u32) -> Result<()> {
-        let index = &self.survey.index;
+    /// Write what is needed of one pack.
+    pub fn pack(&self, n: u32) -> Result<()> {
+        let index = self.reader.index();
         let pack = index.pack(n);
         let (_, table) = self.repo.read_table(&names::pack(pack.id, pack.uploader), pack.len)?;
         let frames: Vec<u32> = (pack.first_frame..pack.first_frame + pack.frames).collect();
@@ -96,7 +95,7 @@ impl Repacking<'_> {
     /// A frame of which three quarters are needed moves as it is, what is dead in it included; of
     /// others the needed blobs are framed and compressed anew.
     fn frame(&self, n: u32, sealed: &mut [u8], table: &Table, first_frame: u32) -> Result<()> {
-        let index = &self.survey.index;
+        let index = self.reader.index();
         let (entry, kind) = (index.frame(n).entry, table.kind);
         let packed = self.reader.unseal(n, sealed)?;
         let mut plain = Vec::new();

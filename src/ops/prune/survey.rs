@@ -163,10 +163,6 @@ fn look_at_snapshots(repo: &Repository, history: &History) -> Result<Seen> {
         return Err(e);
     }
     check_heads(history, &snapshots, &tombstones)?;
-    if !repo.storage().list(prefix::HOLLOW)?.is_empty() {
-        let what = "this repository is a mirror with a part of another's snapshots, which only a newer orlop can prune";
-        return Err(Error::new(ErrorKind::Unsupported, what));
-    }
     Ok((snapshots, tombstones))
 }
 
@@ -292,12 +288,13 @@ impl Survey {
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
         let reader = Reader::new(look.repo, &self.index);
         let replaced = self.replaced();
-        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
+        let is_root = |s: &&Snapshot| !s.hollow && !self.is_expired(s);
+        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(is_root).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
             if !self.is_passed_over(s, &replaced) {
-                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
+                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late, found: None };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }
             Meter::add(&look.cx.meter.files_done, 1);
