@@ -24,6 +24,7 @@ fn worlds() -> Vec<World> {
         collectors: 1,
         plans: 2,
         finishes: 2,
+        checkpoints: 0,
         beats: 1,
         tries: 1,
         crashes: 0,
@@ -64,6 +65,24 @@ fn worlds() -> Vec<World> {
             slow_listings: false,
             late_puts: false,
             bury: false,
+            ..base.clone()
+        },
+        World {
+            name: "one backup, one collector that repeats the log",
+            plans: 1,
+            finishes: 1,
+            checkpoints: 1,
+            beats: 2,
+            tries: 0,
+            slow_listings: false,
+            ..base.clone()
+        },
+        World {
+            name: "one backup that did not see a plan, and a log that is repeated twice",
+            planned: true,
+            plans: 0,
+            finishes: 1,
+            checkpoints: 2,
             ..base.clone()
         },
         World {

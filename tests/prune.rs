@@ -5,11 +5,13 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::RecordId;
+use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
-use orlop::repo::Repository;
+use orlop::repo::{Repository, Validity};
 use orlop::storage::{MemoryStorage, Storage};
 use support::prune::*;
 use support::*;
@@ -182,4 +184,103 @@ fn clocks_that_are_ten_years_off_lose_nothing() {
         assert_same(&repo, c, dir.path());
         assert_nothing_unneeded(&repo);
     }
+}
+
+/// Objects apart from packs, segments, keys and what is said once.
+fn small_objects(memory: &MemoryStorage) -> usize {
+    let listed = memory.list("").unwrap();
+    let kinds = ["gc/", "state/", "tombstones/", "sessions/", "snapshots/", "copy/snapshots/", "index/"];
+    listed.iter().filter(|l| kinds.iter().any(|k| l.name.as_str().starts_with(k))).count()
+}
+
+/// However often snapshots come and go, what tells of those that went stays small: never more than the
+/// log of three days with a prune an hour, and never more than a handful once nothing happens.
+#[test]
+fn a_thousand_prunes_leave_a_bounded_number_of_objects() {
+    const MOST: usize = 420;
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    let (mut before, mut most) = (None, 0);
+    for i in 0..1000u64 {
+        fs::write(dir.path().join("f"), noise(3000, i)).unwrap();
+        fs::write(dir.path().join(format!("n{i}")), b"").unwrap();
+        fs::remove_file(dir.path().join(format!("n{}", i.wrapping_sub(1)))).ok();
+        let id = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+        if let Some(before) = before.replace(id) {
+            forget(&mut repo, before);
+        }
+        prune_now(&mut repo);
+        memory.advance(3600);
+        most = most.max(small_objects(&memory));
+    }
+    println!("at most {most} objects");
+    assert!(most <= MOST, "{most} objects");
+    assert_sound(&mut repo);
+    assert_same(&repo, before.unwrap(), dir.path());
+    assert_nothing_unneeded(&repo);
+    // A reader who begins here knows all that matters.
+    let fresh = open(&storage);
+    assert_eq!(fresh.snapshots(&|n, e| panic!("{n}: {e}")).unwrap().len(), 1);
+    assert!(fresh.history().unwrap().log.generation() > 1500);
+    // Days of rest, and it is a handful.
+    let end = PruneOptions { checkpoint_after: 1, ..now() };
+    for _ in 0..4 {
+        memory.advance(90_000);
+        prune(&mut repo, &end);
+    }
+    assert!(small_objects(&memory) <= 12, "{:?}", memory.list("").unwrap());
+    let last = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    let s = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert_eq!(s.iter().map(|s| (s.id, s.statement.seq)).next_back(), Some((last, 1001)));
+}
+
+/// Backups without anything to prune leave sessions, which a checkpoint makes an end of, too.
+#[test]
+fn sessions_do_not_pile_up_where_nothing_is_forgotten() {
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..70u64 {
+        fs::write(dir.path().join(format!("f{i}")), noise(300, i)).unwrap();
+        back_up(&mut repo, dir.path(), &BackupOptions::default());
+    }
+    let sessions = || memory.list("sessions/").unwrap().len();
+    assert!(sessions() >= 140);
+    prune(&mut repo, &PruneOptions { max_unused: Unused::Unlimited, ..PruneOptions::default() });
+    assert!(sessions() <= 4, "{}", sessions());
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert!(all.len() == 70 && all.iter().all(|s| s.validity == Validity::Confirmed));
+    assert_sound(&mut repo);
+}
+
+/// What a plan took for dead stays so behind a checkpoint, as long as its record is there.
+#[test]
+fn what_is_over_cannot_be_brought_back_behind_a_checkpoint() {
+    let (memory, mut repo, _dir, a, b) = world();
+    let who = repo.identity(None).unwrap();
+    // A reader relies on it, so that its record stays while others go.
+    let session = repo.begin(&who, Purpose::Restore, vec![a]).unwrap();
+    forget(&mut repo, a);
+    forget(&mut repo, b);
+    let often = PruneOptions { now: false, grace: Duration::ZERO, checkpoint_after: 1, ..now() };
+    repo.beat(&session, vec![], 0).unwrap();
+    for _ in 0..4 {
+        prune(&mut repo, &often);
+        let mut history = session.history();
+        repo.catch_up(&mut history).unwrap();
+        session.go_by(history);
+        repo.beat(&session, vec![], 0).unwrap();
+        memory.advance(10);
+    }
+    let history = repo.history().unwrap();
+    assert!(history.checkpoint.is_some() && history.forgot(who.client, 2) && !history.forgot(who.client, 1));
+    let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+    let (snapshot, told) = &standing.forgotten[0];
+    assert_eq!(snapshot.id, a);
+    let error = repo.undelete(&who, snapshot, told).unwrap_err();
+    assert_eq!(error.kind(), orlop::error::ErrorKind::Missing);
+    repo.close(&session, CloseKind::End, vec![]).unwrap();
 }

@@ -18,7 +18,7 @@ mod remake;
 mod retain;
 mod values;
 
-pub use backup::{Backup, LeaveOut};
+pub use backup::{Backup, KeepFor, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
@@ -26,8 +26,8 @@ pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use retain::{
-    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
-    Undelete,
+    Describe, Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release,
+    Tag, Undelete,
 };
 pub use values::*;
 
@@ -95,6 +95,8 @@ pub enum Command {
     Undelete(Undelete),
     /// Change the tags of snapshots
     Tag(Tag),
+    /// Change the label or the description of snapshots
+    Describe(Describe),
     /// Change snapshots after the fact: leave paths out, set host or time
     Rewrite(Box<Rewrite>),
     /// Make one snapshot of several

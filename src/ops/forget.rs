@@ -97,7 +97,8 @@ fn candidate(s: &Snapshot, notes: &Notes, flagged: bool, now: Time) -> Candidate
         utc_offset: s.statement.utc_offset,
         seq: s.statement.seq,
         tags: s.body.tags.clone(),
-        incomplete: s.incomplete(),
+        // Nobody vouches for what came late: like what was interrupted, it counts for nothing.
+        incomplete: s.incomplete() || s.validity == Validity::Late,
         manual: s.body.trigger == Trigger::Manual,
         expires: s.body.expires,
         held: notes.holds(s, now).first().map(|h| h.reason.clone()),
@@ -178,8 +179,7 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
     check_asked(standing, options, &stored, now)?;
     let by = if matches!(options.by, By::Stored) { GroupBy::STORED } else { options.group_by };
     let mut groups: BTreeMap<GroupKey, Vec<&Snapshot>> = BTreeMap::new();
-    // Those whose content nobody vouches for push nothing out, and go only by name.
-    let chosen = standing.snapshots.iter().filter(|s| s.validity != Validity::Late && options.filter.matches(s));
+    let chosen = standing.snapshots.iter().filter(|s| options.filter.matches(s));
     for s in chosen {
         groups.entry(by.key(&facts(s))).or_default().push(s);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Identity, Repository, Session};
-use crate::collect::{Log, Plan, Step};
+use crate::collect::{GivenUp, Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, PackName, Payload, Record, State};
 use crate::format::keys::Role;
@@ -45,6 +45,19 @@ pub struct History {
     pub seen: BTreeMap<RecordId, Time>,
     /// Packs that were found to be bad and hold what is needed.
     pub bad: BTreeSet<PackId>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Repeated>,
+}
+
+/// A checkpoint: the record that takes the place of all before it.
+#[derive(Debug, Clone)]
+pub struct Repeated {
+    /// Its place in the log.
+    pub generation: u64,
+    /// When it was written, by the storage's clock, in seconds.
+    pub time: i64,
+    /// The parts of its state.
+    pub state: BTreeSet<RecordId>,
 }
 
 /// What a plan says beside packs.
@@ -68,6 +81,13 @@ impl History {
         ranges.iter().any(|(first, last)| (*first..=*last).contains(&seq))
     }
 
+    /// What was given up of a chain, for good.
+    pub fn given_up(&self, client: ClientId) -> GivenUp<RecordId> {
+        let f = self.forgotten.get(&client);
+        f.map(|f| GivenUp { ranges: f.ranges.clone(), anchors: f.anchors.iter().copied().collect() })
+            .unwrap_or_default()
+    }
+
     fn add(&mut self, record: &Record<Gc>, states: &[State]) -> Result<()> {
         let (clear, gc) = (&record.clear, &record.payload);
         let step = step(clear, states);
@@ -88,7 +108,11 @@ impl History {
             GcKind::Finish => {
                 self.replaced.remove(&clear.finishes);
             }
-            GcKind::Checkpoint | GcKind::Restart => self.begin_anew(clear.kind, states),
+            GcKind::Checkpoint | GcKind::Restart => {
+                self.begin_anew(clear.kind, states);
+                let state = gc.state.iter().copied().collect();
+                self.checkpoint = Some(Repeated { generation: clear.generation, time: self.time, state });
+            }
         }
         self.expired.extend(&gc.expired);
         self.new_index.extend(&clear.new_index);
@@ -177,7 +201,8 @@ impl Repository {
         let mut next = history.clone();
         while let Some(record) = records.pop() {
             if record.clear.kind == GcKind::Checkpoint && record.clear.generation != next.log.generation() + 1 {
-                next = History::default();
+                // What was condemned before is remembered, and nothing else.
+                next = History { log: next.log, ..History::default() };
             }
             let mut states = Vec::new();
             for id in &record.payload.state {
@@ -196,7 +221,7 @@ impl Repository {
         Ok(record)
     }
 
-    fn load_state(&self, id: RecordId) -> Result<State> {
+    pub(super) fn load_state(&self, id: RecordId) -> Result<State> {
         let record = self.open_decision::<State>(&names::state(id))?;
         let author = (record.payload.author, record.payload.author_epoch);
         self.verify_collector(&record, author).doing(|| format!("while reading {}", names::state(id)))?;
@@ -263,38 +288,8 @@ pub struct Saying {
 impl Saying {
     /// One that says nothing yet.
     pub fn new(kind: GcKind, now: i64) -> Self {
-        let clear = GcClear {
-            generation: 0,
-            prev: RecordId::ZERO,
-            kind,
-            storage_time: Time { sec: now, nsec: 0 },
-            finishes: 0,
-            condemned: vec![],
-            new_index: vec![],
-            superseded_index: vec![],
-            live_sessions: vec![],
-            resurrected: vec![],
-            doomed_packs: vec![],
-            doomed_index: vec![],
-            doomed_names: vec![],
-            ext: vec![],
-        };
-        let gc = Gc {
-            author: ClientId::ZERO,
-            author_epoch: 0,
-            session: SessionId::ZERO,
-            config: RecordId::ZERO,
-            heads: vec![],
-            expired: vec![],
-            confirmed: vec![],
-            seen: vec![],
-            verdicts: vec![],
-            state: vec![],
-            lost: None,
-            nonce: [0; 16],
-            ext: vec![],
-        };
-        Self { clear, gc }
+        let clear = GcClear::new(kind, Time { sec: now, nsec: 0 });
+        Self { clear, gc: Gc::default() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! `ops`' business.
 
 mod adopt;
+mod checkpoint;
 mod clear;
 mod client;
 mod decision;
@@ -23,9 +24,10 @@ mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use checkpoint::{Repeating, Rest};
 pub use clear::Cleared;
 pub use client::Identity;
-pub use history::{History, Replaced, Saying};
+pub use history::{History, Repeated, Replaced, Saying};
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
 pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};

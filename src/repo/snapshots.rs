@@ -74,14 +74,16 @@ impl Repository {
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<Vec<Snapshot>> {
         let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
-        // In this order: what was forgotten and deleted meanwhile says so by now.
+        // In this order: what was forgotten and deleted meanwhile says so by now, and the log says so
+        // of tombstones that are cleared away.
         let loaded = match known {
             Some(_) => None,
-            None => Some((self.history()?, self.tombstones(trouble)?)),
+            None => Some((self.tombstones(trouble)?, self.history()?)),
         };
         let (history, tombstones) =
-            known.or(loaded.as_ref().map(|(h, t)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
-        listed.retain(|name| !history.doomed_names.contains(name));
+            known.or(loaded.as_ref().map(|(t, h)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
+        let given_up_for_good = |name: &str| names::parse_snapshot(name).is_some_and(|(c, seq)| history.forgot(c, seq));
+        listed.retain(|name| !history.doomed_names.contains(name) && !given_up_for_good(name));
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             // Listed, and deleted before it was read: by somebody who said so first.
@@ -92,7 +94,7 @@ impl Repository {
             }
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
-        self.compare_heads(&listed, &out)?;
+        self.compare_heads(&listed, &out, history, tombstones)?;
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
         self.judge(&mut out, history, trouble)?;
         Ok(out)
@@ -101,16 +103,25 @@ impl Repository {
     /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
     fn forgotten_since(&self, name: &str) -> bool {
         let Some((client, seq)) = names::parse_snapshot(name) else { return false };
-        match (self.history(), self.tombstones(&|_, _| {})) {
-            (Ok(history), Ok(tombstones)) => given_up(&history, &tombstones, client, seq).is_some(),
+        match (self.tombstones(&|_, _| {}), self.history()) {
+            (Ok(tombstones), Ok(history)) => given_up(&history, &tombstones, client, seq).is_some(),
             _ => false,
         }
     }
 
     /// A chain that ends earlier than it once did was cut by somebody.
-    fn compare_heads(&self, listed: &[String], loaded: &[Snapshot]) -> Result<()> {
+    fn compare_heads(
+        &self,
+        listed: &[String],
+        loaded: &[Snapshot],
+        history: &History,
+        tombstones: &Tombstones,
+    ) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
-        let places = listed.iter().filter_map(|name| names::parse_snapshot(name));
+        let decided = tombstones.all().map(|t| (t.client, t.seq));
+        let last = |f: &crate::format::gc::Forgotten| f.ranges.last().map(|(_, last)| (f.client, *last));
+        let decided = decided.chain(history.forgotten.values().filter_map(last));
+        let places = listed.iter().filter_map(|name| names::parse_snapshot(name)).chain(decided);
         let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
         for (client, seq) in places {
             let top = tops.entry(client).or_default();
@@ -254,7 +265,7 @@ impl Repository {
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
-        let history = session.history();
+        let mut history = session.history();
         for _ in 0..TRIES {
             let (seq, prev) = self.head(who.client, &history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
@@ -275,7 +286,14 @@ impl Repository {
             };
             let name = names::snapshot(who.client, statement.seq);
             let object = snapshot::seal_object(&bytes, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
-            match self.put_small(&name, &object)? {
+            let put = self.put_small(&name, &object)?;
+            // Whoever slept while a checkpoint took the place of its tombstones finds a place free that
+            // was given up: nobody looks there any more.
+            self.catch_up(&mut history)?;
+            if history.forgot(who.client, statement.seq) {
+                continue;
+            }
+            match put {
                 Put::Created => {
                     // The second home is a convenience: its absence costs nothing but a chance of repair.
                     self.put_small(&names::copy_of(&name), &object).ok();

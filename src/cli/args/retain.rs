@@ -1,4 +1,4 @@
-//! What decides what stays: `forget`, `undelete`, `tag`, `hold`, `release`, `policy`.
+//! What decides what stays: `forget`, `undelete`, `tag`, `describe`, `hold`, `release`, `policy`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -133,7 +133,7 @@ pub struct Forget {
     /// Only say what would be removed, and why
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Prune afterwards, if anything was removed: see `orlop prune`
+    /// Prune afterwards, if anything was removed: see `orlop prune`; with --json a line of its own
     #[arg(long)]
     pub prune: bool,
 }
@@ -173,6 +173,25 @@ pub struct Tag {
     /// Which snapshots.
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// `orlop describe`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop describe latest --description 'before the migration'
+  orlop describe 4f3a09b1 --label release         policies are stored for labels, too
+  orlop describe 4f3a09b1 --label ''              none any more")]
+pub struct Describe {
+    /// Which ones.
+    #[arg(value_name = "SNAPSHOT", help = IDS_HELP, required = true)]
+    pub ids: Vec<String>,
+    /// A label to find it by; '' for none
+    #[arg(long, value_name = "TEXT", required_unless_present = "description")]
+    pub label: Option<String>,
+    /// What it is, in a sentence; '' for none
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
 }
 
 /// `orlop hold`

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::init::{self, Plan};
 use super::stream::{Patient, Running};
 use super::{open, snapshots, sources, usual_key_file};
-use crate::cli::args::{Backup, Chunking, Compression};
+use crate::cli::args::{Backup, Chunking, Compression, KeepFor};
 use crate::cli::console::Console;
 use crate::cli::hooks;
 use crate::cli::password::Source;
@@ -92,7 +92,10 @@ impl Asked {
         }
         let far = || Error::new(ErrorKind::Invalid, "--keep-for: no calendar goes so far");
         let end = |span: Span| span.after(time, utc_offset, &console.zone()).ok_or_else(far);
-        let expires = args.keep_for.map(end).transpose()?;
+        let expires = match args.keep_for {
+            Some(KeepFor::Span(span)) => Some(end(span)?),
+            Some(KeepFor::Unlimited) | None => None,
+        };
         Ok(Self { paths, selection, excludes, time, utc_offset, expires })
     }
 }

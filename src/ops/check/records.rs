@@ -11,7 +11,7 @@ use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
-const ARMOURED: [&str; 11] = [
+const ARMOURED: [&str; 12] = [
     prefix::CONFIG,
     prefix::KEYS,
     prefix::KEYRING,
@@ -22,6 +22,7 @@ const ARMOURED: [&str; 11] = [
     prefix::NOTES,
     prefix::TIMES,
     prefix::GC,
+    prefix::STATE,
     prefix::COPY,
 ];
 /// Those of them that have a second home.

@@ -148,7 +148,7 @@ fn write(
     said.clear.doomed_index = replaced.segments.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     said.clear.doomed_names = names.into_iter().collect();
     said.gc.confirmed = confirmed.into_values().collect();
-    said.gc.heads = plan::heads(found);
+    said.gc.heads = plan::heads(&found.history, &found.snapshots);
     if !look.repo.add_to_history(who, look.session, &mut history, said)? {
         return Ok(Tried::Lost);
     }
@@ -181,7 +181,7 @@ fn rescue(look: &Looking<'_>, who: &Identity, found: &Survey, doomed: &[SegmentI
 }
 
 /// V: what is known to be whole from now on, together with what was.
-fn confirmed(snapshots: &[Snapshot], history: &crate::repo::History) -> BTreeMap<ClientId, Confirmed> {
+pub fn confirmed(snapshots: &[Snapshot], history: &crate::repo::History) -> BTreeMap<ClientId, Confirmed> {
     let mut whole: BTreeMap<ClientId, (u64, BTreeSet<u64>)> = BTreeMap::new();
     let last = history.log.last_finish();
     for s in snapshots {
@@ -225,7 +225,7 @@ fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BT
 }
 
 /// Objects of sessions that are closed and whose snapshots are settled.
-fn burials(sessions: &Sessions, snapshots: &[Snapshot], confirmed: &BTreeMap<ClientId, Confirmed>) -> Vec<String> {
+pub fn burials(sessions: &Sessions, snapshots: &[Snapshot], confirmed: &BTreeMap<ClientId, Confirmed>) -> Vec<String> {
     let recorded = |s: &Snapshot| {
         let c = confirmed.get(&s.statement.client);
         c.is_some_and(|c| s.statement.seq <= c.upto && c.except.binary_search(&s.statement.seq).is_err())

@@ -4,6 +4,7 @@
 //! `format-spec/80-sessions.md`, its decisions in [`crate::collect`]. A run that is killed anywhere
 //! leaves a repository that is whole; the next one goes on.
 
+mod checkpoint;
 mod finish;
 mod mark;
 mod plan;
@@ -49,6 +50,8 @@ pub struct PruneOptions {
     pub compression: Option<i32>,
     /// Length of packs; `None` follows the size of the repository.
     pub pack_target: Option<u64>,
+    /// So many records of the log, tombstones or closed sessions are made an end of by a checkpoint.
+    pub checkpoint_after: u64,
     /// Threads; as many as there are processors if `None`.
     pub threads: Option<usize>,
 }
@@ -67,6 +70,7 @@ impl Default for PruneOptions {
             silence: DAY,
             compression: Some(3),
             pack_target: None,
+            checkpoint_after: 64,
             threads: None,
         }
     }
@@ -219,6 +223,13 @@ impl Run<'_> {
             self.delete(&mut summary)?;
             self.bury_dead()?;
             self.finish_due(&mut summary)?;
+            self.checkpoint(&mut summary)?;
+            if checkpoint::crowded(&self.look()?, self.options) {
+                let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
+                self.cx.notice("crowded", what);
+                self.tell_pending(&mut summary)?;
+                return Ok(summary);
+            }
         }
         loop {
             let more = self.round(&mut summary)?;
@@ -242,6 +253,16 @@ impl Run<'_> {
         summary.deleted_bytes += done.bytes;
         summary.refused = done.refused;
         Ok(())
+    }
+
+    /// A checkpoint, if it is time for one, and what it makes an end of.
+    fn checkpoint(&self, summary: &mut PruneSummary) -> Result<()> {
+        let tried = checkpoint::checkpoint(&self.look()?, self.who, self.options);
+        match self.unless_overtaken(tried)? {
+            Some(true) => self.delete(summary),
+            Some(false) => Ok(()),
+            None => self.catch_up(),
+        }
     }
 
     /// Sessions whose process is dead for certain hold nothing up.

@@ -14,7 +14,7 @@ use crate::format::limits::GC_PACKS_MAX;
 use crate::format::pack::Kind;
 use crate::id::{ClientId, SegmentId};
 use crate::model::Head;
-use crate::repo::{Identity, Reader, Saying, Writer, WriterOptions};
+use crate::repo::{History, Identity, Reader, Saying, Snapshot, Writer, WriterOptions};
 
 /// Packs shorter than this are worth merging,
 const SMALL: u64 = 1 << 20;
@@ -190,7 +190,7 @@ pub fn write(
     said.clear.new_index = sorted(new_index);
     said.clear.live_sessions = sorted(survey.foreign().collect());
     said.gc.expired = survey.expired.iter().copied().collect();
-    said.gc.heads = heads(survey);
+    said.gc.heads = heads(&survey.history, &survey.snapshots);
     said.gc.verdicts = verdicts(survey);
     if look.repo.add_to_history(who, look.session, &mut survey.history, said)? {
         look.session.go_by(survey.history.clone());
@@ -207,9 +207,9 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 }
 
 /// The newest statement of every client.
-pub fn heads(survey: &Survey) -> Vec<Head> {
-    let mut heads: BTreeMap<ClientId, Head> = survey.history.heads.clone();
-    for s in &survey.snapshots {
+pub fn heads(history: &History, snapshots: &[Snapshot]) -> Vec<Head> {
+    let mut heads: BTreeMap<ClientId, Head> = history.heads.clone();
+    for s in snapshots {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let head = heads.entry(client).or_insert(Head { client, seq, id: s.id });
         if head.seq <= seq {
