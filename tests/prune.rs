@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::RecordId;
+use orlop::model::Time;
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
 use orlop::repo::{Repository, Validity};
@@ -194,10 +195,10 @@ fn small_objects(memory: &MemoryStorage) -> usize {
 }
 
 /// However often snapshots come and go, what tells of those that went stays small: never more than the
-/// log of three days with a prune an hour, and never more than a handful once nothing happens.
+/// log of two days with a prune an hour, and never more than a handful once nothing happens.
 #[test]
 fn a_thousand_prunes_leave_a_bounded_number_of_objects() {
-    const MOST: usize = 420;
+    const MOST: usize = 200;
     let (memory, storage) = fresh();
     let mut repo = open(&storage);
     repo.act_as(this_process());
@@ -276,11 +277,150 @@ fn what_is_over_cannot_be_brought_back_behind_a_checkpoint() {
         memory.advance(10);
     }
     let history = repo.history().unwrap();
-    assert!(history.checkpoint.is_some() && history.forgot(who.client, 2) && !history.forgot(who.client, 1));
+    let client = repo.identity(Some("test")).unwrap().client;
+    assert!(history.checkpoint.is_some() && history.forgot(client, 2) && !history.forgot(client, 1));
     let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
     let (snapshot, told) = &standing.forgotten[0];
     assert_eq!(snapshot.id, a);
     let error = repo.undelete(&who, snapshot, told).unwrap_err();
     assert_eq!(error.kind(), orlop::error::ErrorKind::Missing);
     repo.close(&session, CloseKind::End, vec![]).unwrap();
+}
+
+/// Nobody vouches for what came late: it counts for nothing, goes by its name, and by any policy once
+/// there is something better.
+#[test]
+fn a_late_snapshot_can_be_forgotten() {
+    use orlop::ops::forget::{By, Doubts, ForgetOptions, plan};
+    use orlop::ops::select::Filter;
+    use orlop::retain::{Count, GroupBy, Policy, Reason, Rules};
+
+    let (memory, mut repo, dir, a, b) = world();
+    let who = repo.identity(Some("test")).unwrap();
+    let find = |repo: &Repository, id| {
+        let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        all.into_iter().find(|s| s.id == id)
+    };
+    // Its session was given up, and it came all the same.
+    let session = find(&repo, b).unwrap().commit.session;
+    memory.delete(&orlop::storage::Name::new(format!("sessions/{session}/close")).unwrap()).unwrap();
+    repo.bury(&who, &orlop::repo::Leftover { id: session }, vec![]).unwrap();
+    assert_eq!(find(&repo, b).unwrap().validity, Validity::Late);
+
+    let keep = |n| {
+        let rules = Rules { last: Some(Count::Some(n)), ..Rules::default() };
+        ForgetOptions {
+            by: By::Policy(Box::new(Policy { rules, ..Policy::default() })),
+            filter: Filter::default(),
+            group_by: GroupBy::default(),
+            allow_remove_all: false,
+            allow_mass_removal: false,
+            zone: jiff::tz::TimeZone::UTC,
+        }
+    };
+    let going = |repo: &Repository, n| {
+        let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+        let groups = plan(&standing, &keep(n), &Doubts::default(), Time { sec: i64::MAX / 2, nsec: 0 }).unwrap();
+        let all = groups.iter().flat_map(|g| g.those(false));
+        all.map(|p| (p.snapshot.id, p.reasons.clone())).collect::<Vec<_>>()
+    };
+    // Nothing better came after it; and it pushes nothing out.
+    assert_eq!(going(&repo, 1), []);
+    let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    assert_eq!(going(&repo, 5), [(b, vec![Reason::Superseded])]);
+    forget(&mut repo, b);
+    let done = prune_now(&mut repo);
+    assert!(done.pending.is_empty(), "{done:?}");
+    assert!(find(&repo, b).is_none() && find(&repo, a).is_some());
+    assert_sound(&mut repo);
+    assert_same(&repo, c, dir.path());
+    back_up(&mut repo, dir.path(), &small_packs());
+    assert_sound(&mut repo);
+}
+
+/// Of what was said about snapshots the newest stays, and what is about snapshots that are gone goes.
+#[test]
+fn annotations_are_compacted() {
+    use orlop::format::gc::Note;
+
+    let (memory, mut repo, _dir, a, b) = world();
+    let who = repo.identity(Some("test")).unwrap();
+    let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+    let mut notes = standing.notes;
+    let [a, b] = [a, b].map(|id| standing.snapshots.iter().find(|s| s.id == id).unwrap());
+    for i in 0..10 {
+        repo.annotate(&who, &mut notes, b, Note::Tags(vec![format!("t{i}")])).unwrap();
+        repo.annotate(&who, &mut notes, b, Note::Description(format!("d{i}"))).unwrap();
+        repo.annotate(&who, &mut notes, a, Note::Label(format!("l{i}"))).unwrap();
+        repo.set_policy(&who, &mut notes, "*", &format!("[{{\"interval\":\"1d\",\"count\":{}}}]", i + 1)).unwrap();
+        let hold = Note::Hold { reason: "for a while".into(), until: None };
+        let held = repo.annotate(&who, &mut notes, b, hold).unwrap();
+        repo.annotate(&who, &mut notes, b, Note::Release(held)).unwrap();
+    }
+    let last = Note::Hold { reason: "for ever".into(), until: None };
+    repo.annotate(&who, &mut notes, b, last).unwrap();
+    let count = || memory.list("notes/").unwrap().len();
+    assert_eq!(count(), 61);
+    let said = |repo: &Repository| {
+        let all = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+        let s = all.snapshots.iter().find(|s| s.id == b.id).unwrap();
+        let holds = all.notes.holds(s, Time::default());
+        (s.body.tags.clone(), s.body.description.clone(), holds, all.notes.policies())
+    };
+    let before = said(&repo);
+    assert!(before.0 == ["t9"] && before.1 == "d9" && before.2.len() == 1 && before.3.len() == 1);
+    forget(&mut repo, a.id);
+    let often = PruneOptions { grace: Duration::ZERO, checkpoint_after: 5, ..now() };
+    let mut counts = vec![];
+    for _ in 0..4 {
+        prune(&mut repo, &often);
+        memory.advance(100);
+        assert_eq!(said(&repo), before);
+        counts.push(count());
+    }
+    // Tags, description, policy and the last hold are left; releases went after what they ended.
+    assert_eq!(count(), 4, "{counts:?}");
+    assert_sound(&mut repo);
+}
+
+/// A snapshot whose record is lost stops everything, until its owner goes on without it.
+#[test]
+fn what_is_lost_can_be_given_up() {
+    use orlop::error::ErrorKind;
+    use orlop::ops::forget::accept_lost;
+    use orlop::storage::Name;
+
+    for gone in [false, true] {
+        let (memory, mut repo, dir, _, b) = world();
+        let client = repo.identity(Some("test")).unwrap().client;
+        let [first, second] = [1, 2].map(|n| format!("snapshots/{client}/{n:016x}"));
+        for home in [first.clone(), format!("copy/{first}")] {
+            let name = Name::new(home).unwrap();
+            memory.delete(&name).unwrap();
+            if !gone {
+                memory.plant(&name, b"rubbish");
+            }
+        }
+        let before = memory.list("").unwrap().len();
+        let error = try_prune(&mut repo, &now()).unwrap_err();
+        assert!(error.hints().iter().any(|h| h.contains("--accept-lost")), "{error}");
+        let mut give_up = |object: &str| accept_lost(&mut repo, Some("test"), &[object.to_owned()]);
+        for wrong in [second.as_str(), "snapshots/x/1", &first.replace("01", "09"), ""] {
+            assert_eq!(give_up(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
+        }
+        assert!(memory.list("").unwrap().len() <= before + 2, "what is refused writes nothing");
+        give_up(first.strip_prefix("snapshots/").unwrap()).unwrap();
+        assert_eq!(give_up(&first).unwrap_err().kind(), ErrorKind::Invalid, "twice");
+        assert!(prune_now(&mut repo).deleted_packs > 0);
+        assert!(memory.list("snapshots/").unwrap().len() == 1 && memory.list("copy/snapshots/").unwrap().len() == 1);
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        // And a checkpoint explains the place for good.
+        let often = PruneOptions { grace: Duration::ZERO, checkpoint_after: 1, ..now() };
+        (0..3).for_each(|_| drop(prune(&mut repo, &often)));
+        assert!(memory.list("tombstones/").unwrap().is_empty() && repo.history().unwrap().forgot(client, 1));
+        assert_sound(&mut repo);
+        back_up(&mut repo, dir.path(), &small_packs());
+        assert_sound(&mut repo);
+    }
 }

@@ -8,6 +8,7 @@ use super::select::Filter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::gc::{Reason as Because, Seen};
+use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
 use crate::model::{Time, Trigger};
 use crate::repo::{Notes, Repository, Snapshot, Standing, Times, Validity};
@@ -424,6 +425,26 @@ pub fn carry_out(
         }
     }
     out.until = Some(until);
+    Ok(out)
+}
+
+/// Go on without snapshots whose records are lost, by the names of their objects.
+pub fn accept_lost(repo: &mut Repository, client: Option<&str>, objects: &[String]) -> Result<Vec<String>> {
+    let mut places = Vec::new();
+    for typed in objects {
+        let name = if typed.starts_with(prefix::SNAPSHOTS) { typed.clone() } else { prefix::SNAPSHOTS.to_owned() + typed };
+        let bad = || {
+            Error::new(ErrorKind::Invalid, format!("--accept-lost: '{typed}' is no place of a snapshot"))
+                .hint("give the name that `orlop check` says, as in snapshots/…/0000000000000007")
+        };
+        places.push((names::parse_snapshot(&name).ok_or_else(bad)?, name));
+    }
+    let who = repo.identity(client)?;
+    let mut out = Vec::new();
+    for ((client, seq), name) in places {
+        repo.accept_lost(&who, client, seq)?;
+        out.push(name);
+    }
     Ok(out)
 }
 

@@ -84,10 +84,16 @@ impl Repository {
             known.or(loaded.as_ref().map(|(t, h)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
         let given_up_for_good = |name: &str| names::parse_snapshot(name).is_some_and(|(c, seq)| history.forgot(c, seq));
         listed.retain(|name| !history.doomed_names.contains(name) && !given_up_for_good(name));
+        let lost = |name: &str| {
+            let place = names::parse_snapshot(name);
+            place.is_some_and(|(c, seq)| tombstones.at(c, seq).iter().any(|t| t.target.is_none()))
+        };
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             // Listed, and deleted before it was read: by somebody who said so first.
             Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => None,
+            // The owner goes on without it.
+            Err(e) if e.kind() != ErrorKind::Storage && lost(name) => None,
             Err(e) => {
                 trouble(name, e);
                 None
@@ -142,7 +148,7 @@ impl Repository {
         Ok(self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_some())
     }
 
-    fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
+    pub(super) fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
         let load = || self.parse_snapshot(name, &objects::get_either(self.storage.as_ref(), name)?);
         load().doing(|| format!("while reading {name}"))
     }
@@ -221,7 +227,7 @@ impl Repository {
     }
 
     /// The highest place in a client's chain that is taken, and the statement there.
-    fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
+    pub(super) fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
         let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
         let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
         // A place that was forgotten is taken, even when nothing stands there any more.
@@ -355,7 +361,9 @@ fn check_chain(
     for (seq, snapshot) in chain {
         for gone in (next..*seq).filter(|gone| given_up(*gone).is_none()).take(TOLD) {
             let what = "this snapshot is gone without having been forgotten";
-            trouble(&names::snapshot(client, gone), Error::new(ErrorKind::Missing, what));
+            let name = names::snapshot(client, gone);
+            let hint = format!("if it will not come back, `orlop forget --accept-lost {name}` goes on without it");
+            trouble(&name, Error::new(ErrorKind::Missing, what).hint(hint));
         }
         let Some(s) = snapshot else {
             (next, prev) = (seq.saturating_add(1), None);

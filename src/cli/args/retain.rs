@@ -95,6 +95,7 @@ Examples:
   orlop forget --tag nightly --keep-within 1m
   orlop forget 4f3a09b1 latest~3                      these, whatever any policy says
   orlop forget                                        by the policies that `policy set` stored
+  orlop forget --accept-lost snapshots/5d…/0000000000000007
 
 What is forgotten can be brought back with `orlop undelete` for seven days, or as long as
 `orlop policy window` says.")]
@@ -127,6 +128,9 @@ pub struct Forget {
     /// Let a stored policy remove more than half of a group, or a client's last snapshots
     #[arg(long)]
     pub allow_mass_removal: bool,
+    /// Go on without a snapshot whose record is lost, by the name that `check` says; may be repeated
+    #[arg(long, value_name = "OBJECT", conflicts_with_all = ["ids", "dry_run"])]
+    pub accept_lost: Vec<String>,
     /// Fewer columns
     #[arg(short, long)]
     pub compact: bool,

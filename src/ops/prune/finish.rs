@@ -221,6 +221,14 @@ fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BT
             out.extend([names::copy_of(&name), name]);
         }
     }
+    // What the owner gave up because nobody can read it.
+    for t in found.tombstones.all().filter(|t| t.target.is_none()) {
+        let name = names::snapshot(t.client, t.seq);
+        let stands = snapshots.iter().any(|s| (s.statement.client, s.statement.seq) == (t.client, t.seq));
+        if !stands && !found.history.doomed_names.contains(&name) {
+            out.extend([names::copy_of(&name), name]);
+        }
+    }
     out
 }
 

@@ -121,7 +121,8 @@ pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>,
     if let Some(e) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
         let e = Error::new(ErrorKind::Damaged, "nothing is deleted while a snapshot or a decision cannot be read")
             .because(e)
-            .hint("`orlop check` tells what is damaged, and what to do about it");
+            .hint("`orlop check` tells what is damaged, and what to do about it")
+            .hint("if a snapshot's record is lost for good, `orlop forget --accept-lost` goes on without it");
         return Err(e);
     }
     check_heads(history, &snapshots, &tombstones)?;
