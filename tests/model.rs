@@ -68,7 +68,8 @@ fn worlds() -> Vec<World> {
             ..base.clone()
         },
         World {
-            name: "one backup, one collector that repeats the log",
+            name: "one backup, one collector, and one that repeats the log",
+            collectors: 2,
             plans: 1,
             finishes: 1,
             checkpoints: 1,
@@ -83,6 +84,7 @@ fn worlds() -> Vec<World> {
             plans: 0,
             finishes: 1,
             checkpoints: 2,
+            bury: false,
             ..base.clone()
         },
         World {

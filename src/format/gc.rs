@@ -599,8 +599,9 @@ pub struct Condemned {
     pub generation: u64,
 }
 
-/// A part of the state of a repository as of a checkpoint. `state/<its record id>`.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+/// A part of the state of a repository as of a checkpoint. `state/<its record id>`. The default says
+/// nothing, by nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct State {
     /// The checkpoint it was made for.
     pub generation: u64,

@@ -432,7 +432,8 @@ pub fn carry_out(
 pub fn accept_lost(repo: &mut Repository, client: Option<&str>, objects: &[String]) -> Result<Vec<String>> {
     let mut places = Vec::new();
     for typed in objects {
-        let name = if typed.starts_with(prefix::SNAPSHOTS) { typed.clone() } else { prefix::SNAPSHOTS.to_owned() + typed };
+        let name =
+            if typed.starts_with(prefix::SNAPSHOTS) { typed.clone() } else { prefix::SNAPSHOTS.to_owned() + typed };
         let bad = || {
             Error::new(ErrorKind::Invalid, format!("--accept-lost: '{typed}' is no place of a snapshot"))
                 .hint("give the name that `orlop check` says, as in snapshots/…/0000000000000007")

@@ -116,7 +116,9 @@ impl Repository {
             ranges: g.ranges.clone(),
             anchors: g.anchors.iter().map(|(seq, id)| (*seq, *id)).collect(),
         });
-        let mut parts = Parts::new(self.blank(who, history.log.generation() + 1));
+        let generation = history.log.generation() + 1;
+        let blank = State { generation, author: who.client, author_epoch: who.epoch, ..State::default() };
+        let mut parts = Parts::new(blank);
         confirmed.for_each(|c| parts.add(32 + 8 * c.except.len(), |s| s.confirmed.push(c)));
         forgotten.for_each(|f| parts.add(32 + 64 * f.ranges.len(), |s| s.forgotten.push(f)));
         said.heads.into_iter().for_each(|h| parts.add(64, |s| s.heads.push(h)));
@@ -130,21 +132,6 @@ impl Repository {
         saying.gc.expired = expired;
         saying.clear.doomed_names = said.doomed.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         self.add_to_history(who, session, history, saying)
-    }
-
-    fn blank(&self, who: &Identity, generation: u64) -> State {
-        State {
-            generation,
-            author: who.client,
-            author_epoch: who.epoch,
-            heads: vec![],
-            confirmed: vec![],
-            forgotten: vec![],
-            condemned: vec![],
-            seen: vec![],
-            bad: vec![],
-            ext: vec![],
-        }
     }
 
     /// Places at which nothing stands any more in either home, by a decision whose time has come.

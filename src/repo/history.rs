@@ -330,13 +330,8 @@ mod tests {
                 generation: history.log.generation() + 1,
                 author: self.who.client,
                 author_epoch: self.who.epoch,
-                heads: vec![],
-                confirmed: vec![],
                 forgotten,
-                condemned: vec![],
-                seen: vec![],
-                bad: vec![],
-                ext: vec![],
+                ..State::default()
             };
             let (id, _) = self.repo.put_decision(&self.who, &state, &()).unwrap();
             let mut saying = Saying::new(GcKind::Checkpoint, 2000);
@@ -437,6 +432,45 @@ mod tests {
         // A newer checkpoint says all: what it leaves out is explained no more.
         w.checkpoint(w.forgotten(3, 4, ids[3]));
         assert_eq!(w.troubles(), [missing(2)]);
+    }
+
+    /// Its tombstones were cleared away since it looked, so that the first place looks free.
+    #[test]
+    fn who_slept_through_a_checkpoint_commits_behind_what_was_given_up() {
+        let w = World::new();
+        let ids: Vec<RecordId> = (0..3).map(|_| w.commit()).collect();
+        (1..=3).for_each(|seq| w.lose(seq));
+        w.checkpoint(w.forgotten(1, 3, ids[2]));
+        assert!(w.session.history().forgotten.is_empty());
+        let next = w.commit();
+        let all = w.repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let places: Vec<_> = all.iter().map(|s| (s.id, s.statement.seq, s.statement.prev)).collect();
+        assert_eq!(places, [(next, 4, ids[2])]);
+        // What it put there first is nothing, and goes.
+        let first = objects::name(&names::snapshot(w.who.client, 1)).unwrap();
+        assert!(w.repo.storage.head(&first).unwrap().is_some());
+        w.repo.clear_behind_checkpoint(&w.repo.history().unwrap()).unwrap();
+        assert!(w.repo.storage.head(&first).unwrap().is_none());
+        assert_eq!(w.troubles(), []);
+    }
+
+    /// Of three checkpoints the newest counts: what the others said is in it, or over.
+    #[test]
+    fn behind_a_checkpoint_only_what_it_names_is_left() {
+        let w = World::new();
+        (0..3).for_each(|_| {
+            w.plan();
+            w.checkpoint(vec![]);
+        });
+        let count = |p: &str| w.repo.storage.list(p).unwrap().len();
+        assert_eq!((count("gc/"), count("state/")), (6, 3));
+        let history = w.repo.history().unwrap();
+        // Made for a checkpoint that is still to come.
+        let state = State { generation: 7, author: w.who.client, author_epoch: w.who.epoch, ..State::default() };
+        w.repo.put_decision(&w.who, &state, &()).unwrap();
+        w.repo.clear_behind_checkpoint(&history).unwrap();
+        assert_eq!((count("gc/"), count("state/")), (1, 2));
+        assert_eq!(w.repo.history().unwrap().log.generation(), 6);
     }
 
     #[test]

@@ -247,6 +247,11 @@ impl Model for World {
             crashes: 0,
             events: 0,
         };
+        if self.checkpoints > 0 && self.collectors > 1 {
+            // One plans and finishes, the other repeats.
+            begin.collectors[0].checkpoints = self.checkpoints;
+            (begin.collectors[1].plans, begin.collectors[1].finishes) = (self.plans, self.finishes);
+        }
         if self.planned {
             begin.sessions.push(Session { close: None, ..session });
             begin.log.push(Record::Plan { condemned: 0b10, live: 0b10, expired: 0, hidden: false });

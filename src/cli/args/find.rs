@@ -156,7 +156,8 @@ Examples:
   orlop stats                              all snapshots
   orlop stats latest --mode raw-data
   orlop stats --by host                    who uses the space
-  orlop stats --by snapshot                what would be freed without each")]
+  orlop stats --by snapshot                what would be freed without each
+  orlop stats --by set 4f3a09b1 latest~3   what would be freed without all of these")]
 pub struct Stats {
     /// Only these [default: all that match]
     #[arg(value_name = "SNAPSHOT")]
@@ -164,7 +165,8 @@ pub struct Stats {
     /// What to count: restore-size, files-by-contents, raw-data, blobs-per-file
     #[arg(long, value_name = "MODE", default_value = "restore-size", hide_possible_values = true)]
     pub mode: StatsMode,
-    /// Who uses the space: of each host, paths, tags or snapshot what is stored, and what only it needs
+    /// Who uses the space: of each host, paths, tags, snapshot, or the whole set what is stored, and what
+    /// only it needs
     #[arg(long, value_name = "WHAT", hide_possible_values = true, conflicts_with = "mode")]
     pub by: Option<By>,
     /// Which snapshots.
@@ -200,6 +202,8 @@ pub enum By {
     /// Each snapshot.
     #[value(alias = "snapshots")]
     Snapshot,
+    /// All that were chosen, together.
+    Set,
 }
 
 /// `orlop explain`

@@ -183,8 +183,10 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
         return Err(Error::new(ErrorKind::Forbidden, what).hint("prune with the owner's key"));
     }
     if !repo.storage().exclusive() {
-        let what = "this storage cannot make an object exclusively, so two prunes could not tell of each other";
-        return Err(Error::new(ErrorKind::Unsupported, what));
+        let what = "this storage cannot make an object exclusively: neither two prunes nor a prune and a backup \
+                    could tell who was first, so nothing is deleted here";
+        return Err(Error::new(ErrorKind::Unsupported, what)
+            .hint("backups and restores work; to free space, copy what is to stay into another repository"));
     }
     if options.now && !repo.storage().staleness().is_zero() {
         let what = "--now needs a storage that shows what was written at once, and this one may be late";
