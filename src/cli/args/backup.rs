@@ -57,7 +57,7 @@ pub struct Backup {
     pub leave_out: LeaveOut,
 
     /// Tags for the snapshot, separated by commas
-    #[arg(long, value_name = "TAG[,TAG…]", help_heading = SNAPSHOT)]
+    #[arg(long, value_name = "TAG[,TAG...]", help_heading = SNAPSHOT)]
     pub tag: Vec<TagList>,
     /// A label to find it by
     #[arg(long, value_name = "TEXT", help_heading = SNAPSHOT)]

@@ -261,7 +261,7 @@ sealed, too.
 
 Examples:
   orlop debug dump /mnt/backup/orlop/config/00000001
-  orlop -r /mnt/backup/orlop debug dump packs/3f/3f9a…")]
+  orlop -r /mnt/backup/orlop debug dump packs/3f/3f9a...")]
 pub struct DebugDump {
     /// A file, or the name of an object of the repository
     #[arg(value_name = "FILE")]

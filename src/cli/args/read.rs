@@ -19,7 +19,7 @@ pub struct Filter {
     #[arg(short = 'H', long, value_name = "NAME", help_heading = SELECT)]
     pub host: Vec<String>,
     /// Only with all of these tags; repeated, with any of the lists
-    #[arg(long, value_name = "TAG[,TAG…]", help_heading = SELECT)]
+    #[arg(long, value_name = "TAG[,TAG...]", help_heading = SELECT)]
     pub tag: Vec<TagList>,
     /// Only with this absolute path; repeated, with all of them
     #[arg(long, value_name = "PATH", help_heading = SELECT)]

@@ -90,7 +90,7 @@ pub struct Merge {
     #[arg(long, value_name = "TIME", default_value = "now", help_heading = SAYS)]
     pub new_time: When,
     /// These tags in place of all that the originals have
-    #[arg(long, value_name = "TAG[,TAG…]", help_heading = SAYS)]
+    #[arg(long, value_name = "TAG[,TAG...]", help_heading = SAYS)]
     pub set_tags: Vec<TagList>,
     /// A label to find it by
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, help_heading = SAYS)]

@@ -53,7 +53,7 @@ pub struct Keep {
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true)]
     pub keep_within_yearly: Option<Span>,
     /// All with all of these tags, '' for none; repeated, with any of the lists
-    #[arg(long, value_name = "TAG[,TAG…]")]
+    #[arg(long, value_name = "TAG[,TAG...]")]
     pub keep_tag: Vec<TagList>,
     /// All whose id begins so; may be repeated
     #[arg(long, value_name = "ID")]
@@ -113,7 +113,7 @@ pub struct Forget {
     #[arg(long, value_name = "NAME", help_heading = SELECT)]
     pub host: Vec<String>,
     /// Only with all of these tags; repeated, with any of the lists
-    #[arg(long, value_name = "TAG[,TAG…]", help_heading = SELECT)]
+    #[arg(long, value_name = "TAG[,TAG...]", help_heading = SELECT)]
     pub tag: Vec<TagList>,
     /// Only with this absolute path; repeated, with all of them
     #[arg(long, value_name = "PATH", help_heading = SELECT)]
@@ -166,13 +166,13 @@ pub struct Tag {
     #[arg(value_name = "SNAPSHOT", help = IDS_HELP)]
     pub ids: Vec<String>,
     /// Add these tags
-    #[arg(long, value_name = "TAG[,TAG…]")]
+    #[arg(long, value_name = "TAG[,TAG...]")]
     pub add: Vec<TagList>,
     /// Take these tags away
-    #[arg(long, value_name = "TAG[,TAG…]")]
+    #[arg(long, value_name = "TAG[,TAG...]")]
     pub remove: Vec<TagList>,
     /// Let the tags be exactly these
-    #[arg(long, value_name = "TAG[,TAG…]", conflicts_with_all = ["add", "remove"])]
+    #[arg(long, value_name = "TAG[,TAG...]", conflicts_with_all = ["add", "remove"])]
     pub set: Vec<TagList>,
     /// Which snapshots.
     #[command(flatten)]

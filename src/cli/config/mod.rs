@@ -2,7 +2,7 @@
 //!
 //! Keys are the long flags of the commands, so this knows none of them itself: what a profile sets
 //! becomes the default of clap's definition. A flag that is typed takes its place, and so does a
-//! variable; see [`super::settings::VARIABLES`].
+//! variable; see `cli::settings`.
 
 mod defaults;
 mod read;
