@@ -424,3 +424,32 @@ fn what_is_lost_can_be_given_up() {
         assert_sound(&mut repo);
     }
 }
+
+/// Backups alone keep the index in few objects, without looking at what is needed.
+#[test]
+fn many_index_segments_are_merged_after_backups() {
+    let (memory, mut repo, dir, a, _) = world();
+    for i in 0..130u64 {
+        fs::write(dir.path().join("one"), noise(2000, 1000 + i)).unwrap();
+        back_up(&mut repo, dir.path(), &small_packs());
+        let merged = listening(|cx| orlop::ops::prune::merge_if_many(&mut repo, cx)).0.unwrap();
+        assert_eq!(merged, memory.list("index/").unwrap().len() >= 128, "{i}");
+        if merged {
+            break;
+        }
+    }
+    let packs = memory.list("packs/").unwrap();
+    assert!(repo.history().unwrap().log.plans().values().all(|p| p.condemned.is_empty()));
+    // What was forgotten stays what it is: nothing is condemned by the way.
+    forget(&mut repo, a);
+    memory.advance(90_000);
+    listening(|cx| orlop::ops::prune::merge_if_many(&mut repo, cx)).0.unwrap();
+    assert!(memory.list("index/").unwrap().len() < 8, "{}", memory.list("index/").unwrap().len());
+    assert_eq!(memory.list("packs/").unwrap(), packs);
+    assert_sound(&mut repo);
+    let last = back_up(&mut repo, dir.path(), &small_packs());
+    assert_eq!(last.stats.data_blobs, 0);
+    assert_same(&repo, last.snapshot.unwrap(), dir.path());
+    prune_now(&mut repo);
+    assert_sound(&mut repo);
+}

@@ -12,7 +12,7 @@ use crate::id::{PackId, SegmentId};
 use crate::storage::StorageErrorKind;
 
 /// Rows of a merged segment, at most; a single pack may have more.
-const ROWS_MAX: usize = 1 << 18;
+pub const MERGED_ROWS: usize = 1 << 18;
 
 /// What a deletion came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Merge<'_> {
                 self.rows.push(Row { frame: to + (row.frame - first), ..row });
             }
         }
-        if self.rows.len() >= ROWS_MAX { self.write() } else { Ok(()) }
+        if self.rows.len() >= MERGED_ROWS { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<()> {

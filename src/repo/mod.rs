@@ -25,7 +25,7 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use checkpoint::{Repeating, Rest};
-pub use clear::Cleared;
+pub use clear::{Cleared, MERGED_ROWS};
 pub use client::Identity;
 pub use history::{History, Repeated, Replaced, Saying};
 pub use inspect::Verified;

@@ -20,6 +20,7 @@ use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::{Time, Trigger};
 use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
+use crate::ops::prune;
 use crate::ops::select;
 use crate::plan::filter::Selection;
 use crate::repo::{Repository, UNDELETE_WINDOW};
@@ -60,9 +61,20 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
         Some(paths) => files(args, &mut repo, paths, &options, &console),
         None => stream(args, &mut repo, &options, &console),
     });
+    if done.is_ok() && !args.dry_run {
+        merge(&mut repo, &console);
+    }
     console.finish();
     let done = done?;
     Ok((report(args, &done, options.about.utc_offset, &console)?, done.snapshot))
+}
+
+/// Every backup leaves index segments. What goes wrong here costs the backup nothing.
+fn merge(repo: &mut Repository, console: &Console) {
+    let cx = console.context();
+    if let Err(e) = prune::merge_if_many(repo, &cx) {
+        cx.notice("not-merged", format!("many small index objects have gathered, and could not be merged: {e}"));
+    }
 }
 
 /// What was asked for, as far as it can be known without a repository.

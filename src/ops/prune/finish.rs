@@ -93,8 +93,15 @@ pub fn finish(
     let mut found = survey(look)?;
     // What was not expired when the plan was made still counts: whoever began since may rely on it.
     found.expired = found.tombstones.all().map(|t| t.id).filter(|t| found.history.expired.contains(t)).collect();
-    let marks = found.mark(look, Some(generation), threads)?;
-    let live = found.live(&marks);
+    let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
+    // What condemns nothing needs nothing to be marked.
+    let live = match plan.condemned.is_empty() {
+        true => HashMap::new(),
+        false => {
+            let marks = found.mark(look, Some(generation), threads)?;
+            found.live(&marks)
+        }
+    };
     let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
     let needed = |p: &&PackName| live.get(p).is_some_and(|l| *l != Live::None);
     let needed: BTreeSet<PackName> = plan.condemned.iter().filter(needed).copied().collect();

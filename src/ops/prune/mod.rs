@@ -19,11 +19,14 @@ pub use crate::collect::Unused;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
 use crate::format::keys::Role;
+use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
 use crate::repo::{Identity, OpenSession, Repository, Session};
 use finish::Tried;
 use survey::Looking;
 
+/// So many index segments are merged after a backup.
+const MANY: usize = 128;
 /// How often a run begins anew when another collector is quicker.
 const TRIES: usize = 4;
 
@@ -52,6 +55,8 @@ pub struct PruneOptions {
     pub pack_target: Option<u64>,
     /// So many records of the log, tombstones or closed sessions are made an end of by a checkpoint.
     pub checkpoint_after: u64,
+    /// Only merge index segments where many have gathered: nothing is looked for that nobody needs.
+    pub merge_only: bool,
     /// Threads; as many as there are processors if `None`.
     pub threads: Option<usize>,
 }
@@ -71,6 +76,7 @@ impl Default for PruneOptions {
             compression: Some(3),
             pack_target: None,
             checkpoint_after: 64,
+            merge_only: false,
             threads: None,
         }
     }
@@ -174,6 +180,21 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
         }
     }
     done
+}
+
+/// After a backup: where many index segments have gathered, merge them. Those that go are deleted by a
+/// later run, a grace period on. Whether there was anything to do.
+pub fn merge_if_many(repo: &mut Repository, cx: &Context<'_>) -> Result<bool> {
+    let options = PruneOptions { merge_only: true, ..PruneOptions::default() };
+    if allowed(repo, &options).is_err() || repo.storage().list(prefix::INDEX)?.len() < MANY {
+        return Ok(false);
+    }
+    let (history, now) = (repo.history()?, repo.storage().clock()?);
+    let waits = |p: &crate::collect::Plan<_, _>| finish::due(repo, p.time, now, &options).is_some();
+    if history.log.plans().values().any(|p| p.condemned.is_empty() && waits(p)) {
+        return Ok(false);
+    }
+    prune(repo, &options, cx).map(|_| true)
 }
 
 fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
@@ -280,10 +301,11 @@ impl Run<'_> {
         for _ in 0..TRIES {
             let history = self.session.history();
             let look = self.look()?;
-            let due =
-                history.log.plans().iter().find(|(_, p)| {
-                    self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
-                });
+            let time_has_come = |p: &crate::collect::Plan<_, _>| {
+                self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
+            };
+            let meant = |p: &crate::collect::Plan<_, _>| !self.options.merge_only || p.condemned.is_empty();
+            let due = history.log.plans().iter().find(|(_, p)| meant(p) && time_has_come(p));
             let Some((generation, _)) = due else { return Ok(()) };
             let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
             match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
@@ -332,6 +354,13 @@ impl Run<'_> {
     fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
         let look = self.look()?;
         let mut survey = survey::survey(&look)?;
+        if self.options.merge_only {
+            survey.expired.clear();
+            survey.cleared.clear();
+            let (marks, nothing) = (mark::Marks::new(&survey.index), plan::Decision::default());
+            let written = plan::write(&look, self.who, &mut survey, &marks, &nothing, self.options)?;
+            return Ok(written.map(|_| false));
+        }
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
         let decision = plan::decide(&survey, &marks, self.options, &mut counted);

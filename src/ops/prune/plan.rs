@@ -229,8 +229,9 @@ fn superseded(survey: &Survey, condemned: &BTreeSet<PackName>) -> Vec<SegmentId>
     let going: HashSet<&SegmentId> = survey.history.replaced.values().flat_map(|r| &r.segments).collect();
     let free: Vec<_> = survey.segments.iter().filter(|(id, _)| !going.contains(id)).collect();
     let stale = |p: &PackName| condemned.contains(p) || !survey.packs.contains_key(p);
-    let many = free.len() >= SEGMENTS_MANY;
-    let wanted = free.into_iter().filter(|(_, packs)| many || packs.iter().any(stale));
+    let small = |id: &SegmentId| survey.small_segments.contains(id);
+    let many = free.iter().filter(|(id, _)| small(id)).count() >= SEGMENTS_MANY;
+    let wanted = free.into_iter().filter(|(id, packs)| (many && small(id)) || packs.iter().any(stale));
     wanted.map(|(id, _)| *id).take(SEGMENTS_MAX).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::id::{PackId, RecordId, SegmentId, SessionId};
 use crate::index::Index;
-use crate::repo::{History, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+use crate::repo::{History, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
 
 /// A repository as a collector sees it.
 pub struct Survey {
@@ -33,6 +33,8 @@ pub struct Survey {
     pub index: Index,
     /// Which packs each segment names.
     pub segments: BTreeMap<SegmentId, Vec<PackName>>,
+    /// Segments that are far smaller than merged ones.
+    pub small_segments: HashSet<SegmentId>,
     /// Segments that cannot be read.
     pub damaged_segments: u64,
     /// Packs that are there, with their lengths.
@@ -78,8 +80,8 @@ pub fn survey(look: &Looking<'_>) -> Result<Survey> {
     wait(repo.storage().staleness());
     let (snapshots, tombstones) = snapshots(repo, &history)?;
     let expired = expired(look, &tombstones, &snapshots);
-    let mut segments = BTreeMap::new();
-    let (index, damaged_segments) = load_index(repo, &history, &mut segments, cx)?;
+    let (mut segments, mut small_segments) = (BTreeMap::new(), HashSet::new());
+    let (index, damaged_segments) = load_index(repo, &history, (&mut segments, &mut small_segments), cx)?;
     let packs = packs_there(repo)?;
     let settled = before.into_keys().collect();
     let own = session.suffix();
@@ -91,6 +93,7 @@ pub fn survey(look: &Looking<'_>) -> Result<Survey> {
         expired,
         index,
         segments,
+        small_segments,
         damaged_segments,
         packs,
         settled,
@@ -158,7 +161,7 @@ fn expired(look: &Looking<'_>, tombstones: &Tombstones, snapshots: &[Snapshot]) 
 fn load_index(
     repo: &Repository,
     history: &History,
-    segments: &mut BTreeMap<SegmentId, Vec<PackName>>,
+    (segments, small): (&mut BTreeMap<SegmentId, Vec<PackName>>, &mut HashSet<SegmentId>),
     cx: &Context<'_>,
 ) -> Result<(Index, u64)> {
     let damaged = std::cell::Cell::new(0);
@@ -171,6 +174,9 @@ fn load_index(
         &mut |id, segment| {
             let packs = segment.head.packs.iter().map(|p| PackName { id: p.id, uploader: p.uploader });
             segments.insert(id, packs.collect());
+            if segment.rows.len() < MERGED_ROWS / 4 {
+                small.insert(id);
+            }
         },
     )?;
     Ok((index, damaged.get()))
