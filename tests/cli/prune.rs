@@ -112,7 +112,7 @@ fn the_keys_are_those_of_restic() {
     for key in ["repack_bytes", "delete_bytes", "remaining_blobs", "remaining_bytes", "unused_bytes"] {
         assert_eq!(would[key], did[key], "{key}: {would} {did}");
     }
-    assert_eq!(world.ok("forget latest --prune --json").lines().count(), 1, "forget's JSON is one value");
+    assert_eq!(world.ok("forget latest --prune --json").lines().count(), 2, "forget's JSON, then prune's");
 }
 
 #[test]
@@ -224,8 +224,8 @@ fn stats_say_what_pruning_frees() {
     world.ok(&format!("forget {} {}", ids[0], ids[1]));
     world.ok("prune --now --max-unused 0");
     let freed = before - packs(&world);
-    // Around blobs there are tables of packs, and padding.
-    assert!(freed.abs_diff(together) < together / 50 + 64 * 1024, "{freed} were freed, and {together} were said");
+    // Around blobs there are tables of packs, and padding; and a frame of which most is needed moves whole.
+    assert!(freed.abs_diff(together) < together / 50 + 192 * 1024, "{freed} were freed, and {together} were said");
 }
 
 /// A machine that remembers how long chains were does not take for cut what was forgotten and cleared away.
