@@ -3,6 +3,7 @@
 //! Operations tell an [`Observer`]; renderers (terminal, plain lines, JSON) are observers, and so
 //! are tests. A library user may ignore it all with [`Quiet`].
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -66,10 +67,10 @@ pub enum ItemKind {
     Dir,
 }
 
-/// Trouble that did not stop the work; the outcome becomes partial.
+/// Trouble that did not stop the work; the outcome becomes partial. As [`Event::Lost`] it is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable name: `unreadable`, `changed-while-read`, `vanished`, `damaged`, `metadata`, …
+    /// Stable name: `unreadable`, `changed-while-read`, `vanished`, `damaged`, `owner`, …
     pub slug: &'static str,
     /// The path or object, as bytes.
     pub subject: Vec<u8>,
@@ -114,6 +115,9 @@ pub enum Event<'a> {
     },
     /// Trouble.
     Problem(&'a Problem),
+    /// Something of a file that was not captured or brought back, because the place or whoever runs
+    /// this can do no better. No trouble, but it counts in the report on fidelity.
+    Lost(&'a Problem),
     /// A remark.
     Notice(&'a Notice),
     /// A snapshot was committed.
@@ -164,12 +168,22 @@ pub struct Meter {
     pub problems: AtomicU64,
     /// What is being worked on, a few at most.
     pub current: Mutex<Vec<Vec<u8>>>,
+    /// How often each thing was told as trouble or as lost, by slug.
+    pub lacks: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Meter {
     /// Add to a counter.
     pub fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Relaxed);
+    }
+    /// Count what is not as it was.
+    pub fn lacks(&self, slug: &'static str, n: u64) {
+        if n > 0
+            && let Ok(mut lacks) = self.lacks.lock()
+        {
+            *lacks.entry(slug).or_default() += n;
+        }
     }
     /// Show a path as being worked on.
     pub fn begin(&self, path: &[u8]) {
@@ -201,12 +215,15 @@ impl Context<'_> {
     /// Tell a problem and count it.
     pub fn problem(&self, slug: &'static str, subject: &[u8], during: &'static str, message: impl Into<String>) {
         Meter::add(&self.meter.problems, 1);
-        self.observer.on(&Event::Problem(&Problem {
-            slug,
-            subject: subject.to_vec(),
-            during,
-            message: message.into(),
-        }));
+        self.meter.lacks(slug, 1);
+        let (subject, message) = (subject.to_vec(), message.into());
+        self.observer.on(&Event::Problem(&Problem { slug, subject, during, message }));
+    }
+    /// Tell what of a file was not captured or brought back, and could not be.
+    pub fn lost(&self, slug: &'static str, subject: &[u8], during: &'static str, message: impl Into<String>) {
+        self.meter.lacks(slug, 1);
+        let (subject, message) = (subject.to_vec(), message.into());
+        self.observer.on(&Event::Lost(&Problem { slug, subject, during, message }));
     }
     /// Make a remark.
     pub fn notice(&self, slug: &'static str, message: impl Into<String>) {

@@ -9,6 +9,8 @@ mod bad_inputs;
 mod changed;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/fidelity.rs"]
+mod fidelity;
 #[path = "cli/finding.rs"]
 mod finding;
 #[path = "cli/generate.rs"]

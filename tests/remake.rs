@@ -110,6 +110,51 @@ fn no_data_is_read_and_unchanged_directories_keep_their_pages() {
     assert_nothing_twice(&repo);
 }
 
+/// What is left out or differs is told while the work goes on: then a collector gives the session up.
+#[test]
+fn whoever_is_given_up_by_a_collector_begins_anew() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    tree(dir.path());
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let first = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    fs::write(dir.path().join("same/a"), noise(50_000, 9)).unwrap();
+    settle();
+    let second = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    let both = [get(&repo, first), get(&repo, second)];
+    let collector = std::sync::Mutex::new({
+        let mut other = open(&storage);
+        other.act_as(this_process());
+        Some(other)
+    });
+    let fence = |_: &[u8]| {
+        if let Some(mut other) = collector.lock().unwrap().take() {
+            let who = other.identity(Some("test")).unwrap();
+            for session in other.sessions().unwrap().open {
+                assert!(other.fence(&who, session.open.session, session.seen_gen).unwrap());
+            }
+        }
+    };
+    let (done, ears) = listening(|cx| rewrite(&mut repo, &[&both[0]], &without("gone"), Some(&fence), cx));
+    assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("fenced: ")), "it was given up");
+    let new = get(&repo, new_id(done.unwrap()[0].became));
+    assert_eq!(new.validity, orlop::repo::Validity::Confirmed);
+    assert_ne!(new.statement.replaces, Some(first), "it takes the place of the one that was committed in vain");
+    assert_sound(&mut repo);
+
+    let mut other = open(&storage);
+    other.act_as(this_process());
+    *collector.lock().unwrap() = Some(other);
+    let options = MergeOptions { way: way(), time: (both[0].statement.time, 0), ..MergeOptions::default() };
+    let (merged, ears) = listening(|cx| merge(&mut repo, &[&both[0], &both[1]], &options, Some(&fence), cx));
+    assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("fenced: ")), "it was given up");
+    let merged = get(&repo, merged.unwrap().snapshot.unwrap());
+    assert_eq!(merged.validity, orlop::repo::Validity::Confirmed);
+    assert_eq!(root_of(&repo, merged.id, dir.path()), root_of(&repo, second, dir.path()));
+    assert_sound(&mut repo);
+}
+
 fn client_of(storage: &Arc<dyn Storage>, owner: &mut Repository) -> Repository {
     let key = Credential::Raw(Secret::new([1; 32]));
     owner.add_client_slot("laptop", &key, &SlotNote::default()).unwrap();

@@ -87,6 +87,10 @@ impl Tape<'_> {
         let (subject, message) = (subject.to_vec(), message.to_owned());
         self.renderer.on(&Event::Problem(&Problem { slug, subject, during, message }));
     }
+    fn lost(&self, slug: &'static str, subject: &[u8], during: &'static str, message: &str) {
+        let (subject, message) = (subject.to_vec(), message.to_owned());
+        self.renderer.on(&Event::Lost(&Problem { slug, subject, during, message }));
+    }
     fn notice(&self, slug: &'static str, message: &str) {
         let message = message.to_owned();
         self.renderer.on(&Event::Notice(&Notice { slug, message }));
@@ -119,6 +123,7 @@ fn backup_tape(t: &mut Tape<'_>) {
     t.tick();
     t.problem("unreadable", EVIL, "open", "Permission denied (os error 13)");
     t.problem("vanished", "/src/gpj.\u{202e}exe".as_bytes(), "", "it is gone");
+    t.lost("sockets", EVIL, "", "only its name is kept: what answers there is no file");
     t.item(b"/src/big", ItemKind::File, Change::Modified, 3_999_994);
     t.item(b"/src", ItemKind::Dir, Change::Modified, 0);
     for i in 0..12 {
@@ -138,7 +143,8 @@ fn restore_tape(t: &mut Tape<'_>) {
     t.tick();
     t.item(b"/src/b", ItemKind::File, Change::Updated, 1_000_000);
     t.item(b"/src/old", ItemKind::File, Change::Deleted, 0);
-    t.problem("metadata", b"/src/b", "lchown", "Operation not permitted");
+    t.lost("owner", b"/src/a", "chown", "Operation not permitted");
+    t.problem("times", b"/src/b", "utimens", "Input/output error");
     t.tick();
     t.item(b"/src", ItemKind::Dir, Change::Restored, 0);
     t.renderer.clear();
@@ -356,8 +362,13 @@ fn summaries() {
         utc_offset: 7200,
         snapshot: Some(RecordId([0x71; 32])),
         dry_run: false,
+        lacks: vec![],
     };
-    let skipped = summary::Backup { snapshot: None, ..saved.clone() };
+    let skipped = summary::Backup {
+        snapshot: None,
+        lacks: vec![("damaged", 1), ("sockets", 2), ("unreadable", 10)],
+        ..saved.clone()
+    };
     let dry = summary::Backup { dry_run: true, ..skipped.clone() };
     let (mut text, mut json) = (String::new(), String::new());
     for (backup, loudness) in [(&saved, Loudness::Normal), (&skipped, Loudness::Normal), (&dry, Loudness::Verbose)] {
@@ -379,10 +390,11 @@ fn summaries() {
         bytes_skipped: 77,
         files_deleted: 1,
         problems: 1,
-        ..all
+        lacks: vec![("birth-time", 5), ("holes", 1), ("owner", 5), ("unreadable", 7)],
+        ..all.clone()
     };
-    for restore in [&all, &part] {
-        text += &summary::restore_text(restore);
+    for (restore, loudness) in [(&all, Loudness::Verbose), (&part, Loudness::Normal), (&part, Loudness::Verbose)] {
+        text += &summary::restore_text(restore, loudness);
         json += &summary::restore_json(restore);
     }
     let broken = summary::Check {

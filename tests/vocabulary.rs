@@ -309,6 +309,30 @@ const LINES: &str = "\
 : list snapshots
 : list frobnicate
 : cat config
+: tag --add x,y --host h
+# snapshots --host h
+: tag --remove x --tag a
+: tag --set only --host lists
+# snapshots
+: rewrite --exclude *.o --exclude-file @/patterns --dry-run
+# snapshots
+: rewrite --exclude *.o --iexclude ONE.* --host h
+# snapshots
+= ls latest --tag rewrite
+: rewrite --forget --exclude @/tree/sub --host lists
+# snapshots
+= ls latest --host lists
+: rewrite --forget --new-host other --new-time '2020-05-06 07:08:09' --host h
+# snapshots
+: rewrite --forget --exclude two.* --host other
+# snapshots
+= ls latest --host other
+: rewrite --exclude nothing-of-this-name
+# snapshots
+: rewrite --exclude [ --host other
+: rewrite
+: forget --keep-last 1 --host other
+# snapshots
 : ls ffffffff
 : restore ffffffff -t %/no
 : -r %/nowhere snapshots

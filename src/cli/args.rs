@@ -23,7 +23,7 @@ pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
-pub use read::{AcceptTime, Cat, Check, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
+pub use read::{AcceptTime, Cat, Check, Choice, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use retain::{
     Describe, Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release,

@@ -65,6 +65,10 @@ impl Console {
     pub fn meter(&self) -> &Meter {
         &self.meter
     }
+    /// What was told as trouble or as lost, by slug.
+    pub fn lacks(&self) -> Vec<(&'static str, u64)> {
+        self.meter.lacks.lock().map_or_else(|_| Vec::new(), |l| l.iter().map(|(slug, n)| (*slug, *n)).collect())
+    }
     /// The work is over: nothing moves on the screen any more.
     pub fn finish(&mut self) {
         self.ticker = None;

@@ -77,6 +77,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("rewrite", "--snapshot-summary", "accepted, and without effect: every snapshot has its summary"),
     ("rewrite", "", "a snapshot in which no file would be left stays as it is"),
     ("snapshots", "", "a snapshot that is named and not there makes the exit code 3"),
+    ("tag", "", "a snapshot that is named and not there makes the exit code 3"),
 ];
 
 /// The answer to a command that orlop does not have, if restic has it.

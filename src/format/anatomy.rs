@@ -1,6 +1,15 @@
 //! The clear parts of any object, field by field: what `debug dump` shows. Reads as far as the bytes
 //! make sense and says where they stop to; opens nothing.
 
+use std::fmt::Debug;
+
+use super::codec::decode_first;
+use super::gc::{GcKind, PackName};
+use super::record::RecordType;
+use crate::crypto::SIGNATURE_LEN;
+use crate::id::{ClientId, RecordId, SegmentId, SessionId};
+use crate::model::{Ext, Time};
+
 /// A field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
@@ -28,6 +37,9 @@ use As::{Bytes, Magic, Number};
 
 /// Name, length, how to read it, what it is.
 type Row = (&'static str, usize, As, &'static str);
+
+/// Members of a list that are shown.
+const SHOWN_MAX: usize = 4;
 
 const ARMOUR: &[Row] = &[
     ("magic", 8, Magic, "armour around a small object; format-spec/30-record.md"),
@@ -221,11 +233,87 @@ impl Dissector<'_> {
             field.meaning = (*RECORD_TYPES.get(kind).unwrap_or(&RECORD_TYPES[0])).to_owned();
         }
         let (clear, sealed) = (self.number(at + 16, 4)? as usize, self.number(at + 20, 4)? as usize);
-        if clear > 0 {
-            self.push(head, clear, "clear part", "what anybody may read");
+        if clear > 0 && self.clear_part(kind, head, clear).is_none() {
+            let told: usize = self.fields.iter().filter(|f| f.offset >= head).map(|f| f.len).sum();
+            self.push(head + told, clear.saturating_sub(told), "clear part", "what anybody may read");
         }
         self.push(head + clear, sealed, "sealed part", "payload, signature and tag; opens with the repository's key");
         Some(head + clear + sealed)
+    }
+
+    /// What anybody may read of a gc record or a tombstone. Nothing if the bytes make no sense; what was
+    /// understood until then is told.
+    fn clear_part(&mut self, kind: usize, mut at: usize, len: usize) -> Option<()> {
+        let end = at.checked_add(len)?.checked_sub(SIGNATURE_LEN)?;
+        let at = &mut at;
+        if kind == RecordType::Gc as usize {
+            self.part::<u64>(at, end, "generation", "place in the log, from 1")?;
+            self.part::<RecordId>(at, end, "prev", "the record before it")?;
+            self.part::<GcKind>(at, end, "kind", "which step")?;
+            self.part::<Time>(at, end, "storage time", "the storage's clock")?;
+            self.part::<u64>(at, end, "finishes", "of a finish: the plan")?;
+            self.list::<PackName>(at, end, "condemned", "of a plan: packs that nobody may use from now on")?;
+            self.list::<SegmentId>(at, end, "new index", "of a plan: segments in the place of others")?;
+            self.list::<SegmentId>(at, end, "superseded", "of a plan: those others")?;
+            self.list::<SessionId>(at, end, "live sessions", "of a plan: neither closed nor fenced")?;
+            self.list::<PackName>(at, end, "resurrected", "of a finish: condemned, and needed after all")?;
+            self.list::<PackName>(at, end, "doomed packs", "of a finish: packs that are deleted")?;
+            self.list::<SegmentId>(at, end, "doomed index", "of a finish: segments that are deleted")?;
+            self.list::<String>(at, end, "doomed names", "other objects that are deleted")?;
+        } else if kind == RecordType::Tombstone as usize {
+            self.part::<ClientId>(at, end, "client", "whose chain")?;
+            self.part::<u64>(at, end, "seq", "which place in it")?;
+            self.part::<Time>(at, end, "not before", "the snapshot stays whole until then")?;
+            self.part::<[u8; 16]>(at, end, "nonce", "its first 4 bytes are in the name")?;
+        } else {
+            return None;
+        }
+        self.list::<Ext>(at, end, "extensions", "what later versions add")?;
+        if *at != end {
+            return None;
+        }
+        self.push(end, SIGNATURE_LEN, "signature", "of the clear part, by the author");
+        Some(())
+    }
+
+    fn part<T: bincode::Decode<()> + Debug>(
+        &mut self,
+        at: &mut usize,
+        end: usize,
+        name: &'static str,
+        meaning: &str,
+    ) -> Option<()> {
+        self.decoded::<T>(at, end, name, meaning, &|value| format!("{value:?}"))
+    }
+
+    fn list<T: bincode::Decode<()> + Debug>(
+        &mut self,
+        at: &mut usize,
+        end: usize,
+        name: &'static str,
+        meaning: &str,
+    ) -> Option<()> {
+        self.decoded::<Vec<T>>(at, end, name, meaning, &|all| match all.len() {
+            0 => "none".to_owned(),
+            n if n <= SHOWN_MAX => format!("{all:?}"),
+            n => format!("{n} of them, the first {:?}", &all[..SHOWN_MAX]),
+        })
+    }
+
+    fn decoded<T: bincode::Decode<()>>(
+        &mut self,
+        at: &mut usize,
+        end: usize,
+        name: &'static str,
+        meaning: &str,
+        show: &dyn Fn(&T) -> String,
+    ) -> Option<()> {
+        let bytes = self.bytes.get(at.checked_sub(self.base)?..end.checked_sub(self.base)?)?;
+        let (value, len) = decode_first::<T>(bytes)?;
+        let (value, meaning) = (Some(show(&value)), meaning.to_owned());
+        self.fields.push(Field { offset: *at, len, name, value, meaning });
+        *at += len;
+        Some(())
     }
 
     fn slot(&mut self, at: usize) -> Option<usize> {

@@ -37,6 +37,13 @@ pub fn decode<T: Decode<()> + Encode>(what: &'static str, bytes: &[u8]) -> Resul
     }
 }
 
+/// The value that some bytes begin with, and how many of them it takes: for looking at what may be
+/// damaged, never for deciding anything.
+pub fn decode_first<T: Decode<()>>(bytes: &[u8]) -> Option<(T, usize)> {
+    const MEMORY_MAX: usize = 1 << 20;
+    bincode::decode_from_slice(bytes, standard().with_limit::<MEMORY_MAX>()).ok()
+}
+
 /// Compares instead of writing, so that the check allocates nothing.
 struct Matches<'a> {
     rest: &'a [u8],

@@ -4,6 +4,7 @@ use super::{Repository, objects, open};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::armour;
 use crate::format::codec::check_ext;
+use crate::format::gc::{self, Payload, Record};
 use crate::format::keys::{Keyring, Slot};
 use crate::format::names::{self, prefix};
 use crate::format::record::RecordType;
@@ -45,15 +46,18 @@ impl Repository {
                 Some(format!("{:#?}\n{:#?}\n{:#?}", s.statement, s.body, s.commit))
             }
             "gc" => {
-                let generation = names::parse_gc(object).ok_or_else(misnamed)?;
+                let generation = names::parse_gc(first).ok_or_else(misnamed)?;
                 let record = self.load_gc(generation)?;
-                Some(format!("{:#?}\n{:#?}", record.clear, record.payload))
+                Some(decision(&record))
             }
             "state" => {
                 let id =
                     RecordId::parse(first.strip_prefix(prefix::STATE).unwrap_or_default()).map_err(|_| misnamed())?;
                 Some(format!("{:#?}", self.load_state(id)?))
             }
+            "tombstones" => Some(decision(&self.open_decision::<gc::Tombstone>(first)?)),
+            "notes" => Some(decision(&self.open_decision::<gc::Annotation>(first)?)),
+            "times" => Some(decision(&self.open_decision::<gc::Times>(first)?)),
             "suspect" => Some(format!("{:#?}", self.load_suspect(first)?)),
             "sessions" => match first.rsplit('/').next() {
                 Some("close") => {
@@ -69,6 +73,10 @@ impl Repository {
             _ => None,
         })
     }
+}
+
+fn decision<P: Payload<Clear: std::fmt::Debug> + std::fmt::Debug>(record: &Record<P>) -> String {
+    format!("{:#?}\n{:#?}", record.clear, record.payload)
 }
 
 fn misnamed() -> Error {

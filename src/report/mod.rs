@@ -2,7 +2,7 @@
 //!
 //! Renderers listen to the one stream of [`crate::event`]s: [`terminal`] redraws, [`plain`] writes
 //! lines, [`wire`] writes JSON. Results are rendered by pure functions with inputs of their own:
-//! [`snapshots`], [`forget`], [`policy`], [`listing`], [`found`], [`objects`], [`difference`], [`stats`], [`summary`], [`keys`]; errors by [`problem`]; [`exit`] is the table
+//! [`snapshots`], [`forget`], [`policy`], [`listing`], [`found`], [`objects`], [`difference`], [`stats`], [`summary`], [`fidelity`], [`keys`]; errors by [`problem`]; [`exit`] is the table
 //! of exit codes. Nothing here knows repositories, reads the environment or decides anything.
 
 use std::io::Write;
@@ -16,6 +16,7 @@ pub mod escape;
 pub mod eta;
 pub mod exit;
 pub mod explain;
+pub mod fidelity;
 pub mod forget;
 pub mod found;
 pub mod keys;

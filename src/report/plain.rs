@@ -68,6 +68,7 @@ impl Observer for Plain {
                 self.say(Loudness::VeryVerbose, &line);
             }
             Event::Problem(problem) => self.complain(&words::problem_line(self.names.err, problem)),
+            Event::Lost(lost) => self.say(Loudness::Verbose, &words::lost_line(self.names.out, lost)),
             Event::Notice(notice) => {
                 self.say(Loudness::Normal, words::notice_line(self.names.out, notice).as_bytes());
             }

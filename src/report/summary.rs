@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::Loudness;
+use super::fidelity;
 use super::units::{bytes, count, rfc3339, seconds, seconds_between};
 use super::wire::{self, zero};
+use super::{Job, Loudness};
 use crate::id::{PackId, RecordId};
 use crate::model::{Stats, Time};
 
@@ -23,6 +24,8 @@ pub struct Backup {
     pub snapshot: Option<RecordId>,
     /// Nothing was written.
     pub dry_run: bool,
+    /// What was told as trouble or as lost, by slug.
+    pub lacks: Vec<(&'static str, u64)>,
 }
 
 /// In words.
@@ -47,7 +50,7 @@ pub fn backup_text(b: &Backup, loudness: Loudness) -> String {
         Some(id) => out += &format!("snapshot {} saved\n", id.short()),
         None => out += "skipped creating snapshot\n",
     }
-    out
+    out + &fidelity::text(Job::Backup, &b.lacks, loudness)
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +77,7 @@ struct BackupJson {
     dry_run: bool,
     #[serde(skip_serializing_if = "zero")]
     total_errors: u64,
+    fidelity: Vec<fidelity::Row>,
 }
 
 /// As a JSON line.
@@ -99,6 +103,7 @@ pub fn backup_json(b: &Backup) -> String {
         snapshot_id: b.snapshot.map(|id| id.hex()),
         dry_run: b.dry_run,
         total_errors: s.problems,
+        fidelity: fidelity::json(Job::Backup, &b.lacks),
     })
 }
 
@@ -109,7 +114,7 @@ pub fn incomplete_saved(id: &RecordId) -> String {
 }
 
 /// What a restore came to. Files are entries of any kind but the root.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Restore {
     /// Entries selected.
     pub files: u64,
@@ -131,10 +136,12 @@ pub struct Restore {
     pub seconds: u64,
     /// Nothing was written.
     pub dry_run: bool,
+    /// What was told as trouble or as lost, by slug.
+    pub lacks: Vec<(&'static str, u64)>,
 }
 
 /// In words.
-pub fn restore_text(r: &Restore) -> String {
+pub fn restore_text(r: &Restore, loudness: Loudness) -> String {
     let verb = if r.dry_run { "Would restore" } else { "Restored" };
     let (time, total) = (seconds(r.seconds), bytes(r.bytes));
     let mut out = if (r.files_restored, r.bytes_restored) == (r.files, r.bytes) {
@@ -152,7 +159,7 @@ pub fn restore_text(r: &Restore) -> String {
     if r.problems > 0 {
         out += &format!(", {}", count(r.problems, "error", "errors"));
     }
-    out + "\n"
+    out + "\n" + &fidelity::text(Job::Restore, &r.lacks, loudness)
 }
 
 #[derive(Debug, Serialize)]
@@ -178,6 +185,7 @@ struct RestoreJson {
     error_count: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
+    fidelity: Vec<fidelity::Row>,
 }
 
 /// As a JSON line.
@@ -194,6 +202,7 @@ pub fn restore_json(r: &Restore) -> String {
         bytes_skipped: r.bytes_skipped,
         error_count: r.problems,
         dry_run: r.dry_run,
+        fidelity: fidelity::json(Job::Restore, &r.lacks),
     })
 }
 

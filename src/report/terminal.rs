@@ -118,6 +118,7 @@ impl Observer for Terminal {
                 self.say(Loudness::VeryVerbose, &line);
             }
             Event::Problem(problem) => self.complain(&words::problem_line(Names::Escaped, problem)),
+            Event::Lost(lost) => self.say(Loudness::Verbose, &words::lost_line(Names::Escaped, lost)),
             Event::Notice(notice) => {
                 self.say(Loudness::Normal, words::notice_line(Names::Escaped, notice).as_bytes());
             }

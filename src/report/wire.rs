@@ -221,6 +221,30 @@ pub fn trouble(job: Job, p: &Problem) -> String {
     })
 }
 
+/// `lost`: something of a file that could not be captured or brought back; with `-v`, on standard
+/// error. How many there are of each kind is in the summary, under `fidelity`.
+#[derive(Debug, Serialize)]
+pub struct LostMessage<'a> {
+    message_type: &'static str,
+    slug: &'static str,
+    item: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_b64: Option<String>,
+    operation: &'static str,
+    message: &'a str,
+}
+
+fn lost(p: &Problem) -> String {
+    line(&LostMessage {
+        message_type: "lost",
+        slug: p.slug,
+        item: lossy(&p.subject),
+        item_b64: raw_form(&p.subject),
+        operation: p.during,
+        message: &p.message,
+    })
+}
+
 /// `notice`: a remark; restic has none in JSON. It goes to standard error.
 #[derive(Debug, Serialize)]
 pub struct NoticeMessage<'a> {
@@ -346,6 +370,11 @@ impl Observer for Wire {
                 }
             }
             Event::Problem(problem) => self.complain(&trouble(self.job, problem)),
+            Event::Lost(p) => {
+                if self.loudness >= Loudness::Verbose {
+                    self.complain(&lost(p));
+                }
+            }
             Event::Notice(remark) => {
                 if self.loudness >= Loudness::Normal {
                     self.complain(&notice(remark));

@@ -87,7 +87,16 @@ pub fn action(change: Change) -> &'static str {
 
 /// The line of a problem.
 pub fn problem_line(names: Names, problem: &Problem) -> Vec<u8> {
-    let mut line = format!("error[{}]: ", problem.slug).into_bytes();
+    about("error", names, problem)
+}
+
+/// The line under `-v` of what was lost without being trouble.
+pub fn lost_line(names: Names, lost: &Problem) -> Vec<u8> {
+    about("lost", names, lost)
+}
+
+fn about(what: &str, names: Names, problem: &Problem) -> Vec<u8> {
+    let mut line = format!("{what}[{}]: ", problem.slug).into_bytes();
     if !problem.during.is_empty() {
         line.extend(problem.during.bytes());
         line.push(b' ');

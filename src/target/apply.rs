@@ -125,6 +125,43 @@ pub struct Failure {
     pub xattr: Vec<u8>,
 }
 
+impl Failure {
+    /// What is not as it was, as the report on fidelity calls it.
+    pub fn slug(&self) -> &'static str {
+        match self.during {
+            "chown" => "owner",
+            "chmod" => "mode",
+            "utimens" => "times",
+            "setflags" => "flags",
+            "setxattr" | "removexattr" | "listxattr" if self.xattr.starts_with(ACL) => "acls",
+            "setxattr" | "removexattr" | "listxattr" => "xattrs",
+            _ => "not-restored",
+        }
+    }
+    /// Whether the place or whoever runs this can do no better, so that it is nobody's mistake.
+    pub fn is_limit(&self) -> bool {
+        match self.why {
+            Why::Os(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOTTY) => self.slug() != "not-restored",
+            // Flags that are not known, or somebody whom this part of the system does not know.
+            Why::Os(Errno::INVAL) => matches!(self.slug(), "flags" | "owner" | "acls"),
+            Why::Limit(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Withheld {
+    /// What is not as it was, as the report on fidelity calls it.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Device => "devices",
+            Self::SetId => "setuid",
+            Self::Xattr(_) => "xattrs",
+            Self::Flags(_) => "flags",
+        }
+    }
+}
+
 /// What became of the metadata of one object. Empty if all is well, and then nothing was
 /// allocated.
 #[derive(Debug, Default)]
@@ -236,12 +273,11 @@ impl Hand<'_> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self.chown(uid, gid) {
             Ok(()) => true,
-            // Giving files away needs privileges; without them, at least the group may work.
-            Err(Errno::PERM) if !self.policy.root => {
-                let _ = self.chown(None, gid);
-                false
-            }
             Err(e) => {
+                // Giving files away needs privileges; without them, at least the group may work.
+                if e == Errno::PERM && !self.policy.root {
+                    let _ = self.chown(None, gid);
+                }
                 out.fail("chown", e.into());
                 false
             }
@@ -272,7 +308,7 @@ impl Hand<'_> {
         };
         for name in list[..len].split(|&b| b == 0) {
             let ours = name.starts_with(b"user.")
-                || name.starts_with(b"system.posix_acl_")
+                || name.starts_with(ACL)
                 || name == b"security.capability"
                 || name.starts_with(b"trusted.") && self.policy.privileged;
             if !ours || extras.xattrs.iter().any(|x| x.name == name) {
@@ -308,8 +344,13 @@ impl Hand<'_> {
         let (Ok(last_modification), Ok(last_access)) = (spec(node.mtime), atime.map_or(Ok(omit), spec)) else {
             return out.fail("utimens", Errno::INVAL.into());
         };
-        if let Err(e) = self.utimens(&Timestamps { last_access, last_modification }) {
-            out.fail("utimens", e.into());
+        match self.utimens(&Timestamps { last_access, last_modification }) {
+            Err(e) => out.fail("utimens", e.into()),
+            // What a file system cannot hold it cuts without a word.
+            Ok(()) if Stat::read(self.fd, b"").is_ok_and(|s| s.mtime != node.mtime) => {
+                out.fail("utimens", Why::Limit("the file system keeps coarser or fewer times"));
+            }
+            Ok(()) => {}
         }
     }
 
@@ -408,10 +449,13 @@ impl Applied {
     }
 }
 
+/// How the names of attributes begin that hold ACLs.
+const ACL: &[u8] = b"system.posix_acl_";
+
 /// Attributes that make a file more than a file. Everything outside the two namespaces that are
 /// known to be harmless counts.
 fn is_privileged(name: &[u8]) -> bool {
-    !name.starts_with(b"user.") && !name.starts_with(b"system.posix_acl_")
+    !name.starts_with(b"user.") && !name.starts_with(ACL)
 }
 
 /// `utimensat` gives two numbers of nanoseconds beyond a second a meaning of their own.

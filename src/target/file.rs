@@ -120,6 +120,11 @@ impl TargetFile {
             other => other.map_err(at("punch-hole")),
         }
     }
+    /// Whether the file system keeps a hole somewhere in this stretch.
+    pub fn has_hole(&self, offset: u64, len: u64) -> bool {
+        let end = self.stat().map_or(0, |s| s.size.min(offset.saturating_add(len)));
+        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Hole(offset)).is_ok_and(|at| at < end)
+    }
     fn write_zeros(&self, mut offset: u64, end: u64) -> Result<(), TargetError> {
         let zeros = vec![0; 64 << 10];
         while offset < end {

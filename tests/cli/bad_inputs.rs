@@ -164,6 +164,52 @@ fn an_empty_host_is_any_host() {
     assert!(world.ok("snapshots --host other").contains("0 snapshots"));
 }
 
+/// A pattern that matches nothing is no error, but it is said.
+#[test]
+fn patterns_that_match_nothing() {
+    let world = World::with_repository();
+    world.ok("backup src -q --exclude no-such-name");
+    for (line, says) in [
+        ("find no-such-name", "nothing was found"),
+        ("find --history @/src/one.txt", "no snapshot has"),
+        ("restore latest --target @/out --include no-such-name", "nothing in the snapshot matches"),
+        ("rewrite --exclude no-such-name", "no snapshots were modified"),
+    ] {
+        let ran = world.run(line);
+        assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+        assert!(ran.out.contains(says) != ran.err.contains(says), "{line}: {}{}", ran.out, ran.err);
+    }
+    assert_eq!(world.run("find no-such-name").out, "", "whoever counts lines counts none");
+    assert!(!world.path("out").join("src").exists());
+    assert_eq!(world.snapshots().len(), 1);
+}
+
+/// Lists that are a folder, that nobody may read, that are not there.
+#[test]
+fn lists_that_cannot_be_read() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    for list in ["src", "nowhere"] {
+        for flags in [
+            "backup --files-from",
+            "backup --files-from-verbatim",
+            "backup --files-from-raw",
+            "backup src --exclude-file",
+            "backup src --iexclude-file",
+            "backup src --changed-files",
+            "restore latest --target @/out --include-file",
+            "restore latest --target @/out --exclude-file",
+            "rewrite --exclude-file",
+            "diff latest:/src ./src --exclude-file",
+        ] {
+            let err = world.fails(&format!("{flags} {list}"), 1);
+            assert!(err.contains("error[invalid]") && err.contains(list), "{flags} {list}: {err}");
+        }
+    }
+    assert!(!world.path("out").exists());
+    assert_eq!(world.snapshots().len(), 1);
+}
+
 #[test]
 fn a_full_target_of_a_dump_is_named() {
     let world = World::with_repository();

@@ -434,6 +434,13 @@ fn explanations_agree_with_backups() {
 #[test]
 fn every_byte_of_every_object_has_a_meaning() {
     let world = two();
+    world.ok("tag --add seen latest");
+    world.ok("hold latest");
+    world.ok("policy set --keep-last 9");
+    world.ok("forget latest~1");
+    world.ok("prune");
+    world.ok("prune --now");
+    let mut kinds = std::collections::BTreeSet::new();
     for (file, len) in world.files("repo") {
         let name = file.strip_prefix(world.path("repo")).expect("ours").display().to_string();
         let clear = world.json(&format!("debug dump --clear --json {name}"));
@@ -442,6 +449,8 @@ fn every_byte_of_every_object_has_a_meaning() {
             assert_eq!(field["offset"], at, "{name}: {field}");
             at += field["length"].as_u64().expect("a number");
             assert_ne!(field["field"], "more", "{name}: {field}");
+            let told = !name.contains("gc/") && !name.contains("tombstones/");
+            assert!(told || field["field"] != "clear part", "{name}: {field}");
         }
         assert_eq!(at, len, "{name}");
         let opened = world.ok(&format!("debug dump {name}"));
@@ -450,7 +459,14 @@ fn every_byte_of_every_object_has_a_meaning() {
         let alone =
             world.run_with(&format!("debug dump @/repo/{name}"), &[("ORLOP_REPOSITORY", ""), ("ORLOP_PASSWORD", "")]);
         assert_eq!(alone.code, 0, "{name}: {}", alone.err);
+        kinds.insert(name.split('/').next().expect("a word").to_owned());
     }
+    for kind in ["gc", "tombstones", "notes"] {
+        assert!(kinds.contains(kind), "there is none of {kind}: {kinds:?}");
+    }
+    let (log, _) = world.files("repo/gc").remove(0);
+    let log = world.ok(&format!("debug dump --clear {}", log.display()));
+    assert!(log.contains("kind           Plan: which step") && log.contains("doomed packs"), "{log}");
     assert!(world.fails("debug dump no/such/object", 1).contains("error[missing]"));
     world.write("cut", &fs::read(&world.files("repo/packs")[0].0).expect("ours")[..100]);
     assert!(world.ok("debug dump --clear @/cut").contains("the file ends before this field does"));

@@ -139,9 +139,38 @@ pub struct Dump {
     pub filter: Filter,
 }
 
-const CHOOSE: &str = "What to bring back";
+const CHOOSE: &str = "Which entries";
 const EXISTING: &str = "What is there already";
 const METADATA: &str = "Metadata";
+
+/// What of a snapshot is meant, by patterns.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Choice {
+    /// Only what matches a pattern
+    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
+    pub include: Vec<OsString>,
+    /// The same without regard to case
+    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
+    pub iinclude: Vec<OsString>,
+    /// Read patterns from a file
+    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
+    pub include_file: Vec<PathBuf>,
+    /// The same without regard to case
+    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
+    pub iinclude_file: Vec<PathBuf>,
+    /// All but what matches a pattern
+    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
+    pub exclude: Vec<OsString>,
+    /// The same without regard to case
+    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
+    pub iexclude: Vec<OsString>,
+    /// Read patterns from a file
+    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
+    pub exclude_file: Vec<PathBuf>,
+    /// The same without regard to case
+    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
+    pub iexclude_file: Vec<PathBuf>,
+}
 
 /// `orlop restore`
 #[derive(Debug, Args)]
@@ -169,30 +198,9 @@ pub struct Restore {
     #[arg(long)]
     pub sparse: bool,
 
-    /// Only what matches a pattern
-    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub include: Vec<OsString>,
-    /// The same without regard to case
-    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub iinclude: Vec<OsString>,
-    /// Read patterns from a file
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub include_file: Vec<PathBuf>,
-    /// The same without regard to case
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub iinclude_file: Vec<PathBuf>,
-    /// All but what matches a pattern
-    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub exclude: Vec<OsString>,
-    /// The same without regard to case
-    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub iexclude: Vec<OsString>,
-    /// Read patterns from a file
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub exclude_file: Vec<PathBuf>,
-    /// The same without regard to case
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub iexclude_file: Vec<PathBuf>,
+    /// What is restored.
+    #[command(flatten)]
+    pub choice: Choice,
 
     /// always, if-changed (believe size and time), if-newer, never
     #[arg(long, value_name = "WHEN", default_value = "always", hide_possible_values = true)]

@@ -1,13 +1,9 @@
 //! What makes snapshots of others: `rewrite` and `merge`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{Filter, TagList, When};
+use super::{Choice, Filter, TagList, When};
 
-const CHOOSE: &str = "What stays";
 const SAYS: &str = "What the new snapshot says";
 const IDS_HELP: &str = "Snapshots: their ids or beginnings of them, latest, latest~2";
 
@@ -26,30 +22,9 @@ pub struct Rewrite {
     #[doc = "Which ones."]
     #[arg(value_name = "SNAPSHOT", help = IDS_HELP)]
     pub ids: Vec<String>,
-    /// Leave out what matches a pattern
-    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub exclude: Vec<OsString>,
-    /// The same without regard to case
-    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub iexclude: Vec<OsString>,
-    /// Read patterns from a file
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub exclude_file: Vec<PathBuf>,
-    /// The same without regard to case
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub iexclude_file: Vec<PathBuf>,
-    /// Leave out all but what matches a pattern
-    #[arg(short, long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub include: Vec<OsString>,
-    /// The same without regard to case
-    #[arg(long, value_name = "PATTERN", help_heading = CHOOSE)]
-    pub iinclude: Vec<OsString>,
-    /// Read patterns from a file
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub include_file: Vec<PathBuf>,
-    /// The same without regard to case
-    #[arg(long, value_name = "FILE", help_heading = CHOOSE)]
-    pub iinclude_file: Vec<PathBuf>,
+    /// What stays.
+    #[command(flatten)]
+    pub choice: Choice,
     /// Another host name
     #[arg(long, value_name = "NAME", help_heading = SAYS)]
     pub new_host: Option<String>,

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::init::{self, Plan};
 use super::stream::{Patient, Running};
-use super::{open, snapshots, sources, usual_key_file};
-use crate::cli::args::{Backup, Chunking, Compression, KeepFor};
+use super::{level, open, snapshots, sources, usual_key_file};
+use crate::cli::args::{Backup, Chunking, KeepFor};
 use crate::cli::console::Console;
 use crate::cli::hooks;
 use crate::cli::password::Source;
@@ -170,13 +170,7 @@ fn options(
         rechunk: args.rechunk,
         dry_run: args.dry_run,
         skip_if_unchanged: args.skip_if_unchanged,
-        compression: match settings.compression {
-            Compression::Off => None,
-            Compression::Fastest => Some(1),
-            Compression::Auto => Some(repo.config().compression),
-            Compression::Better => Some(9),
-            Compression::Max => Some(19),
-        },
+        compression: level(settings, repo),
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
         segment_packs: None,
         verify: settings.extra_verify,
@@ -301,6 +295,7 @@ fn report(args: &Backup, done: &BackupSummary, utc_offset: i32, console: &Consol
         utc_offset,
         snapshot: done.snapshot,
         dry_run: args.dry_run,
+        lacks: console.lacks(),
     };
     if console.json {
         console.print(summary::backup_json(&report))?;

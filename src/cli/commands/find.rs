@@ -25,7 +25,7 @@ use crate::source::Kind;
 
 /// Look for entries in snapshots.
 pub fn run(args: &Find, settings: &Settings) -> Result<Outcome> {
-    let console = Console::new(settings, Job::Other, false);
+    let console = Console::new(settings, Job::Other, true);
     let query = query(args, &console.zone())?;
     check_paths(args)?;
     let repo = open(settings, &console)?;
@@ -113,6 +113,10 @@ fn entries(args: &Find, query: &Query, reader: &Reader<'_>, chosen: &[&Snapshot]
     if console.json {
         out.put(b"]\n")?;
     }
+    if !out.some {
+        let what = "nothing was found: a pattern without a slash is a name, one with a slash a path as in `orlop ls`";
+        cx.notice("nothing-found", what);
+    }
     out.out.finish()
 }
 
@@ -187,7 +191,12 @@ fn histories(args: &Find, reader: &Reader<'_>, chosen: &[&Snapshot], console: &C
     let cx = console.context();
     let mut all: Vec<(&[u8], History<'_>)> = Vec::new();
     for path in &args.patterns {
-        all.extend(history(reader, chosen, path.as_bytes(), &cx)?.into_iter().map(|h| (path.as_bytes(), h)));
+        let found = history(reader, chosen, path.as_bytes(), &cx)?;
+        if found.is_empty() {
+            let path = path.to_string_lossy();
+            cx.notice("nothing-found", format!("no snapshot has {path}; paths are those that `orlop ls` shows"));
+        }
+        all.extend(found.into_iter().map(|h| (path.as_bytes(), h)));
     }
     let rows: Vec<Vec<Row>> = all.iter().map(|(_, h)| h.group.iter().map(|s| row(s)).collect()).collect();
     let shown: Vec<found::History<'_>> = all.iter().zip(&rows).map(|((path, h), rows)| shown(path, h, rows)).collect();

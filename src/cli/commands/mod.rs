@@ -36,7 +36,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::Filter as FilterArgs;
+use super::args::{Compression, Filter as FilterArgs};
 use super::console::Console;
 use super::password::{self, Credential as Given, Source};
 use super::reference::Reference;
@@ -301,4 +301,15 @@ pub(super) fn row(s: &Snapshot) -> Row {
 /// Partial if anything was told as a problem.
 pub(super) fn outcome(console: &Console) -> Outcome {
     Outcome::of(console.meter().problems.load(std::sync::atomic::Ordering::Relaxed))
+}
+
+/// How hard to compress: as was asked for, else as the repository says. `None`: not at all.
+fn level(settings: &Settings, repo: &Repository) -> Option<i32> {
+    match settings.compression {
+        Compression::Off => None,
+        Compression::Fastest => Some(1),
+        Compression::Auto => Some(repo.config().compression),
+        Compression::Better => Some(9),
+        Compression::Max => Some(19),
+    }
 }

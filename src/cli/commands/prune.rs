@@ -1,7 +1,7 @@
 //! `prune`.
 
 use super::open;
-use crate::cli::args::{Compression, MaxUnused, Prune};
+use crate::cli::args::{MaxUnused, Prune};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::Result;
@@ -40,13 +40,7 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
 }
 
 fn usual(repo: &Repository, settings: &Settings) -> PruneOptions {
-    let compression = match settings.compression {
-        Compression::Off => None,
-        Compression::Auto => Some(repo.config().compression),
-        Compression::Fastest => Some(1),
-        Compression::Better => Some(9),
-        Compression::Max => Some(19),
-    };
+    let compression = super::level(settings, repo);
     PruneOptions { compression, ..PruneOptions::default() }
 }
 

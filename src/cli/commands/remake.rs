@@ -1,11 +1,8 @@
 //! `rewrite` and `merge`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
 use super::forget::times;
-use super::{filter, named, open, outcome, sources, standing};
-use crate::cli::args::{self, Compression, When};
+use super::{filter, level, named, open, outcome, sources, standing};
+use crate::cli::args::{self, When};
 use crate::cli::console::Console;
 use crate::cli::settings::{Environment, Settings};
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +12,7 @@ use crate::id::RecordId;
 use crate::model::Time;
 use crate::ops::remake::{self, Became, MergeOptions, RewriteOptions, Rewritten, Way};
 use crate::ops::{forget, select};
-use crate::plan::filter::{Case, Patterns, RestoreSelection};
+use crate::plan::filter::RestoreSelection;
 use crate::repo::{Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, remake as told};
@@ -27,7 +24,7 @@ const TAG: &str = "rewrite";
 pub fn run(args: &args::Rewrite, settings: &Settings, env: &Environment) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let cx = console.context();
-    let (selection, excludes) = selection(args, env, &cx)?;
+    let (selection, excludes) = sources::choice(&args.choice, env, &cx)?;
     let time = args.new_time.as_ref().map(|when| resolve(when, &console)).transpose()?;
     let nothing = matches!(selection, RestoreSelection::All) && args.new_host.is_none() && time.is_none();
     if nothing && !args.snapshot_summary {
@@ -99,38 +96,10 @@ fn way(settings: &Settings, repo: &Repository, dry_run: bool) -> Way {
     Way {
         client: settings.client.clone(),
         dry_run,
-        compression: match settings.compression {
-            Compression::Off => None,
-            Compression::Fastest => Some(1),
-            Compression::Auto => Some(repo.config().compression),
-            Compression::Better => Some(9),
-            Compression::Max => Some(19),
-        },
+        compression: level(settings, repo),
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
         verify: settings.extra_verify,
         program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
-}
-
-/// What stays, and the patterns for the record.
-fn selection(args: &args::Rewrite, env: &Environment, cx: &Context<'_>) -> Result<(RestoreSelection, Vec<Vec<u8>>)> {
-    let read = |flag, typed: &[OsString], files: &[PathBuf]| sources::patterns(flag, typed, files, env, cx);
-    let exclude = read("--exclude", &args.exclude, &args.exclude_file)?;
-    let iexclude = read("--iexclude", &args.iexclude, &args.iexclude_file)?;
-    let include = read("--include", &args.include, &args.include_file)?;
-    let iinclude = read("--iinclude", &args.iinclude, &args.iinclude_file)?;
-    let excludes: Vec<Vec<u8>> = exclude.iter().chain(&iexclude).map(|(p, _)| p.clone()).collect();
-    let compiled = |exact, folded| -> Result<(Patterns, Patterns)> {
-        Ok((Patterns::compile(exact, Case::Sensitive)?, Patterns::compile(folded, Case::Insensitive)?))
-    };
-    let included = !(include.is_empty() && iinclude.is_empty());
-    match (included, !excludes.is_empty()) {
-        (true, true) => {
-            Err(Error::new(ErrorKind::Invalid, "includes and excludes are both given").hint("give one of them"))
-        }
-        (true, false) => compiled(include, iinclude).map(|(a, b)| (RestoreSelection::Only(a, b), excludes)),
-        (false, true) => compiled(exclude, iexclude).map(|(a, b)| (RestoreSelection::Except(a, b), excludes)),
-        (false, false) => Ok((RestoreSelection::All, excludes)),
     }
 }
 

@@ -5,15 +5,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{local_path, open, snapshot};
+use super::{local_path, open, snapshot, sources};
 use crate::cli::args::{Overwrite as OverwriteArg, Restore};
 use crate::cli::console::Console;
 use crate::cli::reference::Reference;
 use crate::cli::settings::{Environment, Settings};
-use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event::Context;
 use crate::ops::restore::{self, Overwrite, RestoreOptions, RestoreSummary, XattrSelection};
-use crate::plan::filter::{Case, Origin, Patterns, RestoreSelection, read_pattern_file};
+use crate::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary, units};
 
@@ -31,7 +31,11 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
             let id = snapshot.id.short();
             cx.notice("incomplete", format!("snapshot {id} is of an interrupted backup: files are missing in it"));
         }
-        restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx)
+        let done = restore::restore(&repo, &snapshot, reference.subdir.as_deref(), &args.target, &options, &cx);
+        if done.as_ref().is_ok_and(|d| d.entries == 0) && !matches!(options.selection, RestoreSelection::All) {
+            cx.notice("nothing-chosen", "nothing in the snapshot matches: patterns go by paths as in `orlop ls`");
+        }
+        done
     };
     console.finish();
     let done = done?;
@@ -46,6 +50,7 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
         problems: done.problems,
         seconds: began.elapsed().as_secs(),
         dry_run: args.dry_run,
+        lacks: console.lacks(),
     };
     if settings.json {
         console.print(summary::restore_json(&report))?;
@@ -53,7 +58,7 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
         if args.dry_run {
             console.remark(Loudness::Normal, &plan(&done))?;
         }
-        console.remark(Loudness::Normal, &summary::restore_text(&report))?;
+        console.remark(Loudness::Normal, &summary::restore_text(&report, console.loudness))?;
     }
     Ok(Outcome::of(done.problems))
 }
@@ -68,7 +73,7 @@ fn options(args: &Restore, settings: &Settings, env: &Environment, cx: &Context<
     let mut avoid: Vec<PathBuf> = settings.cache_dir.clone().into_iter().collect();
     avoid.push(local_path(settings.repository()?)?.to_owned());
     Ok(RestoreOptions {
-        selection: selection(args, env, cx)?,
+        selection: sources::choice(&args.choice, env, cx)?.0,
         overwrite: match args.overwrite {
             OverwriteArg::Always => Overwrite::Always,
             OverwriteArg::IfChanged => Overwrite::IfChanged,
@@ -85,50 +90,6 @@ fn options(args: &Restore, settings: &Settings, env: &Environment, cx: &Context<
         avoid,
         threads: 0,
     })
-}
-
-/// Patterns of a flag and of its files.
-fn patterns(
-    given: &[OsString],
-    flag: &'static str,
-    files: &[PathBuf],
-    case: Case,
-    env: &Environment,
-    cx: &Context<'_>,
-) -> Result<Patterns> {
-    let mut all: Vec<(Vec<u8>, Origin)> = given.iter().map(|p| (p.as_bytes().to_vec(), Origin::Flag(flag))).collect();
-    for file in files {
-        let contents = std::fs::read(file)
-            .map_err(|e| Error::new(ErrorKind::Invalid, "the file of patterns cannot be read").because(e))
-            .doing(|| format!("while reading {}", file.display()))?;
-        let read = read_pattern_file(file.as_os_str().as_bytes(), &contents, &|name| env.variable(name));
-        for (line, name) in read.unset {
-            let (file, name) = (file.display(), String::from_utf8_lossy(&name).into_owned());
-            cx.notice("unset-variable", format!("{file}:{line}: ${name} is not set and stands for nothing"));
-        }
-        all.extend(read.patterns);
-    }
-    Ok(Patterns::compile(all, case)?)
-}
-
-fn selection(args: &Restore, env: &Environment, cx: &Context<'_>) -> Result<RestoreSelection> {
-    let include = patterns(&args.include, "--include", &args.include_file, Case::Sensitive, env, cx)?;
-    let iinclude = patterns(&args.iinclude, "--iinclude", &args.iinclude_file, Case::Insensitive, env, cx)?;
-    let exclude = patterns(&args.exclude, "--exclude", &args.exclude_file, Case::Sensitive, env, cx)?;
-    let iexclude = patterns(&args.iexclude, "--iexclude", &args.iexclude_file, Case::Insensitive, env, cx)?;
-    let given = |strings: [&[OsString]; 2], files: [&[PathBuf]; 2]| {
-        strings.iter().any(|l| !l.is_empty()) || files.iter().any(|l| !l.is_empty())
-    };
-    let included = given([&args.include, &args.iinclude], [&args.include_file, &args.iinclude_file]);
-    let excluded = given([&args.exclude, &args.iexclude], [&args.exclude_file, &args.iexclude_file]);
-    match (included, excluded) {
-        (true, true) => {
-            Err(Error::new(ErrorKind::Invalid, "includes and excludes are both given").hint("give one of them"))
-        }
-        (true, false) => Ok(RestoreSelection::Only(include, iinclude)),
-        (false, true) => Ok(RestoreSelection::Except(exclude, iexclude)),
-        (false, false) => Ok(RestoreSelection::All),
-    }
 }
 
 fn xattrs(args: &Restore) -> Result<XattrSelection> {

@@ -5,12 +5,14 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::{Backup, LeaveOut};
+use crate::cli::args::{Backup, Choice, LeaveOut};
 use crate::cli::settings::Environment;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::ops::backup::{Avoid, ChangedFiles, Sources};
-use crate::plan::filter::{Case, GitRules, IgnoreSettings, Origin, Patterns, Selection, Tag, read_pattern_file};
+use crate::plan::filter::{
+    Case, GitRules, IgnoreSettings, Origin, Patterns, RestoreSelection, Selection, Tag, read_pattern_file,
+};
 use crate::plan::lists::{self, Look};
 
 /// The real disk.
@@ -145,6 +147,32 @@ pub fn selection(args: &LeaveOut, env: &Environment, cx: &Context<'_>) -> Result
         ignore,
     };
     Ok((selection, record))
+}
+
+/// What of a snapshot was chosen, and the patterns that keep things out, for the record.
+pub fn choice(args: &Choice, env: &Environment, cx: &Context<'_>) -> Result<(RestoreSelection, Vec<Vec<u8>>)> {
+    let read = |flag, typed: &[OsString], files: &[PathBuf]| patterns(flag, typed, files, env, cx);
+    let exclude = read("--exclude", &args.exclude, &args.exclude_file)?;
+    let iexclude = read("--iexclude", &args.iexclude, &args.iexclude_file)?;
+    let include = read("--include", &args.include, &args.include_file)?;
+    let iinclude = read("--iinclude", &args.iinclude, &args.iinclude_file)?;
+    let excludes: Vec<Vec<u8>> = exclude.iter().chain(&iexclude).map(|(p, _)| p.clone()).collect();
+    let compiled = |exact, folded| -> Result<(Patterns, Patterns)> {
+        Ok((Patterns::compile(exact, Case::Sensitive)?, Patterns::compile(folded, Case::Insensitive)?))
+    };
+    let given = |strings: [&[OsString]; 2], files: [&[PathBuf]; 2]| {
+        strings.iter().any(|l| !l.is_empty()) || files.iter().any(|l| !l.is_empty())
+    };
+    let included = given([&args.include, &args.iinclude], [&args.include_file, &args.iinclude_file]);
+    let excluded = given([&args.exclude, &args.iexclude], [&args.exclude_file, &args.iexclude_file]);
+    match (included, excluded) {
+        (true, true) => {
+            Err(Error::new(ErrorKind::Invalid, "includes and excludes are both given").hint("give one of them"))
+        }
+        (true, false) => compiled(include, iinclude).map(|(a, b)| (RestoreSelection::Only(a, b), excludes)),
+        (false, true) => compiled(exclude, iexclude).map(|(a, b)| (RestoreSelection::Except(a, b), excludes)),
+        (false, false) => Ok((RestoreSelection::All, excludes)),
+    }
 }
 
 pub(super) fn patterns(

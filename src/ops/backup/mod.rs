@@ -325,17 +325,23 @@ pub fn backup(
         Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
     };
     let mut left = None;
+    // A stream cannot be read again.
+    let again = matches!(task, Task::Places(_));
+    unless_fenced(again, cx, || attempt(repo, &who, &mut task, options, cx, (started, &mut left)))
+}
+
+/// A session that garbage collection gave up begins anew.
+pub(super) fn unless_fenced<T>(again: bool, cx: &Context<'_>, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 1..ATTEMPTS {
-        match attempt(repo, &who, &mut task, options, cx, (started, &mut left)) {
-            // A stream cannot be read again.
-            Err(e) if e.kind() == ErrorKind::Fenced && matches!(task, Task::Places(_)) && !cx.cancelled() => {
+        match attempt() {
+            Err(e) if e.kind() == ErrorKind::Fenced && again && !cx.cancelled() => {
                 let what = "garbage collection had given this run up, so what it stored is looked at again";
                 cx.notice("fenced", what);
             }
             other => return other,
         }
     }
-    attempt(repo, &who, &mut task, options, cx, (started, &mut left))
+    attempt()
 }
 
 /// What is read.

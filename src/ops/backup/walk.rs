@@ -619,6 +619,9 @@ impl Walk<'_> {
 
     /// What has no content: the node is the stat and its metadata.
     fn special(&self, here: &Here<'_>, mut node: Node, stat: &Stat, path: &[u8], was: &[Before]) -> Result<Done> {
+        if node.kind == NodeKind::Socket {
+            self.cx.lost("sockets", path, "", "only its name is kept: what answers there is no file");
+        }
         let old = was.iter().flatten().find(|o| o.kind == node.kind && same_metadata(o, &node, self.options));
         node.ext = match old {
             Some(old) if !self.options.with_atime && self.attributes_still_there(old)? => old.ext.clone(),
@@ -661,7 +664,9 @@ impl Walk<'_> {
         link: Option<[u8; 16]>,
     ) -> Result<Vec<crate::model::Ext>> {
         for e in &metadata.problems {
-            self.cx.problem("metadata", path, e.during, e.why.to_string());
+            let of_flags = e.during == "getflags";
+            let slug = if of_flags { "flags" } else { "xattrs" };
+            self.cx.problem(slug, path, e.during, e.why.to_string());
         }
         let scope = FrameScope { source: u32::MAX, uid: 0, target: self.profile.frame };
         let extras = Extras { link, ..metadata.extras };

@@ -74,7 +74,7 @@ pub fn merge(
         (statement.started, statement.ended) = (began, sys::now());
         (statement.machine, statement.parent) = (workshop.repo.machine(), None);
         let new = NewSnapshot { statement, body: body(workshop, bases, newest, stats, options) };
-        Ok((vec![new], (union.conflicts, stats)))
+        Ok((vec![(newest.id, new)], (union.conflicts, stats)))
     })?;
     let (conflicts, stats) = done.told;
     Ok(Merged { snapshot: done.ids.first().copied(), conflicts, stats })

@@ -11,9 +11,9 @@ mod union;
 pub use merge::{MergeOptions, Merged, merge};
 pub use rewrite::{Became, RewriteOptions, Rewritten, carry_times, rewrite};
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::backup::{BackupOptions, load_index, writer_options};
+use super::backup::{BackupOptions, load_index, unless_fenced, writer_options};
 use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
@@ -63,23 +63,39 @@ struct Done<T> {
 }
 
 /// Make snapshots of others. `bases` are those that stand; `make` gets the ones that still do once the
-/// session is there, and gives what is to be committed.
+/// session is there, and gives what is to be committed, each with the snapshot it is made of. If garbage
+/// collection gives the session up, all of it is done again.
 fn session<T: Send>(
     repo: &mut Repository,
     bases: &[&Snapshot],
     way: &Way,
     cx: &Context<'_>,
-    make: impl FnOnce(&Workshop<'_>, &[&Snapshot]) -> Result<(Vec<NewSnapshot>, T)> + Send,
+    make: impl Fn(&Workshop<'_>, &[&Snapshot]) -> Result<(News, T)> + Sync,
 ) -> Result<Done<T>> {
     let name = way.client.as_deref();
     let who = if way.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
-    let repo = &*repo;
+    let mut left = HashMap::new();
+    unless_fenced(!way.dry_run, cx, || attempt(repo, &who, bases, (way, cx), &make, &mut left))
+}
+
+/// New snapshots, each with the id of the one it is made of.
+type News = Vec<(RecordId, NewSnapshot)>;
+
+/// One session. `left` is what earlier ones committed in vain, by what it was made of.
+fn attempt<T: Send>(
+    repo: &Repository,
+    who: &Identity,
+    bases: &[&Snapshot],
+    (way, cx): (&Way, &Context<'_>),
+    make: &(impl Fn(&Workshop<'_>, &[&Snapshot]) -> Result<(News, T)> + Sync),
+    left: &mut HashMap<RecordId, RecordId>,
+) -> Result<Done<T>> {
     let session = match way.dry_run {
-        true => repo.begin_unseen(&who)?,
-        false => repo.begin(&who, Purpose::Backup, bases.iter().map(|s| s.id).collect())?,
+        true => repo.begin_unseen(who)?,
+        false => repo.begin(who, Purpose::Backup, bases.iter().map(|s| s.id).collect())?,
     };
     let mut ids = Vec::new();
-    let done = run(repo, (&who, &session), bases, way, cx, make, &mut ids);
+    let done = run(repo, (who, &session), bases, (way, cx), make, (&mut ids, left));
     if !way.dry_run {
         // What is committed has all it needs, whatever happened to those after it.
         let kind = if ids.is_empty() && done.is_err() { CloseKind::Abort } else { CloseKind::End };
@@ -93,10 +109,9 @@ fn run<T: Send>(
     repo: &Repository,
     (who, session): (&Identity, &Session),
     bases: &[&Snapshot],
-    way: &Way,
-    cx: &Context<'_>,
-    make: impl FnOnce(&Workshop<'_>, &[&Snapshot]) -> Result<(Vec<NewSnapshot>, T)> + Send,
-    ids: &mut Vec<RecordId>,
+    (way, cx): (&Way, &Context<'_>),
+    make: &(impl Fn(&Workshop<'_>, &[&Snapshot]) -> Result<(News, T)> + Sync),
+    (ids, left): (&mut Vec<RecordId>, &mut HashMap<RecordId, RecordId>),
 ) -> Result<T> {
     let options = BackupOptions {
         dry_run: way.dry_run,
@@ -114,9 +129,12 @@ fn run<T: Send>(
     let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "a thread cannot be started").because(e))?;
     let (news, told) = pool.install(|| make(&workshop, &bases))?;
     writer.finish()?;
-    for new in news.into_iter().filter(|_| !way.dry_run) {
+    for (of, mut new) in news.into_iter().filter(|_| !way.dry_run) {
         cx.check()?;
-        ids.push(repo.commit(who, session, new).doing(|| "while committing the snapshot".to_owned())?);
+        new.statement.replaces = left.get(&of).copied().or(new.statement.replaces);
+        let id = repo.commit(who, session, new).doing(|| "while committing the snapshot".to_owned())?;
+        left.insert(of, id);
+        ids.push(id);
     }
     Ok(told)
 }

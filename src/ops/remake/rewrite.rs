@@ -72,7 +72,7 @@ pub fn rewrite(
         let (mut news, mut told) = (Vec::new(), Vec::new());
         for s in bases {
             let (became, new) = one(workshop, &mut filter, s, options)?;
-            news.extend(new);
+            news.extend(new.map(|new| (s.id, new)));
             told.push(Rewritten { old: s.id, became });
         }
         Ok((news, told))

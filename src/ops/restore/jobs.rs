@@ -1,8 +1,8 @@
 //! What is to be done: directories and files in the making, and pieces of files by frame.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use super::links::Link;
 use crate::id::BlobId;
@@ -36,6 +36,16 @@ impl DirJob {
         }
         names.reverse();
         names.join(&b'/')
+    }
+
+    /// Path of an entry below the target.
+    pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
     }
 
     pub fn hold(&self) {
@@ -100,6 +110,8 @@ pub(super) struct FileJob {
     pub left: AtomicU64,
     /// It has holes, or had pieces left out: its length must be set in the end.
     pub gaps: AtomicBool,
+    /// The first long hole: offset and length.
+    pub hole: OnceLock<(u64, u64)>,
     /// One piece is all of it.
     pub single: bool,
     /// It may have further names.
@@ -112,12 +124,7 @@ pub(super) struct FileJob {
 impl FileJob {
     /// Path below the target.
     pub fn path(&self) -> Vec<u8> {
-        let mut path = self.dir.path();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&self.node.name);
-        path
+        self.dir.path_of(&self.node.name)
     }
     /// Whether that was the last piece.
     pub fn let_go(&self, pieces: u64) -> bool {

@@ -144,15 +144,6 @@ struct Counts {
     bytes_fetched: AtomicU64,
 }
 
-/// What privileged metadata was left out.
-#[derive(Default)]
-struct LeftOut {
-    devices: AtomicU64,
-    set_id: AtomicU64,
-    xattrs: AtomicU64,
-    flags: AtomicU64,
-}
-
 /// What is done with the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -179,7 +170,8 @@ struct Run<'a> {
     /// Files that were closed while they have a temporary name.
     parked: Mutex<Vec<Arc<FileJob>>>,
     counts: Counts,
-    left_out: LeftOut,
+    /// Files whose time of birth is known, and cannot be set.
+    births: AtomicU64,
     /// Numbers of the files that were skipped or have problems told: not to be verified.
     exempt: &'a Mutex<Bits>,
     stop: AtomicBool,
@@ -249,25 +241,6 @@ impl Run<'_> {
         locked(&self.fatal).take().map_or(Ok(()), Err)
     }
 
-    fn tell_left_out(&self) {
-        let all = [
-            (&self.left_out.devices, "devices"),
-            (&self.left_out.set_id, "setuid or setgid bits"),
-            (&self.left_out.xattrs, "security or trusted attributes"),
-            (&self.left_out.flags, "immutable or append-only flags"),
-        ];
-        let said: Vec<String> = all
-            .iter()
-            .map(|(n, what)| (n.load(Relaxed), what))
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
-        if !said.is_empty() {
-            let message = format!("privileged metadata was left out: {}", said.join(", "));
-            self.cx.notice("privileged-metadata", message);
-        }
-    }
-
     fn summary(&self) -> RestoreSummary {
         let c = &self.counts;
         RestoreSummary {
@@ -321,7 +294,7 @@ pub fn restore(
         open: Mutex::default(),
         parked: Mutex::default(),
         counts: Counts::default(),
-        left_out: LeftOut::default(),
+        births: AtomicU64::new(0),
         exempt: &exempt,
         stop: AtomicBool::new(false),
         fatal: Mutex::new(None),
@@ -329,7 +302,7 @@ pub fn restore(
     let all = matches!(options.selection, RestoreSelection::All);
     cx.enter(Phase::Restoring, None, root.filter(|_| all).map(|r| r.bytes));
     run.walk(root, !there)?;
-    run.tell_left_out();
+    cx.meter.lacks("birth-time", run.births.load(Relaxed));
     let mut summary = run.summary();
     if options.verify && !options.dry_run {
         cx.enter(Phase::Verifying, None, Some(summary.bytes));

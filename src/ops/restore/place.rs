@@ -18,10 +18,26 @@ use crate::model::ext::{Extras, flag};
 use crate::model::{Node, NodeKind};
 use crate::source::OpenFile;
 use crate::sys;
-use crate::target::{FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata};
+use crate::target::{
+    Applied, FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata,
+};
+
+/// Why something was withheld.
+const WITHHELD: &str = "only root restores it, from a snapshot that the owner's key signed";
+
+/// What of one file is not as it was.
+struct Lack {
+    slug: &'static str,
+    during: &'static str,
+    /// Nobody could do better here.
+    limit: bool,
+    what: String,
+}
 
 /// How many files are kept open for several pieces.
 const OPEN_MAX: usize = 256;
+/// Bytes that are copied at once within the target.
+const COPY: usize = 1 << 20;
 /// Runs of zeros from this length on become holes, if holes are wanted.
 const ZEROS_MIN: usize = 32 << 10;
 /// Holes are made of whole blocks.
@@ -265,8 +281,13 @@ impl Run<'_> {
             NodeKind::BlockDevice { device } => dir.device(name, true, *device, &self.policy),
             NodeKind::File { .. } | NodeKind::Dir { .. } => Ok(None),
         };
-        if withheld?.is_some() {
-            self.left_out.devices.fetch_add(1, Relaxed);
+        let withheld = match withheld {
+            // Root of a container is none to whom devices are given.
+            Err(TargetError { why: Why::Os(Errno::PERM), .. }) if is_device(kind) => Some(Withheld::Device),
+            other => other?,
+        };
+        if let Some(withheld) = withheld {
+            self.cx.lost(withheld.slug(), &self.shown(&job.path()), "mknod", WITHHELD);
             self.exempt(job.number);
             self.counts.skipped.fetch_add(1, Relaxed);
             locked(&job.progress).stage = Stage::Done;
@@ -487,6 +508,11 @@ impl Run<'_> {
         }
         dir.finish(name, &mut file)?;
         self.metadata(&Object::File(&file), node, &|| job.path());
+        if let Some((offset, len)) = job.hole.get()
+            && !file.has_hole(*offset, *len)
+        {
+            self.cx.lost("holes", &self.shown(&job.path()), "write", "its holes are written as zeros");
+        }
         Ok(self.linked_at(job, || Ok(Some(file.stat()?.id)))?)
     }
 
@@ -510,33 +536,47 @@ impl Run<'_> {
             value
         });
         extras.xattrs.retain(|x| self.options.xattrs.wants(&x.name));
+        self.births.fetch_add(u64::from(extras.btime.is_some()), Relaxed);
         let applied = apply_metadata(object, node, &extras, &self.policy);
         if lost == 0 && wrong.is_empty() && applied.is_complete() {
             return;
         }
         let path = self.shown(&path());
         if lost > 0 {
-            self.cx.problem("metadata", &path, "read", format!("{lost} extended attributes are lost"));
+            self.cx.problem("damaged", &path, "read", format!("{lost} extended attributes are lost"));
         }
         for e in wrong {
-            self.cx.problem("metadata", &path, "decode", e.to_string());
+            self.cx.problem("damaged", &path, "decode", e.to_string());
         }
-        for f in applied.failures {
-            let what = if f.xattr.is_empty() {
-                f.why.to_string()
-            } else {
-                format!("{}: {}", String::from_utf8_lossy(&f.xattr), f.why)
-            };
-            self.cx.problem("metadata", &path, f.during, what);
+        self.tell_lacks(&path, applied);
+    }
+
+    /// Tell what of the metadata is not as it was: of each kind once, that is, once for each file.
+    fn tell_lacks(&self, path: &[u8], applied: Applied) {
+        let mut kinds: Vec<Lack> = Vec::new();
+        let mut note = |slug, during, limit, what: String| match kinds.iter_mut().find(|k| k.slug == slug) {
+            Some(k) => {
+                k.limit &= limit;
+                k.what += &format!("; {what}");
+            }
+            None => kinds.push(Lack { slug, during, limit, what }),
+        };
+        let named = |xattr: &[u8], what: &str| match xattr {
+            [] => what.to_owned(),
+            name => format!("{}: {what}", String::from_utf8_lossy(name)),
+        };
+        for f in &applied.failures {
+            note(f.slug(), f.during, f.is_limit(), named(&f.xattr, &f.why.to_string()));
         }
-        for w in applied.withheld {
-            let counter = match w {
-                Withheld::Device => &self.left_out.devices,
-                Withheld::SetId => &self.left_out.set_id,
-                Withheld::Xattr(_) => &self.left_out.xattrs,
-                Withheld::Flags(_) => &self.left_out.flags,
-            };
-            counter.fetch_add(1, Relaxed);
+        for w in &applied.withheld {
+            let what = if let Withheld::Xattr(name) = w { named(name, WITHHELD) } else { WITHHELD.to_owned() };
+            note(w.slug(), "set", true, what);
+        }
+        for k in kinds {
+            match k.limit {
+                true => self.cx.lost(k.slug, path, k.during, k.what),
+                false => self.cx.problem(k.slug, path, k.during, k.what),
+            }
         }
     }
 
@@ -687,7 +727,15 @@ impl Run<'_> {
                 Some(tree) => tree.dir(&link.dir.path())?,
                 None => return Ok(()),
             };
-            hand.dir(self, &job.dir)?.hard_link(&job.node.name, &from, &link.name, id)?;
+            match hand.dir(self, &job.dir)?.hard_link(&job.node.name, &from, &link.name, id) {
+                Err(TargetError { why: Why::Os(e @ (Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK)), .. })
+                    if job.is_file() =>
+                {
+                    self.copy_of(hand, job, (&from, link, id))?;
+                    self.cx.lost("hard-links", &self.shown(&job.path()), "link", e.to_string());
+                }
+                other => other?,
+            }
         }
         if change == Change::Unchanged {
             self.exempt_if_spared(job);
@@ -695,6 +743,36 @@ impl Run<'_> {
         locked(&job.progress).stage = Stage::Done;
         self.done(job, change);
         self.leave_dir(hand, job.dir.clone());
+        Ok(())
+    }
+
+    /// Where no further name can be made, a file of its own with the same content.
+    fn copy_of(&self, hand: &mut Hand, job: &FileJob, of: (&TargetDir, &Link, FileId)) -> Result<(), Trouble> {
+        let (from, link, id) = of;
+        let dir = hand.dir(self, &job.dir)?;
+        let there = from.survey(&link.name)?.filter(|s| s.id == id).ok_or_else(|| raced("link"))?;
+        let source = from.as_source().open_file(&link.name, &there).map_err(TargetError::from)?;
+        let mut file = self.create(&dir, job)?;
+        let mut copied = || -> Result<(), TargetError> {
+            let (mut at, mut buffer) = (0, vec![0; COPY]);
+            while at < job.size && !self.stopped() {
+                let n = source.read_at(at, &mut buffer)?;
+                if n == 0 {
+                    return Err(raced("read"));
+                }
+                self.write(&file, job, at, &buffer[..n])?;
+                at += n as u64;
+            }
+            file.set_len(job.size)?;
+            dir.finish(&job.node.name, &mut file)
+        };
+        if let Err(e) = copied() {
+            if let Some(state) = file.in_progress().ok().filter(|s| s.temp.is_some()) {
+                dir.abandon(&job.node.name, &state);
+            }
+            return Err(e.into());
+        }
+        self.metadata(&Object::File(&file), &job.node, &|| job.path());
         Ok(())
     }
 
@@ -758,7 +836,7 @@ impl Run<'_> {
         if self.mode == Mode::Write {
             match hand.dir(self, dir) {
                 Ok(open) => self.metadata(&Object::Dir(&open), node, &|| dir.path()),
-                Err(e) => self.trouble("metadata", &dir.path(), "open", &e.into()),
+                Err(e) => self.trouble("not-restored", &dir.path(), "open", &e.into()),
             }
         }
         self.counts.restored.fetch_add(1, Relaxed);
@@ -769,6 +847,10 @@ impl Run<'_> {
             self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::Dir, change, bytes: 0 });
         }
     }
+}
+
+fn is_device(kind: &NodeKind) -> bool {
+    matches!(kind, NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. })
 }
 
 fn raced(during: &'static str) -> TargetError {

@@ -3,10 +3,9 @@
 //! It keeps one page of each directory on its way, never recurses, and believes nothing: a name
 //! that could lead elsewhere costs its entry, a damaged page its entries, and the rest goes on.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::jobs::{DirJob, FileJob, Look, Piece, Progress, Stage, Stretch, Window, few_extents};
 use super::links::Part;
@@ -18,6 +17,9 @@ use crate::model::{Content, Extent, Node, NodeKind, PageRef, ext_tag};
 use crate::plan::filter::{Reach, RestoreSelection};
 use crate::repo::{Entries, Extents};
 use crate::target::{Found, Kind, TempName};
+
+/// Holes from this length on are worth telling that they became zeros; shorter ones may not fit the blocks.
+const HOLE_MIN: u64 = 64 << 10;
 
 /// A directory on the way down.
 struct Level<'r> {
@@ -43,7 +45,6 @@ pub(super) struct Planner<'r> {
     window: Window,
     number: u64,
     hand: Hand,
-    many_links: bool,
 }
 
 impl<'r> Planner<'r> {
@@ -56,7 +57,6 @@ impl<'r> Planner<'r> {
             window: Window::default(),
             number: 0,
             hand: Hand::default(),
-            many_links: false,
         }
     }
 
@@ -293,9 +293,8 @@ impl<'r> Planner<'r> {
             Part::First(link) => (Some(link), false),
             Part::Other(link) => (Some(link), true),
             Part::Forgotten => {
-                if !std::mem::replace(&mut self.many_links, true) {
-                    run.cx.notice("hard-links", "there are very many hard links; some become files of their own");
-                }
+                let what = "there are too many hard links to remember all";
+                run.cx.lost("hard-links", &run.shown(&dir.path_of(&node.name)), "link", what);
                 (None, false)
             }
         };
@@ -315,6 +314,7 @@ impl<'r> Planner<'r> {
             number,
             left: AtomicU64::new(1),
             gaps: AtomicBool::new(false),
+            hole: OnceLock::new(),
             single,
             link,
             follows: other,
@@ -394,6 +394,9 @@ impl<'r> Planner<'r> {
         let (id, len, repeat) = match extent {
             Extent::Hole { len } => {
                 job.gaps.store(true, Relaxed);
+                if len >= HOLE_MIN {
+                    job.hole.get_or_init(|| (offset, len));
+                }
                 return Some(Stretch::Hole { offset, len });
             }
             Extent::Data { id, len, repeat } => (id, len, repeat),
