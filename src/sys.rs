@@ -1,12 +1,22 @@
 //! Clock, entropy and facts about this machine: the only place where the library asks for them.
 
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Time;
+
+static AHEAD: AtomicI64 = AtomicI64::new(0);
 
 /// The time now.
 pub fn now() -> Time {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Time { sec: t.tv_sec, nsec: t.tv_nsec as u32 }
+    Time { sec: t.tv_sec.saturating_add(AHEAD.load(Relaxed)), nsec: t.tv_nsec as u32 }
+}
+
+/// Set the clock of this process so many seconds ahead of the system's, or behind it, for tests of
+/// what a wrong clock does.
+pub fn set_clock_ahead(seconds: i64) {
+    AHEAD.store(seconds, Relaxed);
 }
 
 /// `N` random bytes from the system.

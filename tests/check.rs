@@ -6,16 +6,18 @@ use std::fs;
 use std::sync::Arc;
 
 use orlop::event::Quiet;
-use orlop::format::pack::Kind;
+use orlop::format::pack::{HEADER_LEN, Kind};
 use orlop::format::page::Builder;
 use orlop::format::records::{CloseKind, Purpose};
-use orlop::id::RecordId;
+use orlop::format::segment::{PackEntry, Row};
+use orlop::id::{PackId, RecordId};
 use orlop::model::{Content, Node, NodeKind, Time};
 use orlop::ops::backup::{self, Input};
 use orlop::ops::check::Data;
 use orlop::plan::subset::Subset;
 use orlop::repo::{NewSnapshot, Repository, Writer, WriterOptions};
 use orlop::storage::{MemoryStorage, Name, Storage};
+use support::keyring::put_segment;
 use support::*;
 
 struct World {
@@ -242,4 +244,32 @@ fn file(name: &[u8]) -> Node {
         ino: 0,
         ext: vec![],
     }
+}
+
+/// Whoever may sign a segment can say of a pack what it likes: that is damage of that pack, and no
+/// reason not to look at the others.
+#[test]
+fn a_pack_of_an_epoch_that_there_never_was_is_damage() {
+    let w = world();
+    let mut repo = repo_of(&w.memory);
+    let who = repo.identity(Some("test")).unwrap();
+    let (name, _) = largest_pack(&w.memory, Kind::Data, &repo);
+    let mut bytes = w.memory.get(&name, u64::MAX).unwrap();
+    let (mut header, table) = repo.read_table(name.as_str(), bytes.len() as u64).unwrap();
+    header.epoch = 9;
+    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    let id = PackId(*blake3::hash(&bytes).as_bytes());
+    let len = bytes.len() as u64;
+    w.memory.plant(&Name::new(orlop::format::names::pack(id, [1; 4])).unwrap(), &bytes);
+    let session = repo.begin(&who, Purpose::Backup, vec![]).unwrap();
+    let row = Row { id: [7; 20], frame: 0, ordinal: 0 };
+    let entry = PackEntry { id, uploader: [1; 4], len, kind: Kind::Data, header, frames: table.frames };
+    put_segment(&repo, &who, session.id, vec![entry], vec![row]);
+    repo.close(&session, CloseKind::Abort, vec![]).unwrap();
+
+    let (done, ears) = check(&mut repo, Data::All);
+    assert_eq!((done.packs_read, done.broken_packs.len()), (done.packs, 1));
+    let told = ears.problems.lock().unwrap().join("\n");
+    assert!(told.contains("epoch 9") && told.contains(&id.short()), "{told}");
+    assert!(!told.contains(":/"), "no file needs it: {told}");
 }

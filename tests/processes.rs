@@ -4,6 +4,8 @@
 //!
 //! `ORLOP_PROCESSES_SECONDS=n` says for how long, `ORLOP_SEED=n` with which dice.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,22 +14,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use support::dice::Dice;
+
 const BACKUPS: usize = 4;
 /// Trees are put together from so many files, so that what one gave up another has again.
 const POOL: u64 = 40;
-
-/// Small and quick, and always the same from the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// A file of the pool.
 fn contents(n: u64) -> Vec<u8> {

@@ -14,6 +14,7 @@ use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
 use orlop::repo::{Repository, Validity};
 use orlop::storage::{MemoryStorage, Storage};
+use support::dice::Dice;
 use support::prune::*;
 use support::*;
 
@@ -452,4 +453,36 @@ fn many_index_segments_are_merged_after_backups() {
     assert_same(&repo, last.snapshot.unwrap(), dir.path());
     prune_now(&mut repo);
     assert_sound(&mut repo);
+}
+
+/// Frames hold what is needed and what is not side by side: that must not keep the latter.
+#[test]
+fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    let mut dice = Dice(5);
+    let files: Vec<(std::path::PathBuf, usize)> =
+        (0..400).map(|i| (dir.path().join(format!("f{i}")), 5_000 + dice.roll(50_000) as usize)).collect();
+    files.iter().zip(0..).for_each(|((path, len), i)| fs::write(path, noise(*len, 1000 + i)).unwrap());
+    settle();
+    let options = || BackupOptions { pack_target: Some(1 << 20), ..small_packs() };
+    let first = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    let mut dropped = 0;
+    for (path, len) in &files {
+        if dice.roll(2) == 0 {
+            fs::remove_file(path).unwrap();
+            dropped += *len as u64;
+        }
+    }
+    settle();
+    let second = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    forget(&mut repo, first);
+    let before = stored(&memory);
+    prune(&mut repo, &PruneOptions { pack_target: Some(1 << 20), ..now() });
+    let freed = before - stored(&memory);
+    assert!(freed * 10 >= dropped * 9, "{freed} of {dropped} bytes");
+    assert_sound(&mut repo);
+    assert_same(&repo, second, dir.path());
 }

@@ -19,21 +19,10 @@ use orlop::model::Time;
 use orlop::ops::backup::{About, BackupOptions, BackupSummary};
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused};
 use orlop::storage::{Draft, Listed, MemoryStorage, Name, Put, Storage, StorageError};
+use support::dice::Dice;
 use support::prune::*;
+use support::stop::alone;
 use support::*;
-
-/// Small and quick, and always the same from the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 struct Turns {
     waiting: Vec<bool>,
@@ -285,11 +274,6 @@ fn options(client: &str) -> BackupOptions {
     BackupOptions { about: About { client: Some(client.into()), paths, ..About::default() }, ..small_packs() }
 }
 
-/// One thread, so that one thing happens at a time.
-fn alone<T: Send>(run: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(run)
-}
-
 fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
     let storage: Arc<dyn Storage> = Arc::new(seat);
     let opened = orlop::repo::open(storage, &orlop::format::keys::Credential::Nothing, None);
@@ -301,6 +285,10 @@ fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
     };
     // Alive to itself; nobody else can tell.
     repo.act_as(orlop::sys::Host { machine_id: vec![number; 16], ..this_process() });
+    // Some speak whenever they can, others not once.
+    if number.is_multiple_of(2) {
+        repo.beat_every(Duration::ZERO);
+    }
     match doing {
         Doing::Backup(dir, client) => Did::Backup(try_backup(&mut repo, dir, &options(client))),
         Doing::Prune(options) => Did::Prune(try_prune(&mut repo, options)),
@@ -485,7 +473,7 @@ fn seeds(bound: Duration, from: u64) {
 
 #[test]
 fn no_order_of_requests_loses_anything() {
-    seeds(Duration::from_secs(60), 0);
+    seeds(Duration::from_secs(90), 0);
 }
 
 #[test]

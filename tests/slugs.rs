@@ -34,7 +34,7 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("wrong-password", wrong_password),
     ("damaged", damaged),
     ("missing", || line(&World::with_repository(), "ls ffffffff")),
-    ("unsupported", || line(&World::new(), "-r s3:bucket snapshots")),
+    ("unsupported", || line(&World::new(), "-r b2:bucket snapshots")),
     ("substituted", substituted),
     ("storage", storage),
     ("source", || line(&World::with_repository(), "backup nothing")),

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 mod backup;
 mod begin;
+mod doctor;
 mod find;
 mod keys;
 mod prune;
@@ -20,6 +21,7 @@ mod values;
 
 pub use backup::{Backup, KeepFor, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
+pub use doctor::{Doctor, DoctorCommand, DoctorStorage};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
@@ -125,6 +127,8 @@ pub enum Command {
     ExplainExclude(ExplainExclude),
     /// Look at the bytes of a repository
     Debug(Debug),
+    /// Find out what the storage can do
+    Doctor(Doctor),
     /// Say which program this is
     Version,
 }
@@ -163,6 +167,10 @@ pub struct Global {
     /// Act under this client name in place of the host's [env: ORLOP_CLIENT]
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub client: Option<String>,
+
+    /// Set an option of the storage, such as s3.region=eu-central-1; may be given several times
+    #[arg(short = 'o', long = "option", global = true, value_name = "NAME=VALUE", help_heading = ACCESS)]
+    pub option: Vec<String>,
 
     /// Take what is not typed from this profile of orlop.toml [env: ORLOP_PROFILE]
     #[arg(short = 'P', long, global = true, value_name = "NAME", help_heading = GLOBAL)]

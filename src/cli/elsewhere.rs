@@ -10,7 +10,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("features", "lists feature flags", "orlop has no feature flags"),
     ("migrate", "upgrades the repository format", "there is one format, and nothing to migrate"),
     ("mount", "shows snapshots as a file system", "for now, `orlop restore --include` and `orlop dump`"),
-    ("options", "lists extended options", "orlop has no extended options"),
+    ("options", "lists extended options", "a wrong `-o` lists them, and so does src/docs/storages.md"),
     ("rebuild-index", "writes the index anew", "`orlop check` says whether the index is whole; repair is not here yet"),
     (
         "recover",
@@ -31,14 +31,13 @@ const REPAIR: &str = "`orlop check` says what is damaged; repair is not here yet
 
 /// Flags likewise.
 const FLAGS: &[(&str, &str)] = &[
-    ("--cacert", LOCAL),
-    ("--tls-client-cert", LOCAL),
-    ("--insecure-tls", LOCAL),
-    ("--http-user-agent", LOCAL),
-    ("--limit-upload", LOCAL),
-    ("--limit-download", LOCAL),
-    ("--stuck-request-timeout", LOCAL),
-    ("--option", "orlop has no extended options"),
+    ("--cacert", "the environment variable SSL_CERT_FILE names a file of certificates to trust"),
+    ("--tls-client-cert", "it is not here yet"),
+    ("--insecure-tls", "trust the server's certificate with SSL_CERT_FILE in place of trusting everybody's"),
+    ("--http-user-agent", "it is always orlop and its version"),
+    ("--limit-upload", NOT_YET),
+    ("--limit-download", NOT_YET),
+    ("--stuck-request-timeout", "requests on which nothing moves for a minute are given up and made again"),
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
@@ -54,7 +53,6 @@ const FLAGS: &[(&str, &str)] = &[
 ];
 
 const CHOICE: &str = "there is no such choice: it is done where it pays";
-const LOCAL: &str = "repositories are in local directories, there is no network to configure";
 
 /// What is here under the same name and means something else, by command (`*` for flags of every
 /// command) and flag (empty for the command itself).
@@ -62,7 +60,12 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("*", "--no-lock", "accepted, and without effect: nothing here locks"),
     ("*", "--retry-lock", "accepted, and without effect: nothing here locks"),
     ("*", "--cleanup-cache", "accepted, and without effect: the cache looks after itself"),
-    ("*", "--repo", "a directory, also as `local:DIRECTORY`; no other storage yet"),
+    ("*", "--option", "has other names but for those of storages that restic has, too: src/docs/storages.md"),
+    (
+        "*",
+        "--repo",
+        "a directory, `local:`, `s3:`, `azure:`, `sftp:`, `rclone:`, and `webdav:` and `opendal:`; no `rest:`, `b2:` and `swift:`, and `gs:` as `opendal:gcs`",
+    ),
     ("*", "--key-hint", "the id of one of orlop's keys; RESTIC_KEY_HINT is not looked at"),
     ("backup", "--read-concurrency", "8 if nothing is said"),
     ("backup", "--parent", "also `latest~N`"),
@@ -90,7 +93,6 @@ pub fn command(name: &str) -> Option<Error> {
 /// The answer to a flag that orlop does not have, if restic has it.
 pub fn flag(typed: &str) -> Option<Error> {
     let name = typed.split('=').next().unwrap_or(typed);
-    let name = if name == "-o" { "--option" } else { name };
     let (name, here) = FLAGS.iter().find(|(known, _)| *known == name)?;
     Some(Error::new(ErrorKind::Unsupported, format!("orlop has no flag {name} as restic has")).hint(*here))
 }
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn flags_are_answered() {
         assert!(flag("--limit-upload=3").is_some());
-        assert!(flag("-o").is_some());
+        assert!(flag("--http-user-agent").is_some());
         assert!(flag("--frobnicate").is_none());
     }
 }

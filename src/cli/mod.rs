@@ -101,6 +101,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Stats(args) => commands::stats::run(&args, settings),
         Command::Explain(args) => commands::explain::run(&args, settings),
         Command::ExplainExclude(args) => commands::explain_exclude::run(&args, settings, env),
+        Command::Doctor(args) => commands::doctor::run(&args, settings),
         Command::Debug(args) => commands::debug::run(&args, settings),
         Command::Find(args) => commands::find::run(&args, settings),
         Command::Ls(args) => commands::ls::run(&args, settings),

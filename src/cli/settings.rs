@@ -16,8 +16,11 @@ use clap::ValueEnum;
 use super::args::{Compression, From, Global};
 use super::config::Profile;
 use super::password::{Secret, Source};
+use super::signals;
 use crate::error::{Error, ErrorKind, Result};
+use crate::repo;
 use crate::report::Loudness;
+use crate::storage::{Access, Location, Options};
 
 /// Variables that hold secrets themselves; programs that orlop starts do not get them.
 pub const SECRET_VARIABLES: [&str; 4] =
@@ -79,6 +82,13 @@ pub fn falls_back(env: &Environment, of: Option<&str>, flag: &str) -> Option<&'s
 /// A snapshot of the environment.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
+
+/// Values may be secrets.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Environment {
     /// Of this process.
@@ -159,6 +169,9 @@ fn bad(variable: &str, why: &str) -> Error {
 #[derive(Debug, Clone)]
 pub struct Settings {
     repository: Option<OsString>,
+    /// Options of storages.
+    pub options: Options,
+    variables: Environment,
     only_restic_repository: bool,
     /// What `orlop.toml` says; its flags are in here already.
     pub profile: Option<Profile>,
@@ -211,6 +224,8 @@ impl Settings {
             only_restic_repository: env.get("RESTIC_REPOSITORY").is_some()
                 || env.get("RESTIC_REPOSITORY_FILE").is_some(),
             repository,
+            options: Options::parse(&flags.option)?,
+            variables: env.clone(),
             profile: None,
             unlock: unlock(flags, env)?,
             key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
@@ -242,6 +257,19 @@ impl Settings {
     /// The same with a repository at this place, unlocked so.
     pub fn at(&self, place: OsString, unlock: Source) -> Self {
         Self { repository: Some(place), unlock, ..self.clone() }
+    }
+
+    /// How storages are reached: the user's options, and where they find credentials.
+    pub fn access<T>(&self, place: &Location, work: impl FnOnce(&Access<'_>) -> T) -> T {
+        let known = self.state_dir.as_deref().and_then(|dir| repo::findings(dir, &place.place()));
+        // What is not UTF-8 is no credential.
+        let variable = |name: &str| self.variables.text(name).ok().flatten();
+        work(&Access {
+            options: &self.options,
+            variable: &variable,
+            cancel: Some(signals::cancel()),
+            known: known.as_ref(),
+        })
     }
 
     /// Whether anybody said where the repository is.

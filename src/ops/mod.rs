@@ -17,6 +17,8 @@ pub mod select;
 pub mod stats;
 pub mod why;
 
+mod stack;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.

@@ -102,7 +102,8 @@ impl Repository {
     ) -> Result<bool> {
         let forgotten = self.given_up_by_now(history, tombstones, said.time)?;
         let covered = |client: &ClientId, seq| forgotten.get(client).is_some_and(|g| g.has(seq));
-        let over: BTreeSet<RecordId> = tombstones.all().filter(|t| covered(&t.client, t.seq)).map(|t| t.id).collect();
+        let told = tombstones.all().chain(tombstones.taken_back());
+        let over: BTreeSet<RecordId> = told.filter(|t| covered(&t.client, t.seq)).map(|t| t.id).collect();
         let expired: Vec<RecordId> = history.expired.difference(&over).copied().collect();
         if expired.len() > EXPIRED_MAX || forgotten.values().any(|g| g.ranges.len() > RUNS_MAX) {
             return Ok(false);
@@ -144,6 +145,17 @@ impl Repository {
         let places = self.places()?;
         let mut gone: BTreeMap<ClientId, BTreeMap<u64, Option<RecordId>>> = BTreeMap::new();
         let mut stays = places.standing.clone();
+        // What the log doomed is gone, whatever became of the tombstones since.
+        for (client, seq) in history.doomed_names.iter().filter_map(|n| names::parse_snapshot(n)) {
+            if !places.stands(client, seq) {
+                gone.entry(client).or_default().entry(seq).or_default();
+            }
+        }
+        for t in tombstones.taken_back().filter(|t| !places.stands(t.client, t.seq)) {
+            if let Some(target) = gone.get_mut(&t.client).and_then(|of| of.get_mut(&t.seq)) {
+                *target = target.or(t.target);
+            }
+        }
         for t in tombstones.all() {
             let over = history.expired.contains(&t.id) || t.not_before <= now;
             if over && !places.stands(t.client, t.seq) {

@@ -88,6 +88,12 @@ impl History {
             .unwrap_or_default()
     }
 
+    /// Whether a place in a chain is empty by what the log says. A tombstone that was taken back when
+    /// a finish had acted upon it brings nothing back, and leaves no gap that nobody can explain.
+    pub fn gave_up(&self, client: ClientId, seq: u64) -> bool {
+        self.forgot(client, seq) || self.doomed_names.contains(&names::snapshot(client, seq))
+    }
+
     fn add(&mut self, record: &Record<Gc>, states: &[State]) -> Result<()> {
         let (clear, gc) = (&record.clear, &record.payload);
         let step = step(clear, states);

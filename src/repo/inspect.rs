@@ -184,7 +184,8 @@ impl Repository {
         let (id, n) = rest.split_once('/').ok_or_else(misnamed)?;
         let id = SessionId::parse(id).map_err(|_| misnamed())?;
         if n == "close" {
-            let close = self.load_close(id)?.ok_or_else(misnamed)?;
+            // Cleared away since it was listed.
+            let Some(close) = self.load_close(id)? else { return Ok(Verified::Outside) };
             return if close.session == id { Ok(Verified::Whole) } else { Err(misnamed()) };
         }
         let (opening, opened) = match self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0)) {

@@ -23,6 +23,7 @@ mod tree;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use checkpoint::{Repeating, Rest};
 pub use clear::{Cleared, MERGED_ROWS};
@@ -31,7 +32,7 @@ pub use history::{History, Repeated, Replaced, Saying};
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
 pub use open::{InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, slot_ids};
-pub use profile::{Complain, Remembered, place_key};
+pub use profile::{Complain, Remembered, findings, keep_findings, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, OpenSession, Session, Sessions};
 pub use snapshots::{NewSnapshot, Snapshot};
@@ -69,6 +70,7 @@ pub struct Repository {
     config_id: RecordId,
     clients: Vec<Client>,
     host: Host,
+    beat_every: Duration,
     profile: Option<Remembered>,
 }
 
@@ -118,6 +120,10 @@ impl Repository {
     pub fn act_as(&mut self, host: Host) {
         self.host = host;
     }
+    /// How often the sessions of this process say that they live, so that tests need not wait.
+    pub fn beat_every(&mut self, interval: Duration) {
+        self.beat_every = interval;
+    }
     /// A chunking profile by its number.
     pub fn profile(&self, id: u8) -> Option<&Profile> {
         self.config.profiles.iter().find(|p| p.id == id)
@@ -130,6 +136,10 @@ impl Repository {
     /// The epoch in use.
     fn epoch(&self) -> u32 {
         self.keyring.epochs.last().map_or(0, |e| e.n)
+    }
+    /// Whether there is an epoch of this number, whatever this key may know of it.
+    pub fn knows_epoch(&self, epoch: u32) -> bool {
+        self.keyring.epochs.iter().any(|e| e.n == epoch)
     }
     fn index_secret(&self, epoch: u32) -> Option<Secret> {
         self.keyring.epochs.iter().find(|e| e.n == epoch)?.index.clone()

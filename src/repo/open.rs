@@ -283,6 +283,7 @@ pub fn open(storage: Arc<dyn Storage>, credential: &Credential, hint: Option<Slo
         config_id,
         clients: vec![],
         host: Host::current(),
+        beat_every: super::session::HEARTBEAT,
         profile: None,
     };
     repo.load_clients()?;

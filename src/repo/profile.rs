@@ -15,6 +15,7 @@ use super::{Repository, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ClientId, RecordId, SlotId, hex};
 use crate::model::Head;
+use crate::storage::probe::Findings;
 
 const VERSION: u32 = 1;
 
@@ -171,16 +172,44 @@ impl Remembered {
     }
 
     fn replace(&self, known: &Known) -> std::io::Result<()> {
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let draft = self.file.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        let text = serde_json::to_vec_pretty(known)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        written.and_then(|()| std::fs::rename(&draft, &self.file)).inspect_err(|_| {
-            let _ = std::fs::remove_file(&draft);
-        })
+        replace(&self.file, &serde_json::to_vec_pretty(known)?)
     }
+}
+
+/// What a probe found, as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Probed {
+    version: u32,
+    place: String,
+    findings: Findings,
+}
+
+fn probed_file(dir: &Path, place: &str) -> PathBuf {
+    dir.join(format!("{}.storage.json", place_key(place)))
+}
+
+/// What was found out of the storage at `place`, if that was ever asked and can be read.
+pub fn findings(dir: &Path, place: &str) -> Option<Findings> {
+    let kept: Probed = serde_json::from_slice(&std::fs::read(probed_file(dir, place)).ok()?).ok()?;
+    (kept.version == VERSION && kept.place == place).then_some(kept.findings)
+}
+
+/// Keep what was found.
+pub fn keep_findings(dir: &Path, place: &str, findings: &Findings) -> std::io::Result<()> {
+    let kept = Probed { version: VERSION, place: place.to_owned(), findings: findings.clone() };
+    replace(&probed_file(dir, place), &serde_json::to_vec_pretty(&kept)?)
+}
+
+/// A private file in the place of another, at once.
+fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut open = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let written = open.write_all(text).and_then(|()| open.sync_all());
+    written.and_then(|()| std::fs::rename(&draft, file)).inspect_err(|_| {
+        let _ = std::fs::remove_file(&draft);
+    })
 }
 
 /// The name of a place where it may not hold a slash.

@@ -16,7 +16,7 @@ use crate::storage::Put;
 use crate::sys;
 
 /// How often a session says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(600);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// This process' presence in a repository.
 pub struct Session {
@@ -167,7 +167,7 @@ impl Repository {
     pub fn due(&self, session: &Session) -> Result<Option<History>> {
         {
             let mut pulse = locked(&session.pulse);
-            if pulse.last.elapsed() < session.interval() {
+            if pulse.last.elapsed() < self.beat_every {
                 return Ok(None);
             }
             pulse.last = Instant::now();
@@ -205,13 +205,25 @@ impl Repository {
     /// Close the session; whoever closes first decides, so this is also the check for a fence.
     pub fn close(&self, session: &Session, kind: CloseKind, snapshots: Vec<RecordId>) -> Result<()> {
         let who = (session.client, session.epoch, &session.signer);
-        if self.put_close(session.id, kind, snapshots, session.seen_gen(), who)? == Put::Exists {
+        if self.put_close(session.id, kind, snapshots.clone(), session.seen_gen(), who)? == Put::Exists {
             return Err(fenced());
         }
         // Whoever slept so long that even its fence was cleared away finds the name free: but its
         // first object went before that.
         let open = super::objects::name(&names::session(session.id, 0))?;
-        if self.storage.head(&open)?.is_none() { Err(fenced()) } else { Ok(()) }
+        match self.storage.head(&open)? {
+            None if !self.are_recorded(&snapshots)? => Err(fenced()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the log confirms these snapshots: then their session was cleared away because it had ended
+    /// well, as soon as it had.
+    fn are_recorded(&self, ids: &[RecordId]) -> Result<bool> {
+        let history = self.history()?;
+        let all = self.snapshots(&|_, _| {})?;
+        let recorded = |s: &super::Snapshot| history.confirms(s.statement.client, s.statement.seq);
+        Ok(!ids.is_empty() && ids.iter().all(|id| all.iter().any(|s| s.id == *id && recorded(s))))
     }
 
     fn put_close(
@@ -260,6 +272,12 @@ impl Repository {
             out.insert(id, Listed { opened: has("00000000"), closed: has("close") });
         }
         Ok(out)
+    }
+
+    /// Whether a session's first object is there, or may be.
+    pub fn is_opened(&self, session: SessionId) -> bool {
+        let name = super::objects::name(&names::session(session, 0));
+        name.is_ok_and(|name| !matches!(self.storage.head(&name), Ok(None)))
     }
 
     fn session_objects(&self) -> Result<BTreeMap<SessionId, Vec<String>>> {
@@ -391,10 +409,6 @@ impl Session {
     }
     fn read(&self) -> std::sync::RwLockReadGuard<'_, History> {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
-    }
-    /// A session says that it lives this often.
-    fn interval(&self) -> Duration {
-        HEARTBEAT
     }
     /// The part of its id that is in the names of its packs.
     pub fn suffix(&self) -> [u8; 4] {

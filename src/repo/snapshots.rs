@@ -127,6 +127,7 @@ impl Repository {
         let decided = tombstones.all().map(|t| (t.client, t.seq));
         let last = |f: &crate::format::gc::Forgotten| f.ranges.last().map(|(_, last)| (f.client, *last));
         let decided = decided.chain(history.forgotten.values().filter_map(last));
+        let decided = decided.chain(history.doomed_names.iter().filter_map(|name| names::parse_snapshot(name)));
         let places = listed.iter().filter_map(|name| names::parse_snapshot(name)).chain(decided);
         let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
         for (client, seq) in places {
@@ -344,7 +345,7 @@ fn given_up(history: &History, tombstones: &Tombstones, client: ClientId, seq: u
     let mut told = tombstones.at(client, seq).iter();
     match told.next() {
         Some(t) => Some(t.target.or(anchor)),
-        None => history.forgot(client, seq).then_some(anchor),
+        None => history.gave_up(client, seq).then_some(anchor),
     }
 }
 

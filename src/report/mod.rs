@@ -12,6 +12,7 @@ use crate::event::Observer;
 
 pub mod anatomy;
 pub mod difference;
+pub mod doctor;
 pub mod escape;
 pub mod eta;
 pub mod exit;

@@ -8,8 +8,8 @@ use super::wire;
 use crate::model::Time;
 
 /// What a prune came to.
-#[derive(Debug, Clone, Default)]
-#[allow(missing_docs, reason = "the names of the JSON keys say it")]
+#[derive(Debug, Clone, Default, Serialize)]
+#[allow(missing_docs, reason = "they are the keys of the JSON and say it")]
 pub struct Prune {
     pub dry_run: bool,
     pub repack_blobs: u64,
@@ -28,7 +28,8 @@ pub struct Prune {
 }
 
 /// What is condemned and not deleted yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(into = "PendingJson")]
 pub struct Pending {
     /// How much.
     pub bytes: u64,
@@ -96,48 +97,21 @@ struct PendingJson {
     pid: Option<u32>,
 }
 
-#[derive(Debug, Serialize)]
-struct PruneJson {
+impl From<Pending> for PendingJson {
+    fn from(p: Pending) -> Self {
+        let (host, pid) = p.session.map(|(host, pid, ..)| (host, pid)).unzip();
+        Self { bytes: p.bytes, not_before: p.not_before.map(|t| rfc3339(t, 0)), host, pid }
+    }
+}
+
+#[derive(Serialize)]
+struct PruneJson<'p> {
     message_type: &'static str,
-    dry_run: bool,
-    repack_blobs: u64,
-    repack_bytes: u64,
-    removed_blobs: u64,
-    removed_bytes: u64,
-    delete_blobs: u64,
-    delete_bytes: u64,
-    remaining_blobs: u64,
-    remaining_bytes: u64,
-    unused_bytes: u64,
-    deleted_packs: u64,
-    deleted_bytes: u64,
-    refused: u64,
-    pending: Vec<PendingJson>,
+    #[serde(flatten)]
+    prune: &'p Prune,
 }
 
 /// As a JSON line.
-pub fn json(p: &Prune) -> String {
-    let pending = |w: &Pending| PendingJson {
-        bytes: w.bytes,
-        not_before: w.not_before.map(|t| rfc3339(t, 0)),
-        host: w.session.as_ref().map(|s| s.0.clone()),
-        pid: w.session.as_ref().map(|s| s.1),
-    };
-    wire::line(&PruneJson {
-        message_type: "summary",
-        dry_run: p.dry_run,
-        repack_blobs: p.repack_blobs,
-        repack_bytes: p.repack_bytes,
-        removed_blobs: p.removed_blobs,
-        removed_bytes: p.removed_bytes,
-        delete_blobs: p.delete_blobs,
-        delete_bytes: p.delete_bytes,
-        remaining_blobs: p.remaining_blobs,
-        remaining_bytes: p.remaining_bytes,
-        unused_bytes: p.unused_bytes,
-        deleted_packs: p.deleted_packs,
-        deleted_bytes: p.deleted_bytes,
-        refused: p.refused,
-        pending: p.pending.iter().map(pending).collect(),
-    })
+pub fn json(prune: &Prune) -> String {
+    wire::line(&PruneJson { message_type: "summary", prune })
 }

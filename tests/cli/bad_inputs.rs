@@ -19,7 +19,12 @@ fn no_repository() {
     for line in ["snapshots", "backup src", "-r @/src ls latest", "key list"] {
         assert!(world.fails(line, 10).contains("there is no repository in"), "{line}");
     }
-    assert!(world.fails("-r s3:bucket snapshots", 1).contains("s3"));
+    assert!(world.fails("-r s3:bucket snapshots", 1).contains("s3:HOST/BUCKET"));
+    assert!(world.fails("-r opendal:s3://b?secret_access_key=x snapshots", 1).contains("OPENDAL_SERVICE_OPTION"));
+    assert!(world.fails("-r rest:https://host/ snapshots", 1).contains("rest:"));
+    assert!(world.fails("-o s3.regoin=x snapshots", 1).contains("s3.region"));
+    assert!(world.fails("-o nonsense snapshots", 1).contains("NAME=VALUE"));
+    assert!(world.fails("-o opendal.token=hunter2 snapshots", 1).contains("secret"));
 }
 
 #[test]

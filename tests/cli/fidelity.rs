@@ -185,3 +185,25 @@ fn links_that_cannot_be_made_become_files() {
     assert_eq!(ran.code, 3, "{}", ran.out);
     assert!(ran.err.contains("error[times]: utimens /") && ran.out.contains("  times  "), "{}{}", ran.out, ran.err);
 }
+
+/// Who stops a restore while a link is made up for by a copy finds all of that file or nothing of it.
+#[test]
+fn a_copy_in_place_of_a_link_is_whole_or_not_there() {
+    let world = World::with_repository();
+    let content: Vec<u8> = (0..48 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::fs::create_dir(world.path("big")).expect("ours");
+    world.write("big/one", &content);
+    std::fs::hard_link(world.path("big/one"), world.path("big/two")).expect("ours");
+    world.ok("backup big -q");
+    let trace = "strace -f -qq -e trace=linkat -e inject=linkat:error=EPERM:signal=SIGINT -o /dev/null";
+    if by(&world, trace, "version").code != 0 {
+        eprintln!("skipped: there is no strace");
+        return;
+    }
+    let ran = by(&world, trace, "restore latest --target @/out");
+    assert_eq!(ran.code, 130, "{}", ran.err);
+    for (path, len) in world.files("out") {
+        assert_eq!(len, content.len() as u64, "{path:?}");
+        assert!(std::fs::read(&path).expect("readable") == content, "{path:?} is there in part");
+    }
+}

@@ -19,7 +19,8 @@ use orlop::ops::remake::{RewriteOptions, Way, rewrite};
 use orlop::ops::restore::{RestoreOptions, restore};
 use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use orlop::repo::{self, Repository, Snapshot, Writer, WriterOptions};
-use orlop::storage::{Draft, Listed, LocalStorage, Name, Put, Storage, StorageError};
+use orlop::storage::testing::{FaultStorage, How, Verb};
+use orlop::storage::{LocalStorage, Storage};
 
 use super::Heard;
 use super::support::{self, Ears, back_up, fresh, listening, open, small_packs};
@@ -72,61 +73,16 @@ pub fn bug() -> Heard {
     error(&open(&storage).verify_object("gc/../odd").unwrap_err())
 }
 
-/// A storage that keeps no tombstones.
-struct NoTombstones(Arc<dyn Storage>);
-
-impl Storage for NoTombstones {
-    fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
-        match name.as_str().starts_with("tombstones/") {
-            true => Err(StorageError::new("put", name.as_str(), "here", std::io::ErrorKind::PermissionDenied.into())),
-            false => self.0.put_new(name, bytes),
-        }
-    }
-    fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
-        self.0.draft()
-    }
-    fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
-        self.0.get(name, max)
-    }
-    fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
-        self.0.get_range(name, offset, into)
-    }
-    fn head(&self, name: &Name) -> Result<Option<u64>, StorageError> {
-        self.0.head(name)
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
-        self.0.list(prefix)
-    }
-    fn delete(&self, name: &Name) -> Result<(), StorageError> {
-        self.0.delete(name)
-    }
-    fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
-        self.0.heal(name, bytes)
-    }
-    fn clock(&self) -> Result<i64, StorageError> {
-        self.0.clock()
-    }
-    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
-        self.0.received(name)
-    }
-    fn staleness(&self) -> std::time::Duration {
-        self.0.staleness()
-    }
-    fn exclusive(&self) -> bool {
-        self.0.exclusive()
-    }
-    fn place(&self) -> String {
-        self.0.place()
-    }
-}
-
+/// By a storage that takes nothing any more.
 pub fn not_forgotten() -> Heard {
     let (_memory, storage) = fresh();
     let dir = source();
-    let storage: Arc<dyn Storage> = Arc::new(NoTombstones(storage));
+    let faults = Arc::new(FaultStorage::new(storage));
+    let storage: Arc<dyn Storage> = faults.clone();
     let mut repo = open(&storage);
     let id = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
     let s = get(&repo, id);
+    faults.fail_always(Verb::PutNew, How::Denied);
     let (done, ears) = listening(|cx| carry_out(&mut repo, Some("test"), &[&s], cx));
     assert!(done.unwrap().removed.is_empty());
     problems(&ears)

@@ -4,7 +4,11 @@
 
 #![allow(dead_code)]
 
+pub mod dice;
+pub mod keyring;
+pub mod odd;
 pub mod prune;
+pub mod stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -46,7 +46,7 @@ pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outc
 pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Result<(Outcome, Option<RecordId>)> {
     let mut console = Console::new(settings, Job::Backup, false);
     let asked = Asked::from(args, env, &console)?;
-    if args.init && !init::is_there(settings.repository()?)? {
+    if args.init && !init::is_there(settings.repository()?, settings)? {
         if args.dry_run {
             return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
         }
@@ -227,7 +227,7 @@ pub(super) fn avoid(settings: &Settings) -> Result<Vec<Avoid>> {
     let repository = super::local_path(settings.repository()?)?;
     let cache = settings.cache_dir.as_deref();
     let dirs = [
-        sources::avoid(repository, "source-contains-repository", "the repository"),
+        repository.and_then(|dir| sources::avoid(&dir, "source-contains-repository", "the repository")),
         cache.and_then(|dir| sources::avoid(dir, "source-contains-cache", "the cache")),
     ];
     Ok(dirs.into_iter().flatten().collect())

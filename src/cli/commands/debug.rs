@@ -31,8 +31,8 @@ pub fn run(args: &Debug, settings: &Settings) -> Result<Outcome> {
 
 fn dump(args: &DebugDump, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
-    let root = settings.repository().ok().and_then(|place| local_path(place).ok());
-    let (file, object) = locate(&args.file, root);
+    let root = settings.repository().ok().and_then(|place| local_path(place).ok().flatten());
+    let (file, object) = locate(&args.file, root.as_deref());
     let failed =
         |e: std::io::Error| Error::new(ErrorKind::Missing, format!("{} cannot be read", file.display())).because(e);
     let opened = File::open(&file).map_err(failed)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::policy::seconds as window;
-use super::{credential, local_path, memory, open_place, recovery, tell};
+use super::{credential, local_path, memory, open_place, recovery, storage as open_storage, tell};
 use crate::cli::args::{Compression, Init};
 use crate::cli::console::Console;
 use crate::cli::password::{self, Source};
@@ -16,7 +16,7 @@ use crate::format::keys::Credential;
 use crate::repo::{self, InitOptions, Initialized, Repository};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, wire};
-use crate::storage::{LocalStorage, Storage, StorageErrorKind};
+use crate::storage::{self, Location, Storage};
 
 /// Make a repository.
 pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcome> {
@@ -27,7 +27,7 @@ pub fn run(args: &Init, settings: &Settings, env: &Environment) -> Result<Outcom
     }
     let undelete_window = window(args.undelete_window)?;
     let place = settings.repository()?;
-    refuse_existing(place)?;
+    refuse_existing(place, settings)?;
     recovery::check_file(args.recovery_file.as_deref())?;
     let other = other_repository(args, settings, env, &console)?;
     let plan = Plan {
@@ -77,19 +77,22 @@ pub(super) struct Plan<'a> {
 }
 
 /// Whether there is a repository already; asked before anybody is asked for a password.
-pub(super) fn is_there(place: &OsStr) -> Result<bool> {
-    match LocalStorage::open(local_path(place)?) {
-        Ok(storage) => repo::exists(&storage),
-        Err(e) if e.kind == StorageErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e.into()),
+pub(super) fn is_there(place: &OsStr, settings: &Settings) -> Result<bool> {
+    if local_path(place)?.is_some_and(|path| path.symlink_metadata().is_err()) {
+        return Ok(false);
+    }
+    match open_storage(place, settings) {
+        Ok(storage) => repo::exists(storage.as_ref()),
+        Err(e) if e.kind() == ErrorKind::NoRepository => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
-fn refuse_existing(place: &OsStr) -> Result<()> {
-    if !is_there(place)? {
+fn refuse_existing(place: &OsStr, settings: &Settings) -> Result<()> {
+    if !is_there(place, settings)? {
         return Ok(());
     }
-    let shown = local_path(place)?.display();
+    let shown = Location::parse(place)?.place();
     Err(Error::new(ErrorKind::Exists, format!("create repository at {shown} failed: there is one already"))
         .hint("choose another place, or back up into this one"))
 }
@@ -97,12 +100,12 @@ fn refuse_existing(place: &OsStr) -> Result<()> {
 /// Make it and say so. If that fails, a folder that was made for it goes again.
 pub(super) fn make(place: &OsStr, plan: &Plan<'_>, settings: &Settings, console: &Console) -> Result<()> {
     let mut notices = Vec::new();
-    let path = local_path(place)?;
+    let location = Location::parse(place)?;
     let given = password::obtain_new(&plan.source, signals::cancel(), &mut notices)?;
     tell(console, &notices);
-    let made = path.symlink_metadata().is_err().then(|| topmost_missing(path));
-    let result = LocalStorage::create(path).map_err(Error::from).and_then(|storage| {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
+    let missing = |path: &&Path| path.symlink_metadata().is_err();
+    let made = location.local().filter(missing).map(topmost_missing);
+    let result = settings.access(&location, |access| storage::create(&location, access)).and_then(|storage| {
         let credential = credential(&given);
         let done = repo::init(&storage, &options(plan, settings, credential.clone()))?;
         announce(&storage, &credential, &done, plan, settings, console)

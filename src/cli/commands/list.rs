@@ -31,7 +31,7 @@ pub fn run(args: &List, settings: &Settings) -> Result<Outcome> {
             }
         }
         ObjectKind::Keys => {
-            for id in crate::repo::slot_ids(storage(settings.repository()?)?.as_ref())? {
+            for id in crate::repo::slot_ids(storage(settings.repository()?, settings)?.as_ref())? {
                 line(id.hex())?;
             }
         }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod debug;
 pub mod diff;
+pub mod doctor;
 pub mod dump;
 pub mod explain;
 pub mod explain_exclude;
@@ -53,7 +54,7 @@ use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
-use crate::storage::{LocalStorage, Storage, StorageErrorKind};
+use crate::storage::{self, Location, Storage};
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -67,34 +68,15 @@ pub(super) fn credential(given: &Given) -> Credential {
     }
 }
 
-/// A path as typed, as a place on this machine.
-pub(super) fn local_path(place: &OsStr) -> Result<&Path> {
-    const ELSEWHERE: [&str; 10] = ["s3", "sftp", "rest", "b2", "azure", "gs", "swift", "rclone", "opendal", "webdav"];
-    let bytes = place.as_bytes();
-    let Some(colon) = bytes.iter().position(|b| *b == b':') else { return Ok(Path::new(place)) };
-    match std::str::from_utf8(&bytes[..colon]) {
-        Ok("local") => Ok(Path::new(OsStr::from_bytes(&bytes[colon + 1..]))),
-        Ok(scheme) if ELSEWHERE.contains(&scheme) => {
-            Err(Error::new(ErrorKind::Unsupported, format!("repositories over {scheme}: are not in this version"))
-                .hint("use a folder on a disk or a mounted share"))
-        }
-        _ => Ok(Path::new(place)),
-    }
+/// A place as typed, as a path on this machine, if it is one.
+pub(super) fn local_path(place: &OsStr) -> Result<Option<PathBuf>> {
+    Ok(Location::parse(place)?.local().map(Path::to_owned))
 }
 
 /// The storage of a repository that exists.
-pub(super) fn storage(place: &OsStr) -> Result<Arc<dyn Storage>> {
-    let path = local_path(place)?;
-    match LocalStorage::open(path) {
-        Ok(s) => Ok(Arc::new(s)),
-        Err(e) if e.kind == StorageErrorKind::NotFound => Err(Error::new(
-            ErrorKind::NoRepository,
-            format!("there is no repository in {}: the folder does not exist", path.display()),
-        )
-        .hint("check the path given with -r or ORLOP_REPOSITORY")
-        .hint("`orlop init` makes one")),
-        Err(e) => Err(e.into()),
-    }
+pub(super) fn storage(place: &OsStr, settings: &Settings) -> Result<Arc<dyn Storage>> {
+    let place = Location::parse(place)?;
+    settings.access(&place, |access| storage::open(&place, access))
 }
 
 /// Open the repository of the settings, asking again after a wrong password where a person typed it.
@@ -105,8 +87,8 @@ pub(super) fn open(settings: &Settings, console: &Console) -> Result<Repository>
 
 /// The key file that is made where nobody chose a way in; its name follows from the place.
 pub(super) fn usual_key_file(settings: &Settings, place: &OsStr) -> Option<PathBuf> {
-    let place = std::path::absolute(local_path(place).ok()?).ok()?;
-    Some(settings.keys_dir.as_ref()?.join(format!("{}.key", repo::place_key(&place.to_string_lossy()))))
+    let place = Location::parse(place).ok()?.place();
+    Some(settings.keys_dir.as_ref()?.join(format!("{}.key", repo::place_key(&place))))
 }
 
 /// Where nothing was said, a key file that was made for this place is meant.
@@ -124,7 +106,7 @@ pub(super) fn open_place(
     settings: &Settings,
     console: &Console,
 ) -> Result<Repository> {
-    let storage = storage(place)?;
+    let storage = storage(place, settings)?;
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
     if slots.is_empty() {

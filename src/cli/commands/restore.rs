@@ -71,7 +71,7 @@ fn plan(done: &RestoreSummary) -> String {
 
 fn options(args: &Restore, settings: &Settings, env: &Environment, cx: &Context<'_>) -> Result<RestoreOptions> {
     let mut avoid: Vec<PathBuf> = settings.cache_dir.clone().into_iter().collect();
-    avoid.push(local_path(settings.repository()?)?.to_owned());
+    avoid.extend(local_path(settings.repository()?)?);
     Ok(RestoreOptions {
         selection: sources::choice(&args.choice, env, cx)?.0,
         overwrite: match args.overwrite {

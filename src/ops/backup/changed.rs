@@ -94,6 +94,16 @@ fn gather(places: &BTreeMap<Vec<u8>, Place>, way: &mut Vec<Vec<u8>>, out: &mut V
     }
 }
 
+/// Something on the way to what is named, or that itself, as it is now.
+struct Entry<'a> {
+    /// The directory it is in.
+    here: &'a Here<'a>,
+    name: &'a [u8],
+    stat: &'a Stat,
+    /// It is a source.
+    top: bool,
+}
+
 impl Walk<'_> {
     /// The parent's tree with what is named as it is now; gives its root.
     pub(super) fn changed(
@@ -120,8 +130,8 @@ impl Walk<'_> {
             let was = lookup(self.reader, parent, name)?;
             let done = match place {
                 Place::Source { real, number } => {
-                    self.source_with(name, real, *number, vec![was.clone()], &mut |here, own, stat, was| {
-                        self.changed_entry(here, own, stat, was, below, true)
+                    self.source_with(name, real, *number, vec![was.clone()], &mut |here, name, stat, was| {
+                        self.changed_entry(&Entry { here, name, stat, top: true }, was, below)
                     })?
                 }
                 Place::Way { real, children } => {
@@ -134,15 +144,8 @@ impl Walk<'_> {
         self.edited(parent, edits)
     }
 
-    fn changed_entry(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        was: Vec<Before>,
-        named: &Named,
-        top: bool,
-    ) -> Result<Done> {
+    fn changed_entry(&self, entry: &Entry<'_>, was: Vec<Before>, named: &Named) -> Result<Done> {
+        let Entry { here, name, stat, top } = *entry;
         let known = was.iter().flatten().any(Node::is_dir);
         let unseen = self.options.one_file_system && stat.id.dev != here.device;
         if named.whole || !known || unseen || stat.kind != Kind::Dir {
@@ -153,19 +156,12 @@ impl Walk<'_> {
             }
             return Ok(done);
         }
-        self.changed_dir(here, name, stat, was, named, top)
+        self.changed_dir(entry, was, named)
     }
 
     /// A directory of which only some entries are looked at.
-    fn changed_dir(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        was: Vec<Before>,
-        named: &Named,
-        top: bool,
-    ) -> Result<Done> {
+    fn changed_dir(&self, entry: &Entry<'_>, was: Vec<Before>, named: &Named) -> Result<Done> {
+        let Entry { here, name, stat, top } = *entry;
         self.note_owner(stat);
         let path = if name.is_empty() { here.path.to_vec() } else { here.path_of(name) };
         let mut dir = match open_dir(here.dir, name, stat) {
@@ -188,7 +184,10 @@ impl Walk<'_> {
             }
             let old = lookup(self.reader, parent, name)?;
             let done = match self.look_for(&inside, name) {
-                Some(stat) => self.changed_entry(&inside, name, &stat, vec![old.clone()], below, false)?,
+                Some(stat) => {
+                    let entry = Entry { here: &inside, name, stat: &stat, top: false };
+                    self.changed_entry(&entry, vec![old.clone()], below)?
+                }
                 None => Done::Gone,
             };
             self.put(&mut edits, name, old, done)?;

@@ -65,7 +65,17 @@ fn one(reader: &Reader<'_>, n: u32, scratch: &mut Scratch, cx: &Context<'_>) -> 
         tries += 1;
         match (Pass { reader, pack: reader.index().pack(n), cx, first: tries == 1 }).run(scratch) {
             Ok(()) => return Ok(None),
-            Err(e) if e.kind() == ErrorKind::Cancelled || e.kind() == ErrorKind::Forbidden => return Err(e),
+            Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+            // What a header names is only what somebody wrote there: an epoch that there never was is
+            // damage, one whose secret this key does not have is not.
+            Err(e) if e.kind() == ErrorKind::Forbidden => {
+                let epoch = reader.index().pack(n).header.epoch;
+                if reader.repo().knows_epoch(epoch) {
+                    return Err(e);
+                }
+                let error = damaged(format!("its header names epoch {epoch} of the keys, which there never was"));
+                return Ok(Some(Broken { pack: n, error }));
+            }
             Err(_) if tries < TRIES => {}
             Err(error) => return Ok(Some(Broken { pack: n, error })),
         }

@@ -133,6 +133,7 @@ impl Run<'_> {
         let doubtful = self.trees(&reader, &snapshots, &gone, &mut summary)?;
         let chosen = self.choose(&index, &gone, &doubtful)?;
         broken.extend(self.read(&reader, &chosen, &mut summary)?);
+        let broken = self.unless_collected(&index, &snapshots, broken)?;
         let reported = self.tell_broken(&reader, &snapshots, broken, &mut summary)?;
         Ok((summary, reported))
     }
@@ -255,6 +256,34 @@ impl Run<'_> {
         self.cx.enter(Phase::ReadingData, Some(summary.packs_read), Some(summary.bytes_read));
         let broken = data::read(reader, chosen, self.threads() + 1, self.cx)?;
         Ok(broken.into_iter().map(|b| (b.pack, b.error)).collect())
+    }
+
+    /// A pack that was collected meanwhile is no damage, if what snapshots need of it is elsewhere.
+    fn unless_collected(
+        &self,
+        index: &Index,
+        snapshots: &[Snapshot],
+        broken: Vec<(u32, Error)>,
+    ) -> Result<Vec<(u32, Error)>> {
+        if broken.is_empty() {
+            return Ok(broken);
+        }
+        let fresh = self.repo.load_index(&|_, _| {})?;
+        let stands = |n: u32| {
+            let pack = index.pack(n);
+            let same = |m: &&u32| fresh.pack(**m).uploader == pack.uploader && !fresh.distrusts(**m);
+            fresh.numbers_of(&pack.id).iter().any(|m| same(&m))
+        };
+        let (stay, gone): (Vec<_>, Vec<_>) = broken.into_iter().partition(|(n, _)| stands(*n));
+        if !gone.is_empty() {
+            let there: HashSet<_> = self.repo.snapshots(&|_, _| {})?.into_iter().map(|s| s.id).collect();
+            let (reader, none) = (Reader::new(self.repo, &fresh), HashSet::new());
+            let trees = Trees::new(self.cx, &reader, Some(self.findings), &none);
+            for s in snapshots.iter().filter(|s| self.wanted(s) && there.contains(&s.id)) {
+                trees.snapshot(s, self.threads())?;
+            }
+        }
+        Ok(stay)
     }
 
     /// Say what is lost with each broken pack. Gives those that were not reported before.

@@ -11,7 +11,9 @@ use crate::format::names::{self, prefix};
 use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
+/// Second homes are listed first: what is committed meanwhile then lacks none of its first.
 const ARMOURED: [&str; 12] = [
+    prefix::COPY,
     prefix::CONFIG,
     prefix::KEYS,
     prefix::KEYRING,
@@ -23,7 +25,6 @@ const ARMOURED: [&str; 12] = [
     prefix::TIMES,
     prefix::GC,
     prefix::STATE,
-    prefix::COPY,
 ];
 /// Those of them that have a second home.
 const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];

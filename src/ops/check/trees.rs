@@ -1,12 +1,11 @@
 //! Every page of every snapshot, once: it decodes, it is what the page above says, and every chunk
 //! it names is in the index.
 //!
-//! Pages are remembered by where they are, one bit each. Work is a stack that all threads share, so
-//! what waits is bounded by the depth of the tree and the entries of a page, not by its size.
+//! Pages are remembered by where they are, one bit each.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use super::findings::Findings;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +17,7 @@ use crate::id::BlobId;
 use crate::index::{Index, Location, Marks, Numbers};
 use crate::model::ext::decode_xattrs;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
-use crate::ops::locked;
+use crate::ops::{locked, stack};
 use crate::repo::{Reader, Snapshot};
 
 /// Paths that are kept for each damaged pack.
@@ -111,13 +110,6 @@ pub struct Trees<'a> {
     pub pages: AtomicU64,
 }
 
-#[derive(Default)]
-struct Stack {
-    tasks: Vec<Task>,
-    busy: usize,
-    failed: Option<Error>,
-}
-
 fn crooked(what: &str) -> Error {
     Error::new(ErrorKind::Damaged, format!("a page is not what the page above it says: {what}"))
 }
@@ -159,39 +151,7 @@ impl<'a> Trees<'a> {
         let Some(page) = snapshot.statement.root else { return Ok(()) };
         let way = Arc::new(Way { above: None, name: snapshot.id.short().into_bytes(), depth: 0 });
         let top = Task { page, dir: true, way, after: vec![], last: None };
-        let stack = (Mutex::new(Stack { tasks: vec![top], ..Stack::default() }), Condvar::new());
-        std::thread::scope(|s| {
-            (1..threads).for_each(|_| drop(s.spawn(|| self.work(&stack))));
-            self.work(&stack);
-        });
-        locked(&stack.0).failed.take().map_or(Ok(()), Err)
-    }
-
-    fn work(&self, (stack, changed): &(Mutex<Stack>, Condvar)) {
-        let mut s = locked(stack);
-        loop {
-            let Some(task) = s.tasks.pop() else {
-                if s.busy == 0 {
-                    changed.notify_all();
-                    return;
-                }
-                s = changed.wait(s).unwrap_or_else(|p| p.into_inner());
-                continue;
-            };
-            s.busy += 1;
-            drop(s);
-            let below = self.cx.check().and_then(|()| self.visit(&task));
-            s = locked(stack);
-            s.busy -= 1;
-            match below {
-                Ok(below) => s.tasks.extend(below.into_iter().rev()),
-                Err(e) => {
-                    s.tasks.clear();
-                    s.failed = Some(e);
-                }
-            }
-            changed.notify_all();
-        }
+        stack::work_off(top, threads, |task| self.cx.check().and_then(|()| self.visit(task)))
     }
 
     /// Check one page; gives the pages below it. Fails only if checking itself fails.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::survey::{Looking, packs_there, snapshots, wait};
+use super::survey::{Looking, packs_there, passed_over, snapshots, wait};
 use super::{PruneOptions, finish, plan};
 use crate::collect::may_repeat;
 use crate::error::Result;
@@ -37,12 +37,12 @@ pub fn checkpoint(look: &Looking<'_>, who: &Identity, options: &PruneOptions) ->
     let sessions = look.repo.sessions()?;
     wait(look.repo.storage().staleness());
     let (snapshots, tombstones) = snapshots(look.repo, &history)?;
-    let confirmed = finish::confirmed(&snapshots, &history);
+    let confirmed = finish::confirmed(&snapshots, &passed_over(&snapshots, &sessions), &history);
     let over = notes.superseded(&snapshots);
     if most.max(over.len() as u64) < options.checkpoint_after {
         return Ok(false);
     }
-    let mut doomed = finish::burials(&sessions, &snapshots, &confirmed);
+    let mut doomed = finish::burials(look.repo, &sessions, &snapshots, &confirmed);
     doomed.extend(over.into_iter().take(OVER_MAX));
     let said = Repeating { heads: plan::heads(&history, &snapshots), confirmed, doomed, time: look.time };
     let done = look.repo.repeat(who, look.session, &mut history, &tombstones, said)?;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::PruneOptions;
 use super::plan;
 use super::survey::{Looking, Survey, snapshots, survey, wait};
+use super::{PruneOptions, tell_fenced};
 use crate::collect::{self, Live, Silence, confirms, holdouts, may_bury, silent, unaccounted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, GcKind, PackName};
@@ -61,9 +61,11 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
         }
         look.repo.fence(who, s.id, history.log.generation())?;
         fenced = true;
-        let what = session.map_or_else(String::new, |o| format!(" of {} ({})", o.open.hostname, o.open.pid));
-        look.cx
-            .notice("fenced", format!("the session{what} was given up: if it still lives, it will notice and repair"));
+        session.into_iter().for_each(|s| tell_fenced(look.cx, s));
+    }
+    // Collectors are not waited for, but what one left that died on another machine has to go some day.
+    for s in open.iter().filter(|s| s.collects && s.seen_gen < generation && silent(plan, &s.id, silence)) {
+        fenced |= look.repo.fence(who, s.id, history.log.generation())?;
     }
     let staleness = look.repo.storage().staleness();
     if fenced {
@@ -144,10 +146,10 @@ fn write(
     let decided = collect::finish(&plan.condemned, needed, &found.pinned());
     let replaced = history.replaced.get(&generation).cloned().unwrap_or_default();
     rescue(look, who, found, &replaced.segments, &decided.doomed)?;
-    let confirmed = confirmed(snapshots, &history);
+    let confirmed = confirmed(snapshots, &found.passed_over(), &history);
     let mut names = forgotten(found, snapshots, &replaced.expired);
     names.extend(found.cleared.iter().map(|(object, _)| object.clone()));
-    names.extend(burials(sessions, snapshots, &confirmed));
+    names.extend(burials(look.repo, sessions, snapshots, &confirmed));
     let mut said = Saying::new(GcKind::Finish, look.time);
     said.clear.finishes = generation;
     said.clear.resurrected = decided.resurrected;
@@ -187,14 +189,18 @@ fn rescue(look: &Looking<'_>, who: &Identity, found: &Survey, doomed: &[SegmentI
     look.repo.merge_segments(who, look.session, &from, &lost).map(drop)
 }
 
-/// V: what is known to be whole from now on, together with what was.
-pub fn confirmed(snapshots: &[Snapshot], history: &crate::repo::History) -> BTreeMap<ClientId, Confirmed> {
+/// V: what is known to be whole from now on, together with what was: none of what nothing is marked from.
+pub fn confirmed(
+    snapshots: &[Snapshot],
+    passed_over: &HashSet<RecordId>,
+    history: &crate::repo::History,
+) -> BTreeMap<ClientId, Confirmed> {
     let mut whole: BTreeMap<ClientId, (u64, BTreeSet<u64>)> = BTreeMap::new();
     let last = history.log.last_finish();
     for s in snapshots {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let entry = whole.entry(client).or_default();
-        if confirms(s.validity, s.closed, last) {
+        if confirms(s.validity, s.closed, last) && !passed_over.contains(&s.id) {
             entry.0 = entry.0.max(seq);
         } else {
             entry.1.insert(seq);
@@ -240,7 +246,12 @@ fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BT
 }
 
 /// Objects of sessions that are closed and whose snapshots are settled.
-pub fn burials(sessions: &Sessions, snapshots: &[Snapshot], confirmed: &BTreeMap<ClientId, Confirmed>) -> Vec<String> {
+pub fn burials(
+    repo: &Repository,
+    sessions: &Sessions,
+    snapshots: &[Snapshot],
+    confirmed: &BTreeMap<ClientId, Confirmed>,
+) -> Vec<String> {
     let recorded = |s: &Snapshot| {
         let c = confirmed.get(&s.statement.client);
         c.is_some_and(|c| s.statement.seq <= c.upto && c.except.binary_search(&s.statement.seq).is_err())
@@ -250,7 +261,10 @@ pub fn burials(sessions: &Sessions, snapshots: &[Snapshot], confirmed: &BTreeMap
         of.entry(s.commit.session).or_default().push((recorded(s), s.validity));
     }
     let free = |id: &&SessionId| may_bury(of.get(id).into_iter().flatten().copied());
-    let ids = sessions.closed.keys().filter(free).take(BURY_MAX);
+    // A snapshot counts as late for lack of its session's first object, too: whether that is not there, no
+    // listing has to be believed.
+    let lies = |id: &&SessionId| !sessions.closed[*id].opened && of.contains_key(*id) && repo.is_opened(**id);
+    let ids = sessions.closed.keys().filter(free).filter(|id| !lies(id)).take(BURY_MAX);
     ids.flat_map(|id| {
         sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
     })

@@ -4,7 +4,6 @@
 //! a frame, whatever the number of snapshots.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex};
 
 use crate::collect::{Live, Standing};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +15,7 @@ use crate::id::BlobId;
 use crate::index::{Index, Location};
 use crate::model::ext::decode_xattrs;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, XattrValue, ext_tag};
-use crate::ops::locked;
+use crate::ops::stack;
 use crate::repo::Reader;
 
 /// Which blobs are needed.
@@ -131,50 +130,11 @@ pub struct Marker<'a> {
     pub tolerant: bool,
 }
 
-#[derive(Default)]
-struct Stack {
-    tasks: Vec<Task>,
-    busy: usize,
-    failed: Option<Error>,
-}
-
 impl Marker<'_> {
     /// Mark all that a root needs.
     pub fn root(&self, page: PageRef, threads: usize) -> Result<()> {
         let top = Task { page, dir: true, depth: 0, owner: 0 };
-        let stack = (Mutex::new(Stack { tasks: vec![top], ..Stack::default() }), Condvar::new());
-        std::thread::scope(|s| {
-            (1..threads).for_each(|_| drop(s.spawn(|| self.work(&stack))));
-            self.work(&stack);
-        });
-        locked(&stack.0).failed.take().map_or(Ok(()), Err)
-    }
-
-    fn work(&self, (stack, changed): &(Mutex<Stack>, Condvar)) {
-        let mut s = locked(stack);
-        loop {
-            let Some(task) = s.tasks.pop() else {
-                if s.busy == 0 {
-                    changed.notify_all();
-                    return;
-                }
-                s = changed.wait(s).unwrap_or_else(|p| p.into_inner());
-                continue;
-            };
-            s.busy += 1;
-            drop(s);
-            let below = self.cx.check().and_then(|()| self.visit(&task));
-            s = locked(stack);
-            s.busy -= 1;
-            match below {
-                Ok(below) => s.tasks.extend(below),
-                Err(e) => {
-                    s.tasks.clear();
-                    s.failed = Some(e);
-                }
-            }
-            changed.notify_all();
-        }
+        stack::work_off(top, threads, |task| self.cx.check().and_then(|()| self.visit(task)))
     }
 
     fn visit(&self, task: &Task) -> Result<Vec<Task>> {

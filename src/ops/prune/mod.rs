@@ -207,6 +207,7 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
         let what = "this storage cannot make an object exclusively: neither two prunes nor a prune and a backup \
                     could tell who was first, so nothing is deleted here";
         return Err(Error::new(ErrorKind::Unsupported, what)
+            .hint("`orlop doctor storage` says what this storage can do")
             .hint("backups and restores work; to free space, copy what is to stay into another repository"));
     }
     if options.now && !repo.storage().staleness().is_zero() {
@@ -216,6 +217,12 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Say whose session was given up while it may live.
+fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
+    let whose = format!("the session of {} ({})", s.open.hostname, s.open.pid);
+    cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
 }
 
 struct Run<'a> {
@@ -280,19 +287,33 @@ impl Run<'_> {
 
     /// A checkpoint, if it is time for one, and what it makes an end of.
     fn checkpoint(&self, summary: &mut PruneSummary) -> Result<()> {
-        let tried = checkpoint::checkpoint(&self.look()?, self.who, self.options);
-        match self.unless_overtaken(tried)? {
+        let look = self.look()?;
+        match self.unless_overtaken(|| checkpoint::checkpoint(&look, self.who, self.options))? {
             Some(true) => self.delete(summary),
             Some(false) => Ok(()),
             None => self.catch_up(),
         }
     }
 
-    /// Sessions whose process is dead for certain hold nothing up.
+    /// Sessions whose process is dead for certain hold nothing up, and on request nobody does who
+    /// stored anything: what no segment knows yet is immune as long as its session is open.
     fn bury_dead(&self) -> Result<()> {
         let generation = self.session.seen_gen();
-        for s in self.repo.sessions()?.open.iter().filter(|s| s.dead) {
-            self.repo.fence(self.who, s.open.session, generation)?;
+        let there = survey::packs_there(self.repo)?;
+        let mut fenced = false;
+        for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
+            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
+            let asked = self.options.fence && !s.dead && stores();
+            if s.dead || asked {
+                self.repo.fence(self.who, s.open.session, generation)?;
+                fenced |= asked;
+            }
+            if asked {
+                tell_fenced(self.cx, s);
+            }
+        }
+        if fenced {
+            survey::wait(2 * self.repo.storage().staleness());
         }
         Ok(())
     }
@@ -307,8 +328,8 @@ impl Run<'_> {
             let meant = |p: &crate::collect::Plan<_, _>| !self.options.merge_only || p.condemned.is_empty();
             let due = history.log.plans().iter().find(|(_, p)| meant(p) && time_has_come(p));
             let Some((generation, _)) = due else { return Ok(()) };
-            let tried = finish::finish(&look, self.who, *generation, None, self.options, self.threads());
-            match self.unless_overtaken(tried)?.unwrap_or(Tried::Lost) {
+            let attempt = || finish::finish(&look, self.who, *generation, None, self.options, self.threads());
+            match self.unless_overtaken(attempt)?.unwrap_or(Tried::Lost) {
                 Tried::Done => self.delete(summary)?,
                 Tried::Waits => return Ok(()),
                 Tried::Lost => self.catch_up()?,
@@ -319,10 +340,10 @@ impl Run<'_> {
 
     /// Whatever went while somebody else deleted by the log is no damage: `None`, and all has to be
     /// looked at again.
-    fn unless_overtaken<T>(&self, tried: Result<T>) -> Result<Option<T>> {
-        match tried {
+    fn unless_overtaken<T>(&self, attempt: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let before = self.session.seen_gen();
+        match attempt() {
             Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
-                let before = self.session.seen_gen();
                 self.catch_up()?;
                 if self.session.seen_gen() > before { Ok(None) } else { Err(e) }
             }
@@ -340,8 +361,7 @@ impl Run<'_> {
     /// One plan, and with `--now` its finish; whether there is more to do.
     fn round(&self, summary: &mut PruneSummary) -> Result<bool> {
         for _ in 0..TRIES {
-            let tried = self.plan(summary);
-            match self.unless_overtaken(tried)?.flatten() {
+            match self.unless_overtaken(|| self.plan(summary))?.flatten() {
                 Some(more) => return Ok(more),
                 None => self.catch_up()?,
             }
@@ -387,14 +407,15 @@ impl Run<'_> {
         if !self.options.now {
             return Ok(true);
         }
-        let first = finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let first = || finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
         let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
         for _ in 1..TRIES {
             if !matches!(tried, Tried::Lost) {
                 break;
             }
             self.catch_up()?;
-            let again = finish::finish(&self.look()?, self.who, generation, None, self.options, self.threads());
+            let look = self.look()?;
+            let again = || finish::finish(&look, self.who, generation, None, self.options, self.threads());
             tried = self.unless_overtaken(again)?.unwrap_or(Tried::Lost);
         }
         self.delete(summary)?;

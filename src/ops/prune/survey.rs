@@ -13,9 +13,12 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
 use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
-use crate::id::{PackId, RecordId, SegmentId, SessionId};
+use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::index::Index;
 use crate::repo::{History, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+
+/// How often snapshots are listed while others make new ones.
+const LISTINGS: usize = 8;
 
 /// A repository as a collector sees it.
 pub struct Survey {
@@ -114,7 +117,42 @@ pub fn wait(staleness: Duration) {
 
 /// Snapshots and tombstones. Whatever is wrong with a chain stops the run (I11, I14): what cannot be
 /// seen cannot be marked.
-pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>, Tombstones)> {
+pub fn snapshots(repo: &Repository, history: &History) -> Result<Seen> {
+    for _ in 0..LISTINGS {
+        let seen = look_at_snapshots(repo, history)?;
+        if !is_behind(repo, history, &seen)? {
+            return Ok(seen);
+        }
+    }
+    let what = "the storage has snapshots that it does not list: nothing is deleted by such a listing";
+    Err(Error::new(ErrorKind::Storage, what).hint("run `orlop prune` again later"))
+}
+
+/// Whether a chain goes on behind the last place that is known of it. A listing that leaves out the
+/// newest of a chain looks like one of before it was made, which it may be.
+fn is_behind(repo: &Repository, history: &History, (snapshots, tombstones): &Seen) -> Result<bool> {
+    let mut last: BTreeMap<ClientId, u64> = repo.clients().iter().map(|c| (c.id, 0)).collect();
+    let listed = snapshots.iter().map(|s| (s.statement.client, s.statement.seq));
+    let known = listed.chain(tombstones.all().map(|t| (t.client, t.seq)));
+    for (client, seq) in known.chain(history.heads.values().map(|h| (h.client, h.seq))) {
+        let last = last.entry(client).or_default();
+        *last = seq.max(*last);
+    }
+    for (client, last) in last {
+        let mut next = last.saturating_add(1);
+        while history.gave_up(client, next) {
+            next = next.saturating_add(1);
+        }
+        if repo.has_snapshot(client, next)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+type Seen = (Vec<Snapshot>, Tombstones);
+
+fn look_at_snapshots(repo: &Repository, history: &History) -> Result<Seen> {
     let wrong = std::sync::Mutex::new(None);
     let note = |name: &str, e: Error| {
         crate::ops::locked(&wrong).get_or_insert(e.doing(format!("while looking at {name}")));
@@ -140,7 +178,7 @@ pub fn snapshots(repo: &Repository, history: &History) -> Result<(Vec<Snapshot>,
 fn check_heads(history: &History, snapshots: &[Snapshot], tombstones: &Tombstones) -> Result<()> {
     for head in history.heads.values() {
         let stands = snapshots.iter().any(|s| s.statement.client == head.client && s.statement.seq >= head.seq);
-        let decided = !tombstones.at(head.client, head.seq).is_empty() || history.forgot(head.client, head.seq);
+        let decided = !tombstones.at(head.client, head.seq).is_empty() || history.gave_up(head.client, head.seq);
         if !stands && !decided {
             let what = format!("snapshot {} is gone without having been forgotten", head.id.short());
             return Err(Error::new(ErrorKind::Missing, what)
@@ -180,6 +218,19 @@ fn load_index(
         },
     )?;
     Ok((index, damaged.get()))
+}
+
+fn is_base(sessions: &Sessions, id: &RecordId) -> bool {
+    sessions.open.iter().any(|s| s.bases.contains(id))
+}
+
+/// Snapshots that are not marked, though nobody forgot them. Nobody promised that a late one is whole;
+/// what is there of it stays, unless another took its place.
+pub fn passed_over(snapshots: &[Snapshot], sessions: &Sessions) -> HashSet<RecordId> {
+    let late = |s: &&Snapshot| s.validity == Validity::Late;
+    let replaced: HashSet<_> = snapshots.iter().filter(|s| !late(s)).filter_map(|s| s.statement.replaces).collect();
+    let over = snapshots.iter().filter(late).filter(|s| replaced.contains(&s.id) && !is_base(sessions, &s.id));
+    over.map(|s| s.id).collect()
 }
 
 /// The name of a pack of the index.
@@ -224,7 +275,12 @@ impl Survey {
 
     /// Whether an open session relies on a snapshot.
     pub fn is_base(&self, id: &RecordId) -> bool {
-        self.sessions.open.iter().any(|s| s.bases.contains(id))
+        is_base(&self.sessions, id)
+    }
+
+    /// Snapshots that are not marked, though nobody forgot them.
+    pub fn passed_over(&self) -> HashSet<RecordId> {
+        passed_over(&self.snapshots, &self.sessions)
     }
 
     /// Mark what is needed.
@@ -248,19 +304,12 @@ impl Survey {
 
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
         let reader = Reader::new(look.repo, &self.index);
-        let replaced: HashSet<RecordId> = self
-            .snapshots
-            .iter()
-            .filter(|s| s.validity != Validity::Late)
-            .filter_map(|s| s.statement.replaces)
-            .collect();
+        let passed_over = self.passed_over();
         let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
-            // Nobody promised that a late one is whole; what is there of it stays, unless another
-            // took its place.
-            if !late || !replaced.contains(&s.id) || self.is_base(&s.id) {
+            if !passed_over.contains(&s.id) {
                 let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }

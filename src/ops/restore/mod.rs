@@ -13,6 +13,7 @@
 
 mod jobs;
 mod links;
+mod metadata;
 mod place;
 mod planner;
 mod verify;

@@ -7,37 +7,20 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::jobs::{DirJob, FileJob, Look, Piece, Progress, Stage, Stretch};
-use super::links::{Link, LinkState};
+use super::metadata::WITHHELD;
 use super::planner::Trouble;
 use super::worker::Hand;
 use super::{Mode, Overwrite, Run, locked};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Change, Event, ItemKind, Meter};
-use crate::format::pack;
-use crate::model::ext::{Extras, flag};
+use crate::model::ext::flag;
 use crate::model::{Node, NodeKind};
 use crate::source::OpenFile;
 use crate::sys;
-use crate::target::{
-    Applied, FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld, apply_metadata,
-};
-
-/// Why something was withheld.
-const WITHHELD: &str = "only root restores it, from a snapshot that the owner's key signed";
-
-/// What of one file is not as it was.
-struct Lack {
-    slug: &'static str,
-    during: &'static str,
-    /// Nobody could do better here.
-    limit: bool,
-    what: String,
-}
+use crate::target::{FileId, Kind, Object, Stat, TargetDir, TargetError, TargetFile, Why, Withheld};
 
 /// How many files are kept open for several pieces.
 const OPEN_MAX: usize = 256;
-/// Bytes that are copied at once within the target.
-const COPY: usize = 1 << 20;
 /// Runs of zeros from this length on become holes, if holes are wanted.
 const ZEROS_MIN: usize = 32 << 10;
 /// Holes are made of whole blocks.
@@ -120,7 +103,7 @@ impl Run<'_> {
     }
 
     /// Whether the policy says to leave alone what is there.
-    fn is_spared(&self, job: &FileJob, there: &Stat) -> bool {
+    pub(super) fn is_spared(&self, job: &FileJob, there: &Stat) -> bool {
         match self.options.overwrite {
             Overwrite::Always | Overwrite::IfChanged => false,
             Overwrite::IfNewer => job.node.mtime <= there.mtime,
@@ -142,7 +125,7 @@ impl Run<'_> {
 
     /// Something of another kind is there. A directory goes only if removing was asked for, or if
     /// it is empty, which placing the new one sees to.
-    fn make_room(&self, job: &FileJob, dir: &TargetDir, there: &Stat) {
+    pub(super) fn make_room(&self, job: &FileJob, dir: &TargetDir, there: &Stat) {
         if there.kind == Kind::Dir && self.options.delete {
             let path = job.path();
             self.remove(dir, &job.node.name, &path);
@@ -347,7 +330,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write(&self, file: &TargetFile, job: &FileJob, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
+    pub(super) fn write(&self, file: &TargetFile, job: &FileJob, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
         self.counts.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
         if !self.options.sparse {
             return file.write_at(offset, bytes);
@@ -384,7 +367,7 @@ impl Run<'_> {
         Ok(Some(file))
     }
 
-    fn create(&self, dir: &TargetDir, job: &FileJob) -> Result<TargetFile, Trouble> {
+    pub(super) fn create(&self, dir: &TargetDir, job: &FileJob) -> Result<TargetFile, Trouble> {
         let name = &job.node.name;
         let file = match job.dir.fresh {
             true => dir.create_new(name).map_err(|e| match e.why {
@@ -528,65 +511,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn metadata(&self, object: &Object<'_>, node: &Node, path: &dyn Fn() -> Vec<u8>) {
-        let mut lost = 0;
-        let (mut extras, wrong) = Extras::from_ext(&node.ext, |id, _| {
-            let value = self.reader.fetch(pack::Kind::Data, id).map(|b| b.to_vec()).ok();
-            lost += usize::from(value.is_none());
-            value
-        });
-        extras.xattrs.retain(|x| self.options.xattrs.wants(&x.name));
-        self.births.fetch_add(u64::from(extras.btime.is_some()), Relaxed);
-        let applied = apply_metadata(object, node, &extras, &self.policy);
-        if lost == 0 && wrong.is_empty() && applied.is_complete() {
-            return;
-        }
-        let path = self.shown(&path());
-        if lost > 0 {
-            self.cx.problem("damaged", &path, "read", format!("{lost} extended attributes are lost"));
-        }
-        for e in wrong {
-            self.cx.problem("damaged", &path, "decode", e.to_string());
-        }
-        self.tell_lacks(&path, applied);
-    }
-
-    /// Tell what of the metadata is not as it was: of each kind once, that is, once for each file.
-    fn tell_lacks(&self, path: &[u8], applied: Applied) {
-        let mut kinds: Vec<Lack> = Vec::new();
-        let mut note = |slug, during, limit, what: String| match kinds.iter_mut().find(|k| k.slug == slug) {
-            Some(k) => {
-                k.limit &= limit;
-                k.what += &format!("; {what}");
-            }
-            None => kinds.push(Lack { slug, during, limit, what }),
-        };
-        let named = |xattr: &[u8], what: &str| match xattr {
-            [] => what.to_owned(),
-            name => format!("{}: {what}", String::from_utf8_lossy(name)),
-        };
-        for f in &applied.failures {
-            note(f.slug(), f.during, f.is_limit(), named(&f.xattr, &f.why.to_string()));
-        }
-        for w in &applied.withheld {
-            let what = if let Withheld::Xattr(name) = w { named(name, WITHHELD) } else { WITHHELD.to_owned() };
-            note(w.slug(), "set", true, what);
-        }
-        for k in kinds {
-            match k.limit {
-                true => self.cx.lost(k.slug, path, k.during, k.what),
-                false => self.cx.problem(k.slug, path, k.during, k.what),
-            }
-        }
-    }
-
-    fn exempt_if_spared(&self, job: &FileJob) {
+    pub(super) fn exempt_if_spared(&self, job: &FileJob) {
         if matches!(self.options.overwrite, Overwrite::IfNewer | Overwrite::Never) {
             self.exempt(job.number);
         }
     }
 
-    fn done(&self, job: &FileJob, change: Change) {
+    pub(super) fn done(&self, job: &FileJob, change: Change) {
         let c = &self.counts;
         let (entries, bytes) = match change {
             Change::Unchanged => (&c.skipped, &c.bytes_skipped),
@@ -689,128 +620,6 @@ impl Run<'_> {
         }
     }
 
-    // --- further names ----------------------------------------------------------------------
-
-    /// Make a file a further name of another, now or when that is there.
-    fn name_it(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<(), Trouble> {
-        let Some(link) = job.link.clone() else { return Ok(()) };
-        let id = {
-            let mut state = locked(&link.state);
-            match &mut *state {
-                LinkState::Pending(waiting) => {
-                    waiting.push(job.clone());
-                    return Ok(());
-                }
-                LinkState::Ready(id) => *id,
-                LinkState::Failed => return Err(Trouble::Said("the file that it is a hard link of was not restored")),
-            }
-        };
-        self.link_to(hand, job, &link, id)
-    }
-
-    fn link_to(&self, hand: &mut Hand, job: &Arc<FileJob>, link: &Link, id: Option<FileId>) -> Result<(), Trouble> {
-        let mut change = Change::Restored;
-        if self.tree.is_some() && !job.dir.fresh {
-            let dir = hand.dir(self, &job.dir)?;
-            if let Some(there) = dir.survey(&job.node.name)? {
-                change = if self.is_spared(job, &there) || Some(there.id) == id {
-                    Change::Unchanged
-                } else {
-                    self.make_room(job, &dir, &there);
-                    Change::Updated
-                };
-            }
-        }
-        if self.mode == Mode::Write && change != Change::Unchanged {
-            let id = id.ok_or_else(|| raced("link"))?;
-            let from = match &self.tree {
-                Some(tree) => tree.dir(&link.dir.path())?,
-                None => return Ok(()),
-            };
-            match hand.dir(self, &job.dir)?.hard_link(&job.node.name, &from, &link.name, id) {
-                Err(TargetError { why: Why::Os(e @ (Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK)), .. })
-                    if job.is_file() =>
-                {
-                    self.copy_of(hand, job, (&from, link, id))?;
-                    self.cx.lost("hard-links", &self.shown(&job.path()), "link", e.to_string());
-                }
-                other => other?,
-            }
-        }
-        if change == Change::Unchanged {
-            self.exempt_if_spared(job);
-        }
-        locked(&job.progress).stage = Stage::Done;
-        self.done(job, change);
-        self.leave_dir(hand, job.dir.clone());
-        Ok(())
-    }
-
-    /// Where no further name can be made, a file of its own with the same content.
-    fn copy_of(&self, hand: &mut Hand, job: &FileJob, of: (&TargetDir, &Link, FileId)) -> Result<(), Trouble> {
-        let (from, link, id) = of;
-        let dir = hand.dir(self, &job.dir)?;
-        let there = from.survey(&link.name)?.filter(|s| s.id == id).ok_or_else(|| raced("link"))?;
-        let source = from.as_source().open_file(&link.name, &there).map_err(TargetError::from)?;
-        let mut file = self.create(&dir, job)?;
-        let mut copied = || -> Result<(), TargetError> {
-            let (mut at, mut buffer) = (0, vec![0; COPY]);
-            while at < job.size && !self.stopped() {
-                let n = source.read_at(at, &mut buffer)?;
-                if n == 0 {
-                    return Err(raced("read"));
-                }
-                self.write(&file, job, at, &buffer[..n])?;
-                at += n as u64;
-            }
-            file.set_len(job.size)?;
-            dir.finish(&job.node.name, &mut file)
-        };
-        if let Err(e) = copied() {
-            if let Some(state) = file.in_progress().ok().filter(|s| s.temp.is_some()) {
-                dir.abandon(&job.node.name, &state);
-            }
-            return Err(e.into());
-        }
-        self.metadata(&Object::File(&file), &job.node, &|| job.path());
-        Ok(())
-    }
-
-    /// The first file of a group is there: which it is.
-    fn settle(&self, job: &FileJob, id: Option<FileId>) {
-        if let Some(link) = job.link.as_ref().filter(|_| !job.follows) {
-            *locked(&link.id) = id;
-        }
-    }
-
-    fn settle_ready(&self, hand: &mut Hand, job: &FileJob) {
-        let Some(link) = job.link.clone().filter(|_| !job.follows) else { return };
-        if matches!(locked(&job.progress).stage, Stage::Failed) {
-            return;
-        }
-        let id = *locked(&link.id);
-        let waiting = std::mem::replace(&mut *locked(&link.state), LinkState::Ready(id));
-        let LinkState::Pending(waiting) = waiting else { return };
-        for other in waiting {
-            if let Err(e) = self.link_to(hand, &other, &link, id) {
-                self.broken(hand, &other, &e);
-                self.leave_dir(hand, other.dir.clone());
-            }
-        }
-    }
-
-    fn settle_failed(&self, job: &FileJob) {
-        let Some(link) = job.link.clone().filter(|_| !job.follows) else { return };
-        let waiting = std::mem::replace(&mut *locked(&link.state), LinkState::Failed);
-        let LinkState::Pending(waiting) = waiting else { return };
-        let mut hand = Hand::default();
-        for other in waiting {
-            let why = Trouble::Said("the file that it is a hard link of was not restored");
-            self.broken(&mut hand, &other, &why);
-            self.leave_dir(&mut hand, other.dir.clone());
-        }
-    }
-
     // --- directories ------------------------------------------------------------------------
 
     /// One entry of a directory is done; with the last one so is the directory, and so on upwards.
@@ -853,7 +662,7 @@ fn is_device(kind: &NodeKind) -> bool {
     matches!(kind, NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. })
 }
 
-fn raced(during: &'static str) -> TargetError {
+pub(super) fn raced(during: &'static str) -> TargetError {
     TargetError { during, why: Why::Raced }
 }
 

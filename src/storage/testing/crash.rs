@@ -80,7 +80,7 @@ impl fmt::Display for Dead {
 impl Error for Dead {}
 
 impl Tap for Crash {
-    fn before(&self, verb: Verb) -> io::Result<()> {
+    fn before(&self, verb: Verb, _name: &str) -> io::Result<()> {
         if verb.mutates() && !self.dead.load(Ordering::SeqCst) {
             let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
             if change >= self.nth {

@@ -80,7 +80,7 @@ impl Fault {
 }
 
 impl Tap for Faults {
-    fn before(&self, verb: Verb) -> io::Result<()> {
+    fn before(&self, verb: Verb, _name: &str) -> io::Result<()> {
         let mut faults = self.faults();
         let due = |f: &Fault| f.verb == verb && f.after == 0 && f.how != How::After;
         if let Some(i) = faults.iter().position(due) {
@@ -93,7 +93,7 @@ impl Tap for Faults {
         Ok(())
     }
 
-    fn after(&self, verb: Verb, _bytes: u64) -> io::Result<()> {
+    fn after(&self, verb: Verb, _name: &str, _bytes: u64) -> io::Result<()> {
         let mut faults = self.faults();
         let mut failed = Ok(());
         faults.retain_mut(|fault| {

@@ -2,19 +2,21 @@
 //!
 //! [`contract()`] is what every storage has to pass. The wrappers go around any storage:
 //! [`RecordingStorage`] counts, [`FaultStorage`] fails where told, [`CrashStorage`] dies and stays
-//! dead. [`UnsyncedStorage`] is a local repository on a simulated disk whose power can be cut.
+//! dead, [`StopStorage`] makes its user wait. [`UnsyncedStorage`] is a local repository on a simulated disk whose power can be cut.
 //! Unlike the rest of the library, these panic when used wrongly, since that is a failing test.
 
 mod contract;
 mod crash;
 mod fault;
 mod record;
+mod stop;
 mod tap;
 mod unsynced;
 
-pub use contract::contract;
+pub use contract::{contract, contract_without_races};
 pub use crash::{CrashStorage, is_death};
 pub use fault::{FaultStorage, How};
 pub use record::RecordingStorage;
+pub use stop::{At, StopStorage};
 pub use tap::Verb;
 pub use unsynced::{Omit, UnsyncedStorage};

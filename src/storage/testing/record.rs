@@ -23,12 +23,12 @@ struct Count {
 }
 
 impl Tap for Counts {
-    fn before(&self, verb: Verb) -> io::Result<()> {
+    fn before(&self, verb: Verb, _name: &str) -> io::Result<()> {
         // Counted before, since a request that fails is a request.
         self.0[verb as usize].calls.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-    fn after(&self, verb: Verb, bytes: u64) -> io::Result<()> {
+    fn after(&self, verb: Verb, _name: &str, bytes: u64) -> io::Result<()> {
         let count = &self.0[verb as usize];
         count.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())

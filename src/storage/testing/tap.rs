@@ -56,11 +56,11 @@ impl Verb {
 /// Stands before and after every call; an error takes the place of the call's result.
 pub(super) trait Tap: Send + Sync + 'static {
     /// The call has not been made. An error means that it never will be.
-    fn before(&self, _verb: Verb) -> io::Result<()> {
+    fn before(&self, _verb: Verb, _name: &str) -> io::Result<()> {
         Ok(())
     }
     /// The call went well and moved so many bytes of content.
-    fn after(&self, _verb: Verb, _bytes: u64) -> io::Result<()> {
+    fn after(&self, _verb: Verb, _name: &str, _bytes: u64) -> io::Result<()> {
         Ok(())
     }
 }
@@ -97,9 +97,9 @@ fn tapped<R>(
     bytes: impl FnOnce(&R) -> u64,
 ) -> Result<R, StorageError> {
     let fail = |e| StorageError::new(verb.slug(), name, place(), e);
-    tap.before(verb).map_err(fail)?;
+    tap.before(verb, name).map_err(fail)?;
     let result = call()?;
-    tap.after(verb, bytes(&result)).map_err(fail)?;
+    tap.after(verb, name, bytes(&result)).map_err(fail)?;
     Ok(result)
 }
 

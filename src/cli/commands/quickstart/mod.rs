@@ -51,7 +51,7 @@ pub fn run(args: &Quickstart, settings: &Settings, env: &Environment) -> Result<
         false => data.join("repository").into_os_string(),
     };
     let settings = &settings.at(place.clone(), settings.unlock.clone());
-    let is_new = !init::is_there(&place)?;
+    let is_new = !init::is_there(&place, settings)?;
     enough_room(&source, &place, &data, is_new, settings, &console)?;
     if is_new {
         console.remark(Loudness::Normal, words::REPOSITORY)?;
@@ -156,7 +156,10 @@ fn enough_room(
     console.remark(Loudness::Normal, &format!("   {files} files, {size} in {}\n", source.display()))?;
     // Only what changed is added to a repository that is there.
     let stored = if is_new { bytes } else { 0 };
-    let needs = [(super::local_path(place)?, stored), (data, bytes.min(TRIAL_BYTES))];
+    let repository = super::local_path(place)?;
+    let mut needs = vec![(data, bytes.min(TRIAL_BYTES))];
+    needs.extend(repository.as_deref().map(|path| (path, stored)));
+    needs.reverse();
     let room = room::check(&needs)?;
     console.remark(Loudness::Normal, &room)
 }
@@ -210,8 +213,9 @@ fn try_restore(
     let done = restore::restore(&repo, snapshot, Some(inside), &out, &options, &console.context());
     console.finish();
     let problems = done?.problems;
-    let skip = [super::local_path(settings.repository()?)?.to_owned(), data.to_owned()];
-    let skip: Vec<PathBuf> = skip.into_iter().chain(settings.cache_dir.clone()).collect();
+    let mut skip = vec![data.to_owned()];
+    skip.extend(super::local_path(settings.repository()?)?);
+    skip.extend(settings.cache_dir.clone());
     let compared = compare::compare(source, &out, began, &skip, sample, signals::cancel())?;
     Ok(Trial { sample, compared, problems })
 }
