@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop::format::page::Page;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::RecordId;
-use orlop::model::Time;
+use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
-use orlop::repo::{Repository, Validity};
-use orlop::storage::{MemoryStorage, Storage};
+use orlop::repo::{Reader, Repository, Validity};
+use orlop::storage::{LocalStorage, MemoryStorage, Storage};
 use support::dice::Dice;
 use support::prune::*;
 use support::*;
@@ -485,4 +486,140 @@ fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
     assert!(freed * 10 >= dropped * 9, "{freed} of {dropped} bytes");
     assert_sound(&mut repo);
     assert_same(&repo, second, dir.path());
+}
+
+/// Stored bytes of all frames that the index knows.
+fn framed(repo: &Repository) -> u64 {
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    (0..index.frames() as u32).map(|n| u64::from(index.frame(n).entry.stored)).sum()
+}
+
+/// What `stats` says that a set of snapshots alone needs, and that without them nothing else is needed.
+fn said_of(repo: &Repository, set: &[RecordId]) -> u64 {
+    use orlop::ops::stats::{Mode, totals, usage};
+
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    let reader = Reader::new(repo, &index);
+    let all = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap().snapshots;
+    let (of, rest): (Vec<_>, Vec<_>) = all.iter().partition(|s| set.contains(&s.id));
+    let raw = |some: &[&_]| listening(|cx| totals(&reader, some, Mode::RawData, cx)).0.unwrap().bytes;
+    let (every, without) = (raw(&all.iter().collect::<Vec<_>>()), raw(&rest));
+    let groups = [of, rest];
+    let said = listening(|cx| usage(&reader, &groups, false, cx)).0.unwrap()[0].unique;
+    assert!(said.abs_diff(every - without) <= 1, "{said} of {every}, of which the rest needs {without}");
+    said
+}
+
+/// Whatever set of snapshots goes, what pruning frees is what `stats` said of it: to the bytes that
+/// frames have around their blobs where nothing compresses, and nearly so where it does, for what is
+/// left of a frame is compressed anew. Packs have tables and are padded, too.
+#[test]
+fn stats_of_a_set_say_what_pruning_frees() {
+    let hex = |bytes: Vec<u8>| bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect::<Vec<u8>>();
+    for seed in 0..12 {
+        let compresses = seed % 3 == 2;
+        let mut dice = Dice(seed);
+        let (memory, storage) = fresh();
+        let mut repo = open(&storage);
+        repo.act_as(this_process());
+        let dir = tempfile::tempdir().unwrap();
+        let mut snapshots = vec![];
+        for n in 0..3 + dice.roll(4) {
+            for i in 0..8 {
+                let path = dir.path().join(format!("f{i}"));
+                match dice.roll(4) {
+                    0 => drop(fs::remove_file(path)),
+                    1 => {}
+                    _ => {
+                        let bytes = noise(dice.roll(150_000) as usize, seed * 1000 + n * 10 + i);
+                        fs::write(path, if compresses { hex(bytes) } else { bytes }).unwrap();
+                    }
+                }
+            }
+            settle();
+            snapshots.push(back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap());
+        }
+        prune_now(&mut repo);
+        let mut set: Vec<RecordId> = snapshots.iter().copied().filter(|_| dice.roll(2) == 0).collect();
+        set.truncate(snapshots.len() - 1);
+        let (said, frames, packs) = (said_of(&repo, &set), framed(&repo), stored(&memory));
+        set.iter().for_each(|id| forget(&mut repo, *id));
+        prune_now(&mut repo);
+        let (frames, packs) = (frames - framed(&repo), packs - stored(&memory));
+        println!("{seed}: said {said}, frames {frames}, packs {packs}");
+        let near = if compresses { said / 20 + 1024 } else { 64 };
+        assert!(frames.abs_diff(said) <= near, "{seed}: {frames} bytes of frames, {said} were said");
+        assert!(packs.abs_diff(said) <= near + said / 40 + 4096, "{seed}: {packs} bytes of packs, {said} were said");
+        assert_nothing_unneeded(&repo);
+        assert_sound(&mut repo);
+    }
+}
+
+/// Lengths of the chunks of all files below a page, in order.
+fn chunks(reader: &Reader<'_>, page: &PageRef, out: &mut Vec<usize>) {
+    let data = |extents: &[Extent], out: &mut Vec<usize>| {
+        let len = |e: &Extent| if let Extent::Data { len, .. } = e { Some(*len as usize) } else { None };
+        out.extend(extents.iter().filter_map(len));
+    };
+    match reader.page(page).unwrap() {
+        Page::Dir(nodes) => nodes.iter().for_each(|n| match &n.kind {
+            NodeKind::Dir { root: Some(root) } => chunks(reader, root, out),
+            NodeKind::File { content: Content::Pages { root, .. }, .. } => chunks(reader, root, out),
+            NodeKind::File { content: Content::Extents { extents, .. }, .. } => data(extents, out),
+            _ => {}
+        }),
+        Page::List(extents) => data(&extents, out),
+        Page::DirInner(level, below) => below.iter().for_each(|c| chunks(reader, &c.below(level), out)),
+        Page::ListInner(level, below) => below.iter().for_each(|c| chunks(reader, &c.below(level), out)),
+    }
+}
+
+/// The same with the chunks of one large file, in packs of the usual size.
+#[test]
+#[ignore = "writes hundreds of megabytes"]
+fn half_of_the_chunks_of_a_large_file_are_freed_to_within_a_tenth() {
+    const LEN: usize = 400 << 20;
+    let store = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&store.path().join("repo")).unwrap());
+    init(&storage);
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("big");
+    fs::write(&path, noise(LEN, 1)).unwrap();
+    settle();
+    let options = BackupOptions::default;
+    let first = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    let changed = {
+        let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+        let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let (mut lens, mut dice) = (vec![], Dice(7));
+        chunks(&Reader::new(&repo, &index), &all[0].statement.root.unwrap(), &mut lens);
+        assert_eq!(lens.iter().sum::<usize>(), LEN, "noise has no two chunks alike");
+        let (mut bytes, mut at) = (noise(LEN, 1), 0);
+        for len in &lens {
+            // The end stays, so that the next one may begin where it did; not all do.
+            if dice.roll(5) == 0 {
+                bytes[at..at + len.saturating_sub(4096)].fill(0);
+            }
+            at += len;
+        }
+        bytes
+    };
+    fs::write(&path, changed).unwrap();
+    settle();
+    let second = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    let dropped = said_of(&repo, &[first]);
+    println!("{} percent of {LEN} bytes are dropped", dropped * 100 / LEN as u64);
+    assert!((LEN as u64 * 4 / 10..LEN as u64 * 7 / 10).contains(&dropped), "{dropped} of {LEN}");
+    forget(&mut repo, first);
+    let before = stored(storage.as_ref());
+    for (max_unused, parts) in [(PruneOptions::default().max_unused, 10), (Unused::Bytes(0), 500)] {
+        prune(&mut repo, &PruneOptions { now: true, max_unused, ..PruneOptions::default() });
+        let freed = before - stored(storage.as_ref());
+        println!("{freed} of {dropped} bytes are freed, {max_unused:?} may stay");
+        assert!(freed.abs_diff(dropped) * parts <= dropped, "{freed} of {dropped} bytes");
+        assert_sound(&mut repo);
+        assert_same(&repo, second, dir.path());
+    }
 }

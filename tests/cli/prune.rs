@@ -201,6 +201,33 @@ fn what_cannot_be_read_stops_deleting_and_is_named() {
     assert_eq!(packs(&world), before);
 }
 
+/// What `stats` says that a set of snapshots alone needs is what pruning frees without them.
+#[test]
+fn stats_say_what_pruning_frees() {
+    let world = World::with_repository();
+    let kept = noise(9, 2 << 20);
+    for n in 0..4u64 {
+        // Half of each is in its successor, too.
+        world.write("src/big", [noise(n, 1 << 20), noise(n + 1, 1 << 20), kept.clone()].concat());
+        world.ok(&format!("backup src -q --time 2024-01-0{}T12:00:00Z", n + 1));
+    }
+    let ids: Vec<String> = world.snapshots().iter().map(|s| s["short_id"].as_str().expect("text").to_owned()).collect();
+    let unique = |line: &str| {
+        let all = world.json(&format!("stats --json {line}"));
+        all.as_array().expect("a list").iter().map(|u| u["unique_size"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    let set = format!("--by set {} {}", ids[0], ids[1]);
+    let (together, each) = (unique(&set)[0], unique(&format!("--by snapshot {} {}", ids[0], ids[1])));
+    // What only the two share is nobody's alone.
+    assert!(together > each.iter().sum::<u64>() + 500_000, "{together} {each:?}");
+    let before = packs(&world);
+    world.ok(&format!("forget {} {}", ids[0], ids[1]));
+    world.ok("prune --now --max-unused 0");
+    let freed = before - packs(&world);
+    // Around frames there are tables of packs, and padding.
+    assert!(freed.abs_diff(together) < together / 100 + 16 * 1024, "{freed} were freed, and {together} were said");
+}
+
 /// A machine that remembers how long chains were does not take for cut what was forgotten and cleared away.
 #[test]
 fn the_newest_may_go_and_nobody_is_accused() {

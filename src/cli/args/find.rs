@@ -152,6 +152,12 @@ files-by-contents  files with the same content once
 raw-data           what is stored for them: each chunk and page once, compressed
 blobs-per-file     each chunk once for each file that has it
 
+With --by, 'only for it' counts stored bytes of the chunks and directory pages that no other snapshot
+needs; where they share a frame with others, their share of it. So much smaller the packs get once it is
+forgotten and `orlop prune --now --max-unused 0` has run, but for the few bytes around blobs and the tables
+of packs, and for what compresses differently in other company. Not counted is what goes anyway: needed by
+snapshots that are forgotten, or stored twice. Small objects (index, snapshots, the log) are not in it.
+
 Examples:
   orlop stats                              all snapshots
   orlop stats latest --mode raw-data
