@@ -149,11 +149,17 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     }
 
     fn restart(&mut self, generation: u64, condemned: Vec<(P, u64)>, time: i64, after_loss: bool) {
-        if !after_loss {
+        let before: BTreeSet<P> = std::mem::take(&mut self.plans).into_values().flat_map(|p| p.condemned).collect();
+        let mut condemned = condemned;
+        if after_loss {
+            // The lost record may have resurrected some of them for those who read it: a finish has to wait
+            // for everybody who does not know that they are condemned again.
+            condemned.extend(before.into_iter().map(|p| (p, generation)));
+            condemned.iter_mut().for_each(|(_, plan)| *plan = generation);
+        } else {
             // A checkpoint knows nothing of what is gone. Whoever has seen it there, and goes by an
             // index of that time, must not use it.
-            let plans = std::mem::take(&mut self.plans);
-            self.past.extend(plans.into_values().flat_map(|p| p.condemned));
+            self.past.extend(before);
             self.past.append(&mut self.doomed);
         }
         // Whatever a lost finish may have deleted, nothing was confirmed by it that we know of.
@@ -197,7 +203,7 @@ mod tests {
         log.add(1, plan(&[1])).unwrap();
         assert!(log.clone().add(4, whole(true)).is_err());
         log.add(3, whole(true)).unwrap();
-        assert!(log.condemns(&1) && log.condemns(&7));
+        assert_eq!((log.plan_of(&1), log.plan_of(&7), log.plans().len()), (Some(3), Some(3), 1));
     }
 
     #[test]

@@ -135,6 +135,8 @@ impl History {
         if kind == GcKind::Checkpoint {
             *self = Self { log: std::mem::take(&mut self.log), last: self.last, time: self.time, ..Self::default() };
         }
+        // Whatever plans of before a loss condemned is condemned by the restart.
+        self.replaced.clear();
         for s in states {
             self.confirmed.extend(s.confirmed.iter().map(|c| (c.client, c.clone())));
             self.forgotten.extend(s.forgotten.iter().map(|f| (f.client, f.clone())));
@@ -199,6 +201,8 @@ impl Repository {
         while let Some(generation) = generations.pop() {
             let record = self.load_gc(generation)?;
             let whole = record.clear.kind == GcKind::Checkpoint;
+            // What a restart goes on without is not asked for.
+            generations.retain(|g| record.payload.lost.is_none_or(|lost| lost.generation != *g));
             records.push(record);
             if whole {
                 break;
@@ -302,6 +306,7 @@ impl Saying {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::gc::{Condemned, Lost};
     use crate::format::records::Purpose;
     use crate::model::Body;
     use crate::repo::snapshots::tests::{made, statement};
@@ -394,6 +399,45 @@ mod tests {
         w.plan();
         w.delete(&names::gc(4));
         assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Missing);
+    }
+
+    /// Bytes that nobody can read stand at its place, or none.
+    #[test]
+    fn a_restart_goes_on_where_a_record_was_lost() {
+        for gone in [false, true] {
+            let w = World::new();
+            w.checkpoint(w.forgotten(1, 1, RecordId([1; 32])));
+            let mut early = w.repo.history().unwrap();
+            w.plan();
+            w.plan();
+            let mut knows = w.repo.history().unwrap();
+            w.delete(&names::gc(3));
+            if !gone {
+                w.repo.put_small(&names::gc(3), b"rubbish").unwrap();
+                assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Damaged);
+            }
+            let pack = PackName { id: PackId([7; 32]), uploader: [1; 4] };
+            let condemned = vec![Condemned { pack, generation: 2 }];
+            let forgotten = w.forgotten(1, 1, RecordId([1; 32]));
+            let (author, author_epoch) = (w.who.client, w.who.epoch);
+            let state = State { generation: 4, author, author_epoch, condemned, forgotten, ..State::default() };
+            let state = vec![w.repo.put_decision(&w.who, &state, &()).unwrap().0];
+            let mut saying = Saying::new(GcKind::Restart, 3000);
+            saying.clear.generation = 4;
+            let raw = (!gone).then(|| *blake3::hash(b"rubbish").as_bytes());
+            let lost = Some(Lost { generation: 3, raw });
+            let gc = Gc { author, author_epoch, state, lost, config: w.repo.config_id(), ..saying.gc };
+            w.repo.put_decision(&w.who, &gc, &saying.clear).unwrap();
+            let fresh = w.repo.history().unwrap();
+            w.repo.catch_up(&mut early).unwrap();
+            w.repo.catch_up(&mut knows).unwrap();
+            for mut history in [fresh, early, knows] {
+                assert_eq!((history.log.generation(), history.log.last_finish()), (4, 4));
+                assert!(history.log.plan_of(&pack) == Some(4) && history.forgot(w.who.client, 1));
+                assert!(w.say(&mut history, GcKind::Plan));
+                w.delete(&names::gc(5));
+            }
+        }
     }
 
     /// The name of its record is free again, and yet there is no place in the log for it.
