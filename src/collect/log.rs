@@ -135,6 +135,12 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
         Ok(())
     }
 
+    /// Records up to this one are lost. What was condemned before stays so.
+    pub fn pass_over(&mut self, generation: u64, time: i64) {
+        self.generation = generation;
+        self.restart(generation, vec![], time, true);
+    }
+
     fn finish(&mut self, generation: u64, of: u64, resurrected: &[P], doomed: &[P], buried: Vec<S>) {
         self.last_finish = generation;
         self.doomed.extend(doomed);

@@ -47,6 +47,8 @@ pub struct History {
     pub bad: BTreeSet<PackId>,
     /// The newest checkpoint.
     pub checkpoint: Option<Repeated>,
+    /// A record is lost: what it confirmed is not known. Good for reading only.
+    pub torn: bool,
 }
 
 /// A checkpoint: the record that takes the place of all before it.
@@ -174,6 +176,69 @@ impl Repository {
         let mut history = History::default();
         self.catch_up(&mut history)?;
         Ok(history)
+    }
+
+    /// What the gc log says to whoever only reads snapshots: where a record is lost, what the others say.
+    /// Lost ones are told to `trouble`.
+    pub fn history_to_read(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        match self.history() {
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => self.piece_together(trouble),
+            other => other,
+        }
+    }
+
+    fn piece_together(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        let listed = self.storage.list(prefix::GC)?;
+        let mut generations: Vec<u64> = listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).collect();
+        generations.sort_unstable();
+        let newest = generations.last().copied().unwrap_or(0);
+        let (mut records, mut lost) = (Vec::new(), BTreeSet::new());
+        while let Some(generation) = generations.pop() {
+            match self.load_gc_and_states(generation) {
+                Ok(found) => {
+                    let whole = found.0.clear.kind == GcKind::Checkpoint;
+                    records.push(found);
+                    if whole {
+                        break;
+                    }
+                }
+                Err(e) if !matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => return Err(e),
+                Err(e) => {
+                    lost.insert(generation);
+                    trouble(&names::gc(generation), e);
+                }
+            }
+        }
+        let mut out = History::default();
+        // The parts of a lost checkpoint say for which one they were made.
+        for l in self.storage.list(prefix::STATE)? {
+            let id = l.name.as_str().strip_prefix(prefix::STATE).and_then(|id| RecordId::parse(id).ok());
+            let state = id.and_then(|id| self.load_state(id).ok()).filter(|s| lost.contains(&s.generation));
+            out.begin_anew(GcKind::Restart, state.as_slice());
+        }
+        while let Some((record, states)) = records.pop() {
+            let generation = record.clear.generation;
+            if record.clear.kind != GcKind::Checkpoint && generation != out.log.generation() + 1 {
+                if lost.insert(generation - 1) {
+                    let what = "it is gone from between others";
+                    trouble(&names::gc(generation - 1), Error::new(ErrorKind::Missing, what));
+                }
+                out.log.pass_over(generation - 1, out.time);
+                out.last = RecordId::ZERO;
+            }
+            out.add(&record, &states)?;
+        }
+        if out.log.generation() < newest {
+            out.log.pass_over(newest, out.time);
+        }
+        out.torn = true;
+        Ok(out)
+    }
+
+    fn load_gc_and_states(&self, generation: u64) -> Result<(Record<Gc>, Vec<State>)> {
+        let record = self.load_gc(generation)?;
+        let states = record.payload.state.iter().map(|id| self.load_state(*id)).collect::<Result<Vec<_>>>()?;
+        Ok((record, states))
     }
 
     /// Take in what was added to the log since.

@@ -78,7 +78,7 @@ impl Repository {
         // of tombstones that are cleared away.
         let loaded = match known {
             Some(_) => None,
-            None => Some((self.tombstones(trouble)?, self.history()?)),
+            None => Some((self.tombstones(trouble)?, self.history_to_read(trouble)?)),
         };
         let (history, tombstones) =
             known.or(loaded.as_ref().map(|(t, h)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
@@ -109,7 +109,7 @@ impl Repository {
     /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
     fn forgotten_since(&self, name: &str) -> bool {
         let Some((client, seq)) = names::parse_snapshot(name) else { return false };
-        match (self.tombstones(&|_, _| {}), self.history()) {
+        match (self.tombstones(&|_, _| {}), self.history_to_read(&|_, _| {})) {
             (Ok(tombstones), Ok(history)) => given_up(&history, &tombstones, client, seq).is_some(),
             _ => false,
         }
@@ -214,7 +214,9 @@ impl Repository {
                     CloseKind::Fence => Closed::Fenced(c.seen_gen),
                 }),
             };
-            s.validity = validity(listed.opened, s.closed, history.confirms(s.statement.client, s.statement.seq));
+            // Whether a session is not there because it was confirmed, only the lost record says.
+            let recorded = history.confirms(s.statement.client, s.statement.seq) || (history.torn && !listed.opened);
+            s.validity = validity(listed.opened, s.closed, recorded);
         }
         Ok(())
     }

@@ -239,3 +239,36 @@ fn the_newest_may_go_and_nobody_is_accused() {
     assert_eq!(world.snapshots().len(), 2);
     world.ok("check");
 }
+
+/// A record of the log that is lost stops whatever writes, and nothing that reads.
+#[test]
+fn a_lost_record_of_the_log_keeps_nobody_from_restoring() {
+    for gone in [false, true] {
+        let world = two();
+        world.write("src/more", noise(77, 300_000));
+        world.ok("backup src -q");
+        world.ok("forget latest~1");
+        world.ok("prune --now");
+        world.ok("forget latest~1");
+        world.ok("prune --now");
+        let records = world.files("repo/gc");
+        assert!(records.len() >= 4, "{}", records.len());
+        // A finish in the middle, or the newest; each has confirmed what no session tells any more.
+        let (victim, _) = if gone { &records[1] } else { &records[records.len() - 1] };
+        std::fs::remove_file(victim).expect("ours");
+        if !gone {
+            std::fs::write(victim, b"rubbish").expect("ours");
+        }
+        for line in ["backup src -q", "prune --now"] {
+            let ran: Ran = world.run(line);
+            assert!(ran.code == 1 && ran.err.contains("gc"), "{line}: {} {}", ran.code, ran.err);
+        }
+        let ran = world.run("restore latest --target @/out");
+        assert!(ran.code == 3 && ran.err.contains("gc/"), "{}{}", ran.out, ran.err);
+        let out = world.files("out");
+        assert!(out.iter().any(|(path, _)| path.ends_with("src/more")), "{gone}: {}{} {out:?}", ran.out, ran.err);
+        assert_ne!(world.run("check").code, 0);
+        let ran = world.run("snapshots --json");
+        assert!(ran.code == 3 && ran.out.matches("short_id").count() == 1, "{}{}", ran.out, ran.err);
+    }
+}
