@@ -149,6 +149,11 @@ impl History {
     }
 }
 
+fn unreadable(e: Error) -> Error {
+    e.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged")
+        .hint("what only reads goes on: restore, or copy what is to stay into another repository")
+}
+
 fn step(clear: &GcClear, states: &[State]) -> Step<PackName, SessionId> {
     match clear.kind {
         GcKind::Plan => Step::Plan(Plan {
@@ -248,11 +253,12 @@ impl Repository {
             match self.read_on(history) {
                 // Older records are cleared away behind a checkpoint: then the list has changed.
                 Err(e) if e.kind() == ErrorKind::Missing => failed = Some(e),
+                Err(e) if e.kind() == ErrorKind::Damaged => return Err(unreadable(e)),
                 other => return other,
             }
         }
         let failed = failed.unwrap_or_else(|| Error::new(ErrorKind::Missing, "the gc log cannot be read"));
-        Err(failed.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged"))
+        Err(unreadable(failed))
     }
 
     fn read_on(&self, history: &mut History) -> Result<()> {
