@@ -149,18 +149,22 @@ pub fn decide(survey: &Survey, marks: &Marks, options: &PruneOptions, summary: &
     out.tight = candidates.iter().map(|(n, _)| shares[n].stuck).sum::<u64>() > limits.unused;
     let candidates = candidates.into_iter().map(|(n, small)| shares[&n].candidate(n, small, out.tight));
     out.repack = choose(candidates.collect(), unused, limits);
-    for n in &out.repack {
+    count_repacked(survey, &shares, &out, summary);
+    unused -= summary.removed_bytes;
+    summary.remaining_blobs = shares.values().map(|s| s.live_blobs + s.dead_blobs).sum::<u64>() - summary.removed_blobs;
+    (summary.remaining_bytes, summary.unused_bytes) = (used + unused, unused);
+    out
+}
+
+fn count_repacked(survey: &Survey, shares: &BTreeMap<u32, Share>, decided: &Decision, summary: &mut PruneSummary) {
+    for n in &decided.repack {
         let s = shares[n];
-        let (bytes, blobs) = s.freed(out.tight);
+        let (bytes, blobs) = s.freed(decided.tight);
         summary.repack_blobs += s.live_blobs + s.dead_blobs;
         summary.repack_bytes += survey.index.pack(*n).len;
         summary.removed_blobs += blobs;
         summary.removed_bytes += bytes;
-        unused -= bytes;
     }
-    summary.remaining_blobs = shares.values().map(|s| s.live_blobs + s.dead_blobs).sum::<u64>() - summary.removed_blobs;
-    (summary.remaining_bytes, summary.unused_bytes) = (used + unused, unused);
-    out
 }
 
 /// Packs that are too small, where there are many of their kind.
