@@ -666,7 +666,7 @@ class Repository:
 
     def judge(self, snapshots):
         """Which are confirmed (V), and whether each chain is whole."""
-        confirmed, forgotten = {}, {}
+        confirmed, forgotten, empty = {}, {}, {}
         for name in self.list("gc"):
             try:
                 record = self.record(9, name)
@@ -682,6 +682,7 @@ class Repository:
                         confirmed.setdefault(c["client"], []).append(c)
                     for f in part.get("forgotten", []):
                         forgotten.setdefault(f["client"], []).extend(f["ranges"])
+                        empty.setdefault(f["client"], []).extend(f["ranges"])
             except Bad as e:
                 problem(f"{name}: {e}")
         for name in self.list("tombstones"):
@@ -693,6 +694,8 @@ class Repository:
                     forgotten.setdefault(clear["client"], []).append((clear["seq"], clear["seq"]))
             except Bad as e:
                 problem(f"{name}: {e}")
+        # Nothing stands at a place that a checkpoint names as given up.
+        snapshots[:] = [s for s in snapshots if not any(a <= s["seq"] <= b for a, b in empty.get(s["client"], []))]
         places = {}
         for s in snapshots:
             places.setdefault(s["client"], {})[s["seq"]] = s

@@ -22,7 +22,7 @@ mod remake;
 mod retain;
 mod values;
 
-pub use backup::{Backup, LeaveOut};
+pub use backup::{Backup, KeepFor, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use copy::Copy;
 pub use doctor::{Doctor, DoctorCommand, DoctorStorage};
@@ -32,8 +32,8 @@ pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Choice, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use retain::{
-    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
-    Undelete,
+    Describe, Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release,
+    Tag, Undelete,
 };
 pub use values::*;
 
@@ -103,6 +103,8 @@ pub enum Command {
     Undelete(Undelete),
     /// Change the tags of snapshots
     Tag(Tag),
+    /// Change the label or the description of snapshots
+    Describe(Describe),
     /// Change snapshots after the fact: leave paths out, set host or time
     Rewrite(Box<Rewrite>),
     /// Make one snapshot of several

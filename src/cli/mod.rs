@@ -115,6 +115,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Rewrite(args) => commands::remake::run(&args, settings, env),
         Command::Merge(args) => commands::remake::merge(&args, settings),
         Command::Tag(args) => commands::notes::tag(&args, settings),
+        Command::Describe(args) => commands::notes::describe(&args, settings),
         Command::Hold(args) => commands::notes::hold(&args, settings),
         Command::Release(args) => commands::notes::release(&args, settings),
         Command::Policy(args) => commands::policy::run(&args, settings),

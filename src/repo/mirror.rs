@@ -3,12 +3,11 @@
 
 use super::{Identity, Repository, objects};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gc::{About, Annotation, Reason, Tombstone, TombstoneClear};
+use crate::format::gc::{About, Annotation, Reason};
 use crate::format::names::prefix;
 use crate::format::records::Client;
 use crate::id::{ClientId, RecordId};
 use crate::storage::Put;
-use crate::sys;
 
 impl Repository {
     /// Enrol a client of a mirror here, as it is there.
@@ -51,10 +50,7 @@ impl Repository {
     pub fn give_up(&self, who: &Identity, (client, seq): (ClientId, u64), target: Option<RecordId>) -> Result<()> {
         self.need(self.keyring.owner.as_ref(), "give up places of a chain")?;
         let reason = if target.is_some() { Reason::Forget } else { Reason::Lost };
-        let said =
-            Tombstone { author: who.client, author_epoch: who.epoch, target, reason, made: sys::now(), ext: vec![] };
-        let clear =
-            TombstoneClear { client, seq, not_before: self.storage_time()?, nonce: sys::random()?, ext: vec![] };
-        self.put_decision(who, &said, &clear).map(drop)
+        let now = self.storage_time()?;
+        self.put_tombstone(who, (client, seq), target, reason, now).map(drop)
     }
 }

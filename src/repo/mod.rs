@@ -2,6 +2,7 @@
 //! `ops`' business.
 
 mod adopt;
+mod checkpoint;
 mod clear;
 mod client;
 mod decision;
@@ -27,10 +28,11 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use clear::Cleared;
+pub use checkpoint::{Repeating, Rest};
+pub use clear::{Cleared, MERGED_ROWS};
 pub use client::Identity;
 pub use frames::FrameScope;
-pub use history::{History, Replaced, Saying};
+pub use history::{History, Repeated, Replaced, Saying};
 pub use hollow::Hollows;
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};

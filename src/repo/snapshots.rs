@@ -87,25 +87,33 @@ impl Repository {
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<Vec<Snapshot>> {
         let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
-        // In this order: what was forgotten and deleted meanwhile says so by now.
+        // In this order: what was forgotten and deleted meanwhile says so by now, and the log says so
+        // of tombstones that are cleared away.
         let loaded = match known {
             Some(_) => None,
-            None => Some((self.history()?, self.tombstones(trouble)?)),
+            None => Some((self.tombstones(trouble)?, self.history_to_read(trouble)?)),
         };
         let (history, tombstones) =
-            known.or(loaded.as_ref().map(|(h, t)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
-        listed.retain(|name| !history.doomed_names.contains(name));
+            known.or(loaded.as_ref().map(|(t, h)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
+        let given_up_for_good = |name: &str| names::parse_snapshot(name).is_some_and(|(c, seq)| history.forgot(c, seq));
+        listed.retain(|name| !history.doomed_names.contains(name) && !given_up_for_good(name));
+        let lost = |name: &str| {
+            let place = names::parse_snapshot(name);
+            place.is_some_and(|(c, seq)| tombstones.at(c, seq).iter().any(|t| t.target.is_none()))
+        };
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             // Listed, and deleted before it was read: by somebody who said so first.
             Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => None,
+            // The owner goes on without it.
+            Err(e) if e.kind() != ErrorKind::Storage && lost(name) => None,
             Err(e) => {
                 trouble(name, e);
                 None
             }
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
-        self.compare_heads(&listed, &out)?;
+        self.compare_heads(&listed, &out, history, tombstones)?;
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
         self.judge(&mut out, history, trouble)?;
         // After the snapshots: the mark of one is there before it is.
@@ -117,16 +125,26 @@ impl Repository {
     /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
     fn forgotten_since(&self, name: &str) -> bool {
         let Some((client, seq)) = names::parse_snapshot(name) else { return false };
-        match (self.history(), self.tombstones(&|_, _| {})) {
-            (Ok(history), Ok(tombstones)) => given_up(&history, &tombstones, client, seq).is_some(),
+        match (self.tombstones(&|_, _| {}), self.history_to_read(&|_, _| {})) {
+            (Ok(tombstones), Ok(history)) => given_up(&history, &tombstones, client, seq).is_some(),
             _ => false,
         }
     }
 
     /// A chain that ends earlier than it once did was cut by somebody.
-    fn compare_heads(&self, listed: &[String], loaded: &[Snapshot]) -> Result<()> {
+    fn compare_heads(
+        &self,
+        listed: &[String],
+        loaded: &[Snapshot],
+        history: &History,
+        tombstones: &Tombstones,
+    ) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
-        let places = listed.iter().filter_map(|name| names::parse_snapshot(name));
+        let decided = tombstones.all().map(|t| (t.client, t.seq));
+        let last = |f: &crate::format::gc::Forgotten| f.ranges.last().map(|(_, last)| (f.client, *last));
+        let decided = decided.chain(history.forgotten.values().filter_map(last));
+        let decided = decided.chain(history.doomed_names.iter().filter_map(|name| names::parse_snapshot(name)));
+        let places = listed.iter().filter_map(|name| names::parse_snapshot(name)).chain(decided);
         let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
         for (client, seq) in places {
             let top = tops.entry(client).or_default();
@@ -163,7 +181,7 @@ impl Repository {
         Ok(self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_some())
     }
 
-    fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
+    pub(super) fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
         let load = || self.parse_snapshot(name, &objects::get_either(self.storage.as_ref(), name)?);
         load().doing(|| format!("while reading {name}"))
     }
@@ -229,7 +247,9 @@ impl Repository {
                     CloseKind::Fence => Closed::Fenced(c.seen_gen),
                 }),
             };
-            s.validity = validity(listed.opened, s.closed, history.confirms(s.statement.client, s.statement.seq));
+            // Whether a session is not there because it was confirmed, only the lost record says.
+            let recorded = history.confirms(s.statement.client, s.statement.seq) || (history.torn && !listed.opened);
+            s.validity = validity(listed.opened, s.closed, recorded);
         }
         Ok(())
     }
@@ -243,7 +263,7 @@ impl Repository {
     }
 
     /// The highest place in a client's chain that is taken, and the statement there.
-    fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
+    pub(super) fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
         let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
         let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
         // A place that was forgotten is taken, even when nothing stands there any more.
@@ -300,7 +320,7 @@ impl Repository {
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
-        let history = session.history();
+        let mut history = session.history();
         for _ in 0..TRIES {
             let (seq, prev) = self.head(author.client, &history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
@@ -310,14 +330,15 @@ impl Repository {
                 snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
             let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
             let head = Head { client: author.client, seq: statement.seq, id };
-            match self.put_snapshot(who, session, &bytes, head, received)? {
-                Put::Created => return Ok(id),
-                Put::Exists
+            match self.put_snapshot(who, session, &bytes, head, received, &mut history)? {
+                Placed::GivenUp => {}
+                Placed::Put(Put::Created) => return Ok(id),
+                Placed::Put(Put::Exists)
                     if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) =>
                 {
                     return Ok(id);
                 }
-                Put::Exists => {}
+                Placed::Put(Put::Exists) => {}
             }
         }
         let what =
@@ -325,6 +346,15 @@ impl Repository {
         Err(Error::new(ErrorKind::Storage, what)
             .hint("give machines that share a host name different names with --client"))
     }
+}
+
+/// What became of an object that was put at its place in a chain.
+enum Placed {
+    /// It is there, or another was before.
+    Put(Put),
+    /// Whoever slept while a checkpoint took the place of its tombstones finds a place free that was
+    /// given up: nobody looks there any more.
+    GivenUp,
 }
 
 impl Repository {
@@ -336,7 +366,8 @@ impl Repository {
         statement: &[u8],
         head: Head,
         received: Received,
-    ) -> Result<Put> {
+        history: &mut History,
+    ) -> Result<Placed> {
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
@@ -354,6 +385,10 @@ impl Repository {
         let name = names::snapshot(head.client, head.seq);
         let object = snapshot::seal_object(statement, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
         let put = self.put_small(&name, &object)?;
+        self.catch_up(history)?;
+        if history.forgot(head.client, head.seq) {
+            return Ok(Placed::GivenUp);
+        }
         if put == Put::Created {
             // The second home is a convenience: its absence costs nothing but a chance of repair.
             self.put_small(&names::copy_of(&name), &object).ok();
@@ -361,7 +396,7 @@ impl Repository {
                 profile.committed(head);
             }
         }
-        Ok(put)
+        Ok(Placed::Put(put))
     }
 
     /// A snapshot's object as others take it over: its sealed statement, and that as evidence for
@@ -390,8 +425,10 @@ impl Repository {
         received: Received,
     ) -> Result<Option<Snapshot>> {
         let head = Head { client: s.statement.client, seq: s.statement.seq, id: s.id };
-        if self.put_snapshot(who, session, statement, head, received)? == Put::Created {
-            return Ok(None);
+        match self.put_snapshot(who, session, statement, head, received, &mut session.history())? {
+            // As if it had been forgotten there right after it came.
+            Placed::GivenUp | Placed::Put(Put::Created) => return Ok(None),
+            Placed::Put(Put::Exists) => {}
         }
         match self.load_snapshot(&names::snapshot(head.client, head.seq))? {
             there if there.id == head.id => Ok(Some(there)),
@@ -453,7 +490,9 @@ fn check_chain(
     for (seq, snapshot) in chain {
         for gone in (next..*seq).filter(|gone| given_up(*gone).is_none()).take(TOLD) {
             let what = "this snapshot is gone without having been forgotten";
-            trouble(&names::snapshot(client, gone), Error::new(ErrorKind::Missing, what));
+            let name = names::snapshot(client, gone);
+            let hint = format!("if it will not come back, `orlop forget --accept-lost {name}` goes on without it");
+            trouble(&name, Error::new(ErrorKind::Missing, what).hint(hint));
         }
         let Some(s) = snapshot else {
             (next, prev) = (seq.saturating_add(1), None);

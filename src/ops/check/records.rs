@@ -12,7 +12,7 @@ use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
 /// Second homes are listed first: what is committed meanwhile then lacks none of its first.
-const ARMOURED: [&str; 12] = [
+const ARMOURED: [&str; 13] = [
     prefix::COPY,
     prefix::CONFIG,
     prefix::KEYS,
@@ -25,6 +25,7 @@ const ARMOURED: [&str; 12] = [
     prefix::NOTES,
     prefix::TIMES,
     prefix::GC,
+    prefix::STATE,
 ];
 /// Those of them that have a second home.
 const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];

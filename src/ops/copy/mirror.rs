@@ -339,7 +339,8 @@ impl Take<'_> {
 
     fn part(&self, n: u32) -> Result<()> {
         let (repo, cx) = (self.work.from.repo, self.work.cx);
-        Repacking { repo, marks: self.needed, reader: self.reader, writer: self.writer, cx }.pack(n)
+        let (marks, reader, writer) = (self.needed, self.reader, self.writer);
+        Repacking { repo, marks, tight: false, reader, writer, cx }.pack(n)
     }
 
     /// Bit for bit; its name says whether they are the right ones.
