@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use common::{median, tell};
 use orlop::chunk::{Chunker, Gear};
-use orlop::compress::{compress, decompress};
+use orlop::compress::Zstd;
 use orlop::crypto::{BlobKeys, Secret, Suite};
 use orlop::format::pack::{Codec, FrameEntry, Header, Kind};
 use orlop::format::records::Profile;
@@ -33,20 +33,20 @@ fn main() {
     tell("cut into chunks", median(RUNS, || (), cut), bytes);
     let name = |()| data.chunks(64 << 10).for_each(|c| _ = black_box(keys.chunk_id(c)));
     tell("name chunks of 64 KiB", median(RUNS, || (), name), bytes);
-    let mut out = Vec::new();
+    let (mut zstd, mut out) = (Zstd::default(), Vec::new());
     for (what, data) in [("noise", &data), ("text", &text)] {
-        let pack = |()| data.chunks(512 << 10).for_each(|f| _ = compress(f, Some(3), &mut out).unwrap());
+        let pack = |()| data.chunks(512 << 10).for_each(|f| _ = zstd.compress(f, Some(3), &mut out).unwrap());
         tell(&format!("compress frames of {what}"), median(RUNS, || (), pack), bytes);
     }
     let packed: Vec<Vec<u8>> = text
         .chunks(512 << 10)
         .map(|f| {
             let mut out = Vec::new();
-            assert_eq!(compress(f, Some(3), &mut out).unwrap(), Codec::Zstd);
+            assert_eq!(zstd.compress(f, Some(3), &mut out).unwrap(), Codec::Zstd);
             out
         })
         .collect();
-    let unpack = |()| packed.iter().for_each(|f| decompress(Codec::Zstd, f, 512 << 10, &mut out).unwrap());
+    let unpack = |()| packed.iter().for_each(|f| zstd.decompress(Codec::Zstd, f, 512 << 10, &mut out).unwrap());
     tell("decompress frames of text", median(RUNS, || (), unpack), bytes);
     for suite in [Suite::ChaCha20Poly1305, Suite::Aes256Gcm] {
         seal(suite, &data);

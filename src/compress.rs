@@ -1,4 +1,4 @@
-//! One frame in, one frame out, bounded: zstd with contexts that live as long as their thread.
+//! One frame in, one frame out, bounded: zstd with contexts that go from frame to frame.
 
 use std::cell::RefCell;
 
@@ -18,45 +18,77 @@ const NEAR_TABLES: (u32, u32) = (16, 15);
 /// How much of a frame is looked at to tell whether it compresses.
 const SAMPLE: usize = 4 << 10;
 
+/// Contexts for compressing and decompressing, made when first needed: a few hundred KiB each.
+#[derive(Default)]
+pub struct Zstd {
+    compressor: Option<(i32, zstd::bulk::Compressor<'static>)>,
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+}
+
 thread_local! {
-    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    static MINE: RefCell<Zstd> = RefCell::default();
 }
 
 fn bug(e: std::io::Error) -> Error {
     Error::new(ErrorKind::Bug, "zstd refuses its parameters").because(e)
 }
 
-/// Compress `plain` into `out`; what does not shrink is copied.
-pub fn compress(plain: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<Codec> {
-    out.clear();
-    if let Some(level) = level.filter(|_| promising(plain)) {
-        out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-        let n = with_compressor(level, plain.len(), |c| c.compress_to_buffer(plain, out).map_err(bug))?;
-        if n < plain.len() - plain.len() / 64 {
-            return Ok(Codec::Zstd);
-        }
+impl Zstd {
+    /// Compress `plain` into `out`; what does not shrink is copied.
+    pub fn compress(&mut self, plain: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<Codec> {
         out.clear();
-    }
-    out.extend_from_slice(plain);
-    Ok(Codec::Raw)
-}
-
-fn with_compressor<T>(
-    level: i32,
-    len: usize,
-    run: impl FnOnce(&mut zstd::bulk::Compressor<'static>) -> Result<T>,
-) -> Result<T> {
-    COMPRESSOR.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|(l, _)| *l != level) {
-            *slot = Some((level, zstd::bulk::Compressor::new(level).map_err(bug)?));
+        if let Some(level) = level.filter(|_| promising(plain)) {
+            out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+            let n = self.compressor(level, plain.len())?.compress_to_buffer(plain, out).map_err(bug)?;
+            if n < plain.len() - plain.len() / 64 {
+                return Ok(Codec::Zstd);
+            }
+            out.clear();
         }
-        let (_, c) = slot.as_mut().expect("filled above");
+        out.extend_from_slice(plain);
+        Ok(Codec::Raw)
+    }
+
+    fn compressor(&mut self, level: i32, len: usize) -> Result<&mut zstd::bulk::Compressor<'static>> {
+        let (_, c) = match self.compressor.take().filter(|(l, _)| *l == level) {
+            Some(there) => self.compressor.insert(there),
+            None => self.compressor.insert((level, zstd::bulk::Compressor::new(level).map_err(bug)?)),
+        };
         let (hash, chain) = if level == 3 && len > SMALL_FRAME { NEAR_TABLES } else { (0, 0) };
         c.set_parameter(CParameter::HashLog(hash)).map_err(bug)?;
         c.set_parameter(CParameter::ChainLog(chain)).map_err(bug)?;
-        run(c)
-    })
+        Ok(c)
+    }
+
+    fn decompressor(&mut self) -> Result<&mut zstd::bulk::Decompressor<'static>> {
+        let d = match self.decompressor.take() {
+            Some(d) => d,
+            None => {
+                let mut d = zstd::bulk::Decompressor::new().map_err(bug)?;
+                d.window_log_max(WINDOW_LOG_MAX).map_err(bug)?;
+                d
+            }
+        };
+        Ok(self.decompressor.insert(d))
+    }
+
+    /// Decompress into `out`, which becomes exactly `plain_len` long.
+    pub fn decompress(&mut self, codec: Codec, packed: &[u8], plain_len: usize, out: &mut Vec<u8>) -> Result<()> {
+        let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("a frame does not decompress: {why}"));
+        out.clear();
+        if plain_len > FRAME_PLAIN_MAX {
+            return Err(damaged("it claims to be longer than any frame"));
+        }
+        match codec {
+            Codec::Raw => out.extend_from_slice(packed),
+            Codec::Zstd => {
+                out.reserve(plain_len);
+                // Bounded by the buffer's capacity; the length is compared below.
+                self.decompressor()?.decompress_to_buffer(packed, out).map_err(|e| damaged(&e.to_string()))?;
+            }
+        }
+        if out.len() == plain_len { Ok(()) } else { Err(damaged("it has another length than it claims")) }
+    }
 }
 
 /// Whether a few samples look as if compressing could pay. Random bytes have nearly 8 bits of
@@ -78,30 +110,9 @@ fn promising(plain: &[u8]) -> bool {
     entropy < 7.95
 }
 
-/// Decompress into `out`, which becomes exactly `plain_len` long.
+/// [`Zstd::decompress`] with contexts that live as long as the thread.
 pub fn decompress(codec: Codec, packed: &[u8], plain_len: usize, out: &mut Vec<u8>) -> Result<()> {
-    let damaged = |why: &str| Error::new(ErrorKind::Damaged, format!("a frame does not decompress: {why}"));
-    out.clear();
-    if plain_len > FRAME_PLAIN_MAX {
-        return Err(damaged("it claims to be longer than any frame"));
-    }
-    match codec {
-        Codec::Raw => out.extend_from_slice(packed),
-        Codec::Zstd => {
-            out.reserve(plain_len);
-            DECOMPRESSOR.with_borrow_mut(|slot| {
-                if slot.is_none() {
-                    let mut d = zstd::bulk::Decompressor::new().map_err(bug)?;
-                    d.window_log_max(WINDOW_LOG_MAX).map_err(bug)?;
-                    *slot = Some(d);
-                }
-                let d = slot.as_mut().expect("filled above");
-                // Bounded by the buffer's capacity; the length is compared below.
-                d.decompress_to_buffer(packed, out).map_err(|e| damaged(&e.to_string()))
-            })?;
-        }
-    }
-    if out.len() == plain_len { Ok(()) } else { Err(damaged("it has another length than it claims")) }
+    MINE.with_borrow_mut(|zstd| zstd.decompress(codec, packed, plain_len, out))
 }
 
 #[cfg(test)]
@@ -112,8 +123,9 @@ mod tests {
     fn round_trip_and_bounds() {
         let mut packed = Vec::new();
         let mut plain = Vec::new();
+        let mut zstd = Zstd::default();
         let text = b"all work and no play ".repeat(20_000);
-        assert_eq!(compress(&text, Some(3), &mut packed).unwrap(), Codec::Zstd);
+        assert_eq!(zstd.compress(&text, Some(3), &mut packed).unwrap(), Codec::Zstd);
         assert!(packed.len() < text.len() / 50);
         decompress(Codec::Zstd, &packed, text.len(), &mut plain).unwrap();
         assert_eq!(plain, text);
@@ -123,7 +135,7 @@ mod tests {
         assert!(decompress(Codec::Zstd, &packed, usize::MAX, &mut plain).is_err());
         let mut noise = vec![0; 500_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
-        assert_eq!(compress(&noise, Some(3), &mut packed).unwrap(), Codec::Raw);
+        assert_eq!(zstd.compress(&noise, Some(3), &mut packed).unwrap(), Codec::Raw);
         assert_eq!(packed, noise);
     }
 }

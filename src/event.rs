@@ -39,6 +39,8 @@ pub enum Phase {
     Repacking,
     /// Deleting what nobody needs.
     Deleting,
+    /// Taking over what another repository has.
+    Copying,
 }
 
 /// How an item compares with what was there before.

@@ -9,6 +9,8 @@ mod bad_inputs;
 mod changed;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/copy.rs"]
+mod copy;
 #[path = "cli/fidelity.rs"]
 mod fidelity;
 #[path = "cli/finding.rs"]
@@ -21,6 +23,8 @@ mod hooks;
 mod interrupted;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/limits.rs"]
+mod limits;
 #[path = "cli/moved.rs"]
 mod moved;
 #[path = "cli/prune.rs"]

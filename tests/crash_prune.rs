@@ -92,6 +92,33 @@ fn two_runs_that_die_at_every_change() {
     }
 }
 
+/// Runs that repeat the log in checkpoints and clear away behind them.
+#[test]
+fn dies_at_every_change_while_the_log_is_repeated() {
+    let (memory, storage) = fresh();
+    let (dir, b) = fill(&storage);
+    let often = || PruneOptions { grace: std::time::Duration::ZERO, checkpoint_after: 1, ..now() };
+    for n in 1.. {
+        let world = fork(&memory);
+        let crash = CrashStorage::die_at(world.clone(), n);
+        let mut repo = open(&(Arc::new(crash.clone()) as Arc<dyn Storage>));
+        repo.act_as(before_reboot(1));
+        let done = (0..3).try_fold(0, |all, _| Ok(all + try_prune(&mut repo, &often())?.deleted_packs));
+        if !crash.is_dead() {
+            let deleted: orlop::error::Result<u64> = done;
+            assert!(deleted.unwrap() > 0);
+            assert!(repo.history().unwrap().log.generation() > 3 && world.list("gc/").unwrap().len() < 3);
+            break;
+        }
+        let _: orlop::error::Result<u64> = done;
+        let mut next = open(&(Arc::new(world.clone()) as Arc<dyn Storage>));
+        next.act_as(this_process());
+        prune(&mut next, &often());
+        recover(next, b, dir.path(), &format!("change {n}"));
+        assert!(world.list("tombstones/").unwrap().len() <= 1, "change {n}");
+    }
+}
+
 #[test]
 fn a_power_cut_loses_nothing() {
     let disk = UnsyncedStorage::new();

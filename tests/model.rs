@@ -24,6 +24,7 @@ fn worlds() -> Vec<World> {
         collectors: 1,
         plans: 2,
         finishes: 2,
+        checkpoints: 0,
         beats: 1,
         tries: 1,
         crashes: 0,
@@ -63,6 +64,26 @@ fn worlds() -> Vec<World> {
             tries: 0,
             slow_listings: false,
             late_puts: false,
+            bury: false,
+            ..base.clone()
+        },
+        World {
+            name: "one backup, one collector, and one that repeats the log",
+            collectors: 2,
+            plans: 1,
+            finishes: 1,
+            checkpoints: 1,
+            beats: 2,
+            tries: 0,
+            slow_listings: false,
+            ..base.clone()
+        },
+        World {
+            name: "one backup that did not see a plan, and a log that is repeated twice",
+            planned: true,
+            plans: 0,
+            finishes: 1,
+            checkpoints: 2,
             bury: false,
             ..base.clone()
         },

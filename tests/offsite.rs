@@ -95,10 +95,37 @@ fn asks_little(world: &World, place: &Place) {
     assert!(sum <= most, "{sum} requests: {requests:?}");
 }
 
+/// There and back: a mirror in parts, filled later, and from it a repository with other keys here.
+fn copies(place: &Place) {
+    let world = World::new(place);
+    let url = &place.url;
+    world.ok("-r @/here init --no-recovery-key");
+    for version in 1..3 {
+        world.source(version);
+        world.ok("-r @/here backup @/src");
+    }
+    world.ok("init --no-recovery-key --mirror-of @/here");
+    let first = world.ok("copy --from-repo @/here latest --json");
+    assert!(first.contains("\"hollow_statements\":1,"), "{first}");
+    world.ok("check --read-data");
+    let second = world.ok("copy --from-repo @/here --verify --json");
+    assert!(second.contains("\"copied_snapshots\":1,"), "{second}");
+    world.ok("check --read-data");
+    world.ok(&format!("-r @/back init --no-recovery-key --copy-chunker-params --from-repo {url}"));
+    world.ok(&format!("-r @/back copy --from-repo {url} --verify"));
+    world.ok("-r @/back check --read-data");
+    world.ok("-r @/back restore latest --target @/out");
+    world.assert_restored("out");
+    let again = world.ok(&format!("-r @/here copy --from-repo {url} --json"));
+    assert!(again.contains("\"copied_snapshots\":0,"), "{again}");
+    world.no_secrets();
+}
+
 #[test]
 fn s3_of_ceph() {
     let Some(ceph) = Ceph::start() else { return };
     let found = suite(&ceph);
+    copies(&ceph.place());
     assert!(found.is_exclusive() && found.is_fresh() && found.ranges && found.receive_times, "{found:?}");
     assert_eq!((found.deletes, found.names), (Some(true), true));
     assert!(found.clock_ahead.is_some_and(|s| s.abs() <= 2), "{found:?}");
@@ -133,12 +160,14 @@ fn sftp_that_fails() {
 fn s3_of_rclone() {
     let Some(server) = RcloneS3::start() else { return };
     suite(&server);
+    copies(&server.place());
 }
 
 #[test]
 fn sftp_of_openssh() {
     let Some(sshd) = Sshd::start() else { return };
     let found = suite(&sshd);
+    copies(&sshd.place());
     assert!(found.is_exclusive() && found.is_fresh() && found.ranges && found.receive_times, "{found:?}");
 }
 

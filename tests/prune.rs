@@ -5,12 +5,16 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use orlop::format::page::Page;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::RecordId;
+use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
+use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
-use orlop::repo::Repository;
-use orlop::storage::{MemoryStorage, Storage};
+use orlop::repo::{Reader, Repository, Validity};
+use orlop::storage::{LocalStorage, MemoryStorage, Storage};
 use support::dice::Dice;
 use support::prune::*;
 use support::*;
@@ -185,6 +189,273 @@ fn clocks_that_are_ten_years_off_lose_nothing() {
     }
 }
 
+/// Objects apart from packs, segments, keys and what is said once.
+fn small_objects(memory: &MemoryStorage) -> usize {
+    let listed = memory.list("").unwrap();
+    let kinds = ["gc/", "state/", "tombstones/", "sessions/", "snapshots/", "copy/snapshots/", "index/"];
+    listed.iter().filter(|l| kinds.iter().any(|k| l.name.as_str().starts_with(k))).count()
+}
+
+/// However often snapshots come and go, what tells of those that went stays small: never more than the
+/// log of two days with a prune an hour, and never more than a handful once nothing happens.
+#[test]
+fn a_thousand_prunes_leave_a_bounded_number_of_objects() {
+    const MOST: usize = 200;
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    let (mut before, mut most) = (None, 0);
+    for i in 0..1000u64 {
+        fs::write(dir.path().join("f"), noise(3000, i)).unwrap();
+        fs::write(dir.path().join(format!("n{i}")), b"").unwrap();
+        fs::remove_file(dir.path().join(format!("n{}", i.wrapping_sub(1)))).ok();
+        let id = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+        if let Some(before) = before.replace(id) {
+            forget(&mut repo, before);
+        }
+        prune_now(&mut repo);
+        memory.advance(3600);
+        most = most.max(small_objects(&memory));
+    }
+    println!("at most {most} objects");
+    assert!(most <= MOST, "{most} objects");
+    assert_sound(&mut repo);
+    assert_same(&repo, before.unwrap(), dir.path());
+    assert_nothing_unneeded(&repo);
+    // A reader who begins here knows all that matters.
+    let fresh = open(&storage);
+    assert_eq!(fresh.snapshots(&|n, e| panic!("{n}: {e}")).unwrap().len(), 1);
+    assert!(fresh.history().unwrap().log.generation() > 1500);
+    // Days of rest, and it is a handful.
+    let end = PruneOptions { checkpoint_after: 1, ..now() };
+    for _ in 0..4 {
+        memory.advance(90_000);
+        prune(&mut repo, &end);
+    }
+    assert!(small_objects(&memory) <= 12, "{:?}", memory.list("").unwrap());
+    let last = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    let s = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert_eq!(s.iter().map(|s| (s.id, s.statement.seq)).next_back(), Some((last, 1001)));
+}
+
+/// Backups without anything to prune leave sessions, which a checkpoint makes an end of, too.
+#[test]
+fn sessions_do_not_pile_up_where_nothing_is_forgotten() {
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..70u64 {
+        fs::write(dir.path().join(format!("f{i}")), noise(300, i)).unwrap();
+        back_up(&mut repo, dir.path(), &BackupOptions::default());
+    }
+    let sessions = || memory.list("sessions/").unwrap().len();
+    assert!(sessions() >= 140);
+    prune(&mut repo, &PruneOptions { max_unused: Unused::Unlimited, ..PruneOptions::default() });
+    assert!(sessions() <= 4, "{}", sessions());
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert!(all.len() == 70 && all.iter().all(|s| s.validity == Validity::Confirmed));
+    assert_sound(&mut repo);
+}
+
+/// What a plan took for dead stays so behind a checkpoint, as long as its record is there.
+#[test]
+fn what_is_over_cannot_be_brought_back_behind_a_checkpoint() {
+    let (memory, mut repo, _dir, a, b) = world();
+    let who = repo.identity(None).unwrap();
+    // A reader relies on it, so that its record stays while others go.
+    let session = repo.begin(&who, Purpose::Restore, vec![a]).unwrap();
+    forget(&mut repo, a);
+    forget(&mut repo, b);
+    let often = PruneOptions { now: false, grace: Duration::ZERO, checkpoint_after: 1, ..now() };
+    repo.beat(&session, vec![], 0).unwrap();
+    for _ in 0..4 {
+        prune(&mut repo, &often);
+        let mut history = session.history();
+        repo.catch_up(&mut history).unwrap();
+        session.go_by(history);
+        repo.beat(&session, vec![], 0).unwrap();
+        memory.advance(10);
+    }
+    let history = repo.history().unwrap();
+    let client = repo.identity(Some("test")).unwrap().client;
+    assert!(history.checkpoint.is_some() && history.forgot(client, 2) && !history.forgot(client, 1));
+    let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+    let (snapshot, told) = &standing.forgotten[0];
+    assert_eq!(snapshot.id, a);
+    let error = repo.undelete(&who, snapshot, told).unwrap_err();
+    assert_eq!(error.kind(), orlop::error::ErrorKind::Missing);
+    repo.close(&session, CloseKind::End, vec![]).unwrap();
+}
+
+/// Nobody vouches for what came late: it counts for nothing, goes by its name, and by any policy once
+/// there is something better.
+#[test]
+fn a_late_snapshot_can_be_forgotten() {
+    use orlop::ops::forget::{By, Doubts, ForgetOptions, plan};
+    use orlop::ops::select::Filter;
+    use orlop::retain::{Count, GroupBy, Policy, Reason, Rules};
+
+    let (memory, mut repo, dir, a, b) = world();
+    let who = repo.identity(Some("test")).unwrap();
+    let find = |repo: &Repository, id| {
+        let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        all.into_iter().find(|s| s.id == id)
+    };
+    // Its session was given up, and it came all the same.
+    let session = find(&repo, b).unwrap().commit.session;
+    memory.delete(&orlop::storage::Name::new(format!("sessions/{session}/close")).unwrap()).unwrap();
+    repo.bury(&who, &orlop::repo::Leftover { id: session }, vec![]).unwrap();
+    assert_eq!(find(&repo, b).unwrap().validity, Validity::Late);
+
+    let keep = |n| {
+        let rules = Rules { last: Some(Count::Some(n)), ..Rules::default() };
+        ForgetOptions {
+            by: By::Policy(Box::new(Policy { rules, ..Policy::default() })),
+            filter: Filter::default(),
+            group_by: GroupBy::default(),
+            allow_remove_all: false,
+            allow_mass_removal: false,
+            zone: jiff::tz::TimeZone::UTC,
+        }
+    };
+    let going = |repo: &Repository, n| {
+        let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+        let groups = plan(&standing, &keep(n), &Doubts::default(), Time { sec: i64::MAX / 2, nsec: 0 }).unwrap();
+        let all = groups.iter().flat_map(|g| g.those(false));
+        all.map(|p| (p.snapshot.id, p.reasons.clone())).collect::<Vec<_>>()
+    };
+    // Nothing better came after it; and it pushes nothing out.
+    assert_eq!(going(&repo, 1), []);
+    let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    assert_eq!(going(&repo, 5), [(b, vec![Reason::Superseded])]);
+    forget(&mut repo, b);
+    let done = prune_now(&mut repo);
+    assert!(done.pending.is_empty(), "{done:?}");
+    assert!(find(&repo, b).is_none() && find(&repo, a).is_some());
+    assert_sound(&mut repo);
+    assert_same(&repo, c, dir.path());
+    back_up(&mut repo, dir.path(), &small_packs());
+    assert_sound(&mut repo);
+}
+
+/// Of what was said about snapshots the newest stays, and what is about snapshots that are gone goes.
+#[test]
+fn annotations_are_compacted() {
+    use orlop::format::gc::Note;
+
+    let (memory, mut repo, _dir, a, b) = world();
+    let who = repo.identity(Some("test")).unwrap();
+    let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+    let mut notes = standing.notes;
+    let [a, b] = [a, b].map(|id| standing.snapshots.iter().find(|s| s.id == id).unwrap());
+    for i in 0..10 {
+        repo.annotate(&who, &mut notes, b, Note::Tags(vec![format!("t{i}")])).unwrap();
+        repo.annotate(&who, &mut notes, b, Note::Description(format!("d{i}"))).unwrap();
+        repo.annotate(&who, &mut notes, a, Note::Label(format!("l{i}"))).unwrap();
+        repo.set_policy(&who, &mut notes, "*", &format!("[{{\"interval\":\"1d\",\"count\":{}}}]", i + 1)).unwrap();
+        let hold = Note::Hold { reason: "for a while".into(), until: None };
+        let held = repo.annotate(&who, &mut notes, b, hold).unwrap();
+        repo.annotate(&who, &mut notes, b, Note::Release(held)).unwrap();
+    }
+    let last = Note::Hold { reason: "for ever".into(), until: None };
+    repo.annotate(&who, &mut notes, b, last).unwrap();
+    let count = || memory.list("notes/").unwrap().len();
+    assert_eq!(count(), 61);
+    let said = |repo: &Repository| {
+        let all = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+        let s = all.snapshots.iter().find(|s| s.id == b.id).unwrap();
+        let holds = all.notes.holds(s, Time::default());
+        (s.body.tags.clone(), s.body.description.clone(), holds, all.notes.policies())
+    };
+    let before = said(&repo);
+    assert!(before.0 == ["t9"] && before.1 == "d9" && before.2.len() == 1 && before.3.len() == 1);
+    forget(&mut repo, a.id);
+    let often = PruneOptions { grace: Duration::ZERO, checkpoint_after: 5, ..now() };
+    let mut counts = vec![];
+    for _ in 0..4 {
+        prune(&mut repo, &often);
+        memory.advance(100);
+        assert_eq!(said(&repo), before);
+        counts.push(count());
+    }
+    // Tags, description, policy and the last hold are left; releases went after what they ended.
+    assert_eq!(count(), 4, "{counts:?}");
+    assert_sound(&mut repo);
+}
+
+/// A snapshot whose record is lost stops everything, until its owner goes on without it.
+#[test]
+fn what_is_lost_can_be_given_up() {
+    use orlop::error::ErrorKind;
+    use orlop::ops::forget::accept_lost;
+    use orlop::storage::Name;
+
+    for gone in [false, true] {
+        let (memory, mut repo, dir, _, b) = world();
+        let client = repo.identity(Some("test")).unwrap().client;
+        let [first, second] = [1, 2].map(|n| format!("snapshots/{client}/{n:016x}"));
+        for home in [first.clone(), format!("copy/{first}")] {
+            let name = Name::new(home).unwrap();
+            memory.delete(&name).unwrap();
+            if !gone {
+                memory.plant(&name, b"rubbish");
+            }
+        }
+        let error = try_prune(&mut repo, &now()).unwrap_err();
+        assert!(error.hints().iter().any(|h| h.contains("--accept-lost")), "{error}");
+        let before = memory.list("").unwrap().len();
+        let mut give_up = |object: &str| accept_lost(&mut repo, Some("test"), &[object.to_owned()]);
+        for wrong in [second.as_str(), "snapshots/x/1", &first.replace("01", "09"), ""] {
+            assert_eq!(give_up(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
+        }
+        assert_eq!(memory.list("").unwrap().len(), before, "what is refused writes nothing");
+        give_up(first.strip_prefix("snapshots/").unwrap()).unwrap();
+        assert_eq!(give_up(&first).unwrap_err().kind(), ErrorKind::Invalid, "twice");
+        assert!(prune_now(&mut repo).deleted_packs > 0);
+        assert!(memory.list("snapshots/").unwrap().len() == 1 && memory.list("copy/snapshots/").unwrap().len() == 1);
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        // And a checkpoint explains the place for good.
+        let often = PruneOptions { grace: Duration::ZERO, checkpoint_after: 1, ..now() };
+        (0..3).for_each(|_| drop(prune(&mut repo, &often)));
+        assert!(memory.list("tombstones/").unwrap().is_empty() && repo.history().unwrap().forgot(client, 1));
+        assert_sound(&mut repo);
+        back_up(&mut repo, dir.path(), &small_packs());
+        assert_sound(&mut repo);
+    }
+}
+
+/// Backups alone keep the index in few objects, without looking at what is needed.
+#[test]
+fn many_index_segments_are_merged_after_backups() {
+    let (memory, mut repo, dir, a, _) = world();
+    for i in 0..130u64 {
+        fs::write(dir.path().join("one"), noise(2000, 1000 + i)).unwrap();
+        back_up(&mut repo, dir.path(), &small_packs());
+        let merged = listening(|cx| orlop::ops::prune::merge_if_many(&mut repo, cx)).0.unwrap();
+        assert_eq!(merged, memory.list("index/").unwrap().len() >= 128, "{i}");
+        if merged {
+            break;
+        }
+    }
+    let packs = memory.list("packs/").unwrap();
+    assert!(repo.history().unwrap().log.plans().values().all(|p| p.condemned.is_empty()));
+    // What was forgotten stays what it is: nothing is condemned by the way.
+    forget(&mut repo, a);
+    memory.advance(90_000);
+    listening(|cx| orlop::ops::prune::merge_if_many(&mut repo, cx)).0.unwrap();
+    assert!(memory.list("index/").unwrap().len() < 8, "{}", memory.list("index/").unwrap().len());
+    assert_eq!(memory.list("packs/").unwrap(), packs);
+    assert_sound(&mut repo);
+    let last = back_up(&mut repo, dir.path(), &small_packs());
+    assert_eq!(last.stats.data_blobs, 0);
+    assert_same(&repo, last.snapshot.unwrap(), dir.path());
+    prune_now(&mut repo);
+    assert_sound(&mut repo);
+}
+
 /// Frames hold what is needed and what is not side by side: that must not keep the latter.
 #[test]
 fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
@@ -197,7 +468,7 @@ fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
         (0..400).map(|i| (dir.path().join(format!("f{i}")), 5_000 + dice.roll(50_000) as usize)).collect();
     files.iter().zip(0..).for_each(|((path, len), i)| fs::write(path, noise(*len, 1000 + i)).unwrap());
     settle();
-    let options = || orlop::ops::backup::BackupOptions { pack_target: Some(1 << 20), ..small_packs() };
+    let options = || BackupOptions { pack_target: Some(1 << 20), ..small_packs() };
     let first = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
     let mut dropped = 0;
     for (path, len) in &files {
@@ -215,4 +486,140 @@ fn half_of_all_chunks_dropped_at_random_are_freed_to_within_a_tenth() {
     assert!(freed * 10 >= dropped * 9, "{freed} of {dropped} bytes");
     assert_sound(&mut repo);
     assert_same(&repo, second, dir.path());
+}
+
+/// Stored bytes of all frames that the index knows.
+fn framed(repo: &Repository) -> u64 {
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    (0..index.frames() as u32).map(|n| u64::from(index.frame(n).entry.stored)).sum()
+}
+
+/// What `stats` says that a set of snapshots alone needs, and that without them nothing else is needed.
+fn said_of(repo: &Repository, set: &[RecordId]) -> u64 {
+    use orlop::ops::stats::{Mode, totals, usage};
+
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    let reader = Reader::new(repo, &index);
+    let all = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap().snapshots;
+    let (of, rest): (Vec<_>, Vec<_>) = all.iter().partition(|s| set.contains(&s.id));
+    let raw = |some: &[&_]| listening(|cx| totals(&reader, some, Mode::RawData, cx)).0.unwrap().bytes;
+    let (every, without) = (raw(&all.iter().collect::<Vec<_>>()), raw(&rest));
+    let groups = [of, rest];
+    let said = listening(|cx| usage(&reader, &groups, false, cx)).0.unwrap()[0].unique;
+    assert!(said.abs_diff(every - without) <= 1, "{said} of {every}, of which the rest needs {without}");
+    said
+}
+
+/// Whatever set of snapshots goes, what pruning frees is what `stats` said of it: to the bytes that
+/// frames have around their blobs where nothing compresses, and nearly so where it does, for what is
+/// left of a frame is compressed anew. Packs have tables and are padded, too.
+#[test]
+fn stats_of_a_set_say_what_pruning_frees() {
+    let hex = |bytes: Vec<u8>| bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect::<Vec<u8>>();
+    for seed in 0..12 {
+        let compresses = seed % 3 == 2;
+        let mut dice = Dice(seed);
+        let (memory, storage) = fresh();
+        let mut repo = open(&storage);
+        repo.act_as(this_process());
+        let dir = tempfile::tempdir().unwrap();
+        let mut snapshots = vec![];
+        for n in 0..3 + dice.roll(4) {
+            for i in 0..8 {
+                let path = dir.path().join(format!("f{i}"));
+                match dice.roll(4) {
+                    0 => drop(fs::remove_file(path)),
+                    1 => {}
+                    _ => {
+                        let bytes = noise(dice.roll(150_000) as usize, seed * 1000 + n * 10 + i);
+                        fs::write(path, if compresses { hex(bytes) } else { bytes }).unwrap();
+                    }
+                }
+            }
+            settle();
+            snapshots.push(back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap());
+        }
+        prune_now(&mut repo);
+        let mut set: Vec<RecordId> = snapshots.iter().copied().filter(|_| dice.roll(2) == 0).collect();
+        set.truncate(snapshots.len() - 1);
+        let (said, frames, packs) = (said_of(&repo, &set), framed(&repo), stored(&memory));
+        set.iter().for_each(|id| forget(&mut repo, *id));
+        prune_now(&mut repo);
+        let (frames, packs) = (frames - framed(&repo), packs - stored(&memory));
+        println!("{seed}: said {said}, frames {frames}, packs {packs}");
+        let near = if compresses { said / 20 + 1024 } else { 64 };
+        assert!(frames.abs_diff(said) <= near, "{seed}: {frames} bytes of frames, {said} were said");
+        assert!(packs.abs_diff(said) <= near + said / 40 + 4096, "{seed}: {packs} bytes of packs, {said} were said");
+        assert_nothing_unneeded(&repo);
+        assert_sound(&mut repo);
+    }
+}
+
+/// Lengths of the chunks of all files below a page, in order.
+fn chunks(reader: &Reader<'_>, page: &PageRef, out: &mut Vec<usize>) {
+    let data = |extents: &[Extent], out: &mut Vec<usize>| {
+        let len = |e: &Extent| if let Extent::Data { len, .. } = e { Some(*len as usize) } else { None };
+        out.extend(extents.iter().filter_map(len));
+    };
+    match reader.page(page).unwrap() {
+        Page::Dir(nodes) => nodes.iter().for_each(|n| match &n.kind {
+            NodeKind::Dir { root: Some(root) } => chunks(reader, root, out),
+            NodeKind::File { content: Content::Pages { root, .. }, .. } => chunks(reader, root, out),
+            NodeKind::File { content: Content::Extents { extents, .. }, .. } => data(extents, out),
+            _ => {}
+        }),
+        Page::List(extents) => data(&extents, out),
+        Page::DirInner(level, below) => below.iter().for_each(|c| chunks(reader, &c.below(level), out)),
+        Page::ListInner(level, below) => below.iter().for_each(|c| chunks(reader, &c.below(level), out)),
+    }
+}
+
+/// The same with the chunks of one large file, in packs of the usual size.
+#[test]
+#[ignore = "writes hundreds of megabytes"]
+fn half_of_the_chunks_of_a_large_file_are_freed_to_within_a_tenth() {
+    const LEN: usize = 400 << 20;
+    let store = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&store.path().join("repo")).unwrap());
+    init(&storage);
+    let mut repo = open(&storage);
+    repo.act_as(this_process());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("big");
+    fs::write(&path, noise(LEN, 1)).unwrap();
+    settle();
+    let options = BackupOptions::default;
+    let first = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    let changed = {
+        let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+        let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let (mut lens, mut dice) = (vec![], Dice(7));
+        chunks(&Reader::new(&repo, &index), &all[0].statement.root.unwrap(), &mut lens);
+        assert_eq!(lens.iter().sum::<usize>(), LEN, "noise has no two chunks alike");
+        let (mut bytes, mut at) = (noise(LEN, 1), 0);
+        for len in &lens {
+            // The end stays, so that the next one may begin where it did; not all do.
+            if dice.roll(5) == 0 {
+                bytes[at..at + len.saturating_sub(4096)].fill(0);
+            }
+            at += len;
+        }
+        bytes
+    };
+    fs::write(&path, changed).unwrap();
+    settle();
+    let second = back_up(&mut repo, dir.path(), &options()).snapshot.unwrap();
+    let dropped = said_of(&repo, &[first]);
+    println!("{} percent of {LEN} bytes are dropped", dropped * 100 / LEN as u64);
+    assert!((LEN as u64 * 4 / 10..LEN as u64 * 7 / 10).contains(&dropped), "{dropped} of {LEN}");
+    forget(&mut repo, first);
+    let before = stored(storage.as_ref());
+    for (max_unused, parts) in [(PruneOptions::default().max_unused, 10), (Unused::Bytes(0), 500)] {
+        prune(&mut repo, &PruneOptions { now: true, max_unused, ..PruneOptions::default() });
+        let freed = before - stored(storage.as_ref());
+        println!("{freed} of {dropped} bytes are freed, {max_unused:?} may stay");
+        assert!(freed.abs_diff(dropped) * parts <= dropped, "{freed} of {dropped} bytes");
+        assert_sound(&mut repo);
+        assert_same(&repo, second, dir.path());
+    }
 }

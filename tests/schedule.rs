@@ -272,7 +272,7 @@ enum Doing {
 enum Did {
     Backup(Result<BackupSummary>),
     Prune(Result<PruneSummary>),
-    Forgot,
+    Forgot(Option<RecordId>),
 }
 
 fn options(client: &str) -> BackupOptions {
@@ -287,7 +287,7 @@ fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
         (Ok(repo), _) => repo,
         (Err(e), Doing::Backup(..)) => return Did::Backup(Err(e)),
         (Err(e), Doing::Prune(_)) => return Did::Prune(Err(e)),
-        (Err(_), Doing::Forget) => return Did::Forgot,
+        (Err(_), Doing::Forget) => return Did::Forgot(None),
     };
     // Alive to itself; nobody else can tell.
     repo.act_as(orlop::sys::Host { machine_id: vec![number; 16], ..this_process() });
@@ -299,16 +299,18 @@ fn act(seat: Seat, doing: &Doing, number: u8) -> Did {
         Doing::Backup(dir, client) => Did::Backup(try_backup(&mut repo, dir, &options(client))),
         Doing::Prune(options) => Did::Prune(try_prune(&mut repo, options)),
         Doing::Forget => {
+            let mut forgot = None;
             let forget = || -> Result<()> {
                 let who = repo.identity(Some("keeper"))?;
                 let all = repo.snapshots(&|_, _| {})?;
                 if let Some(s) = all.iter().min_by_key(|s| (s.statement.client, s.statement.seq)) {
+                    forgot = Some(s.id);
                     repo.forget(&who, s, Reason::Forget, Time { sec: 0, nsec: 0 })?;
                 }
                 Ok(())
             };
             let _ = { forget }();
-            Did::Forgot
+            Did::Forgot(forgot)
         }
     }
 }
@@ -358,6 +360,7 @@ fn process_options(dice: &mut Dice) -> PruneOptions {
         max_unused: if dice.roll(3) == 0 { Unused::Percent(30.0) } else { Unused::Bytes(0) },
         pack_target: Some(24 << 10),
         threads: Some(1),
+        checkpoint_after: [1, 2, 4, 64][dice.roll(4) as usize],
         ..PruneOptions::default()
     }
 }
@@ -423,7 +426,7 @@ fn judge(fixture: &Fixture, memory: &MemoryStorage, did: &[Did], seed: u64, faul
                 let fine = matches!(e.kind(), ErrorKind::Storage | ErrorKind::Fenced);
                 assert!(fine, "seed {seed}: a prune failed: {e}");
             }
-            Did::Forgot => {}
+            Did::Forgot(_) => {}
         }
     }
     let told = |what: &str| format!("seed {seed}, {what}");
@@ -431,18 +434,18 @@ fn judge(fixture: &Fixture, memory: &MemoryStorage, did: &[Did], seed: u64, faul
         let (done, ears) = check(&mut repo, orlop::ops::check::Data::All);
         assert_eq!(done.errors, 0, "{}: {:#?}", told(what), ears.problems.lock().unwrap());
         let standing = repo.snapshots(&|_, _| {}).unwrap();
-        let tombstones = repo.tombstones(&|_, _| {}).unwrap();
         for (id, dir) in &kept {
             let s = standing.iter().find(|s| s.id == *id);
-            let forgotten = tombstones.all().any(|t| t.target == Some(*id));
+            let forgotten = did.iter().any(|d| matches!(d, Did::Forgot(Some(f)) if f == id));
             assert!(s.is_some() || forgotten, "{}: {} was reported and is gone", told(what), id.short());
             if !forgotten {
                 assert_ne!(s.unwrap().validity, orlop::repo::Validity::Late, "{}", told(what));
                 assert_same(&repo, *id, dir);
             }
         }
-        let silence = Duration::ZERO;
-        listening(|cx| orlop::ops::prune::prune(&mut repo, &PruneOptions { fence: true, silence, ..now() }, cx))
+        let (silence, grace) = (Duration::ZERO, Duration::ZERO);
+        let last = PruneOptions { fence: true, silence, grace, checkpoint_after: 1 + seed % 3, ..now() };
+        listening(|cx| orlop::ops::prune::prune(&mut repo, &last, cx))
             .0
             .unwrap_or_else(|e| panic!("{}: {e}", told(what)));
     }

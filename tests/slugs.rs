@@ -68,6 +68,7 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("not-removed", || injected("unlinkat:error=EPERM", "touch ../out/odd", "restore latest --target @/out --delete")),
     ("differs", differs),
     ("held", held),
+    ("not-copied", not_copied),
     ("not-forgotten", library::not_forgotten),
     ("would-be-empty", || line(&backed_up(), "rewrite --exclude *")),
     ("forgotten", library::forgotten),
@@ -298,6 +299,13 @@ fn held() -> Heard {
     world.ok("--key-file @/web.key backup src -q");
     world.ok("hold latest --reason audit");
     line(&world, "--key-file @/web.key release latest")
+}
+
+/// One of two targets is not there.
+fn not_copied() -> Heard {
+    let world = backed_up();
+    world.ok("init -r @/there --no-recovery-key -q");
+    line(&world, "copy -r @/there -r @/nowhere --from-repo @/repo")
 }
 
 fn late() -> Heard {

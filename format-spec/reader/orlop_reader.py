@@ -86,6 +86,7 @@ GcClear: generation u64; prev 32; kind GcKind; storage_time Time; finishes u64; 
 Gc: author 16; author_epoch u32; session 16; config 32; heads list of Head; expired list of 32; confirmed list of Confirmed; seen list of Seen; verdicts list of Verdict; state list of 32; lost optional Lost; nonce 16; ext list of Ext
 Confirmed: client 16; upto u64; except list of u64
 Seen: statement 32; received Time
+Hollow: client 16; seq u64; n u32; statement 32; hollow bool; author 16; author_epoch u32; nonce 16; ext list of Ext
 Verdict: pack 32; outcome Outcome
 Lost: generation u64; raw optional 32
 TombstoneClear: client 16; seq u64; not_before Time; nonce 16; ext list of Ext
@@ -162,6 +163,10 @@ class Decoder:
     def read(self, kind):
         if kind == "u8":
             return self.take(1)[0]
+        if kind == "bool":
+            value = self.take(1)[0]
+            need(value <= 1, "neither true nor false")
+            return value == 1
         if kind in ("u16", "u32", "u64"):
             return self.number(BITS[kind])
         if kind in ("i32", "i64"):
@@ -597,6 +602,7 @@ class Repository:
             except Bad as e:
                 problem(f"{name}: {e}")
         self.judge(out)
+        self.hollow(out)
         return sorted(out, key=lambda s: (s["time"]["sec"], s["time"]["nsec"], s["id"]))
 
     def snapshot(self, name):
@@ -625,9 +631,42 @@ class Repository:
     def record_epoch(data):
         return int.from_bytes(data[12:16], "little")
 
+    def hollow(self, snapshots):
+        """Whose content a mirror does not have: the highest mark that counts says so."""
+        marks = {}
+        for name in self.list("hollow"):
+            try:
+                record = self.record(15, name)
+                mark = decode("Hollow", record.payload)
+                record.verify(self.signer(mark["author"], mark["author_epoch"]))
+                role = self.clients[mark["author"]][mark["author_epoch"]]["role"][0]
+                need(role == "Owner", "only the owner may say what is here")
+                need(mark["hollow"] == (mark["n"] % 2 == 0), "even marks say hollow, odd ones filled")
+                place = (mark["client"], mark["seq"])
+                if place not in marks or marks[place]["n"] < mark["n"]:
+                    marks[place] = mark
+            except Bad as e:
+                problem(f"{name}: {e}")
+        for s in snapshots:
+            mark = marks.get((s["client"], s["seq"]))
+            s["hollow"] = mark is not None and mark["hollow"] and mark["statement"] == s["id"]
+            if s["hollow"]:
+                s["state"] = "hollow: its content is not here"
+
+    @staticmethod
+    def original(s):
+        """The id of the statement that a snapshot is a copy of."""
+        data = s["origin"]
+        payload, signature = data[:-64], data[-64:]
+        o = decode("Statement", payload)
+        place = f"statement/{o['client'].hex()}/{o['seq']:016x}".encode()
+        said = b"orlop v1 record" + (3).to_bytes(2, "little") + o["domain"] + bytes(16)
+        said += len(place).to_bytes(2, "little") + place + bytes(4) + payload
+        return H(said + signature)
+
     def judge(self, snapshots):
         """Which are confirmed (V), and whether each chain is whole."""
-        confirmed, forgotten = {}, {}
+        confirmed, forgotten, empty = {}, {}, {}
         for name in self.list("gc"):
             try:
                 record = self.record(9, name)
@@ -643,6 +682,7 @@ class Repository:
                         confirmed.setdefault(c["client"], []).append(c)
                     for f in part.get("forgotten", []):
                         forgotten.setdefault(f["client"], []).extend(f["ranges"])
+                        empty.setdefault(f["client"], []).extend(f["ranges"])
             except Bad as e:
                 problem(f"{name}: {e}")
         for name in self.list("tombstones"):
@@ -654,6 +694,8 @@ class Repository:
                     forgotten.setdefault(clear["client"], []).append((clear["seq"], clear["seq"]))
             except Bad as e:
                 problem(f"{name}: {e}")
+        # Nothing stands at a place that a checkpoint names as given up.
+        snapshots[:] = [s for s in snapshots if not any(a <= s["seq"] <= b for a, b in empty.get(s["client"], []))]
         places = {}
         for s in snapshots:
             places.setdefault(s["client"], {})[s["seq"]] = s
@@ -1049,6 +1091,7 @@ def list_snapshots(repo):
         paths = " ".join(show((p.lstrip(b"/"),)) for p in body["paths"])
         notes = [s["state"]] if s["state"] else []
         notes += ["incomplete"] if s["flags"] & 1 else []
+        notes += ["copy of " + repo.original(s).hex()[:16]] if s["origin"] else []
         print(s["id"].hex()[:16], stamp(s["time"]), body["hostname"], paths, ",".join(body["tags"]), *notes)
 
 
@@ -1064,6 +1107,8 @@ def check(repo):
     """Every snapshot, every chunk of every file."""
     done = set()
     for s in repo.snapshots():
+        if s["hollow"]:
+            continue
         for path, node in repo.walk(s["root"]):
             try:
                 if node["kind"][0] == "File" and node["kind"][1]["content"][0] != "Inline":

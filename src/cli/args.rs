@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::plan::timetable::Timetable;
+
 mod backup;
 mod begin;
+mod copy;
 mod doctor;
 mod find;
 mod keys;
@@ -19,8 +22,9 @@ mod remake;
 mod retain;
 mod values;
 
-pub use backup::{Backup, LeaveOut};
+pub use backup::{Backup, KeepFor, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
+pub use copy::Copy;
 pub use doctor::{Doctor, DoctorCommand, DoctorStorage};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
@@ -28,8 +32,8 @@ pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Choice, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use retain::{
-    Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release, Tag,
-    Undelete,
+    Describe, Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release,
+    Tag, Undelete,
 };
 pub use values::*;
 
@@ -89,6 +93,8 @@ pub enum Command {
     Dump(Dump),
     /// Bring files back from a snapshot
     Restore(Box<Restore>),
+    /// Copy snapshots into other repositories
+    Copy(Copy),
     /// Look for damage in the repository
     Check(Check),
     /// Remove snapshots, by rules or by name; they can be brought back for a while
@@ -97,6 +103,8 @@ pub enum Command {
     Undelete(Undelete),
     /// Change the tags of snapshots
     Tag(Tag),
+    /// Change the label or the description of snapshots
+    Describe(Describe),
     /// Change snapshots after the fact: leave paths out, set host or time
     Rewrite(Box<Rewrite>),
     /// Make one snapshot of several
@@ -134,9 +142,10 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Where the repository is [env: ORLOP_REPOSITORY]
+    /// Where the repository is [env: ORLOP_REPOSITORY]; `copy` takes several
     #[arg(short, long, global = true, value_name = "REPOSITORY", help_heading = ACCESS)]
-    pub repo: Option<OsString>,
+    #[arg(action = ArgAction::Append)]
+    pub repo: Vec<OsString>,
     /// Read where the repository is from a file [env: ORLOP_REPOSITORY_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = ACCESS, conflicts_with = "repo")]
     pub repository_file: Option<PathBuf>,
@@ -192,6 +201,12 @@ pub struct Global {
     /// How large packs should become, in MiB [env: ORLOP_PACK_SIZE]
     #[arg(long, global = true, value_name = "MIB", help_heading = GLOBAL)]
     pub pack_size: Option<u32>,
+    /// Write no more than this: KiB a second, or by time of day, like 08:00-18:00=2MiB,8MiB
+    #[arg(long, global = true, value_name = "RATE", help_heading = GLOBAL)]
+    pub limit_upload: Option<Timetable>,
+    /// Read no more than this, likewise
+    #[arg(long, global = true, value_name = "RATE", help_heading = GLOBAL)]
+    pub limit_download: Option<Timetable>,
     /// Do not open every sealed frame again before it is stored
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub no_extra_verify: bool,

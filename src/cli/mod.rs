@@ -12,6 +12,7 @@ pub mod config;
 pub mod console;
 pub mod elsewhere;
 pub mod hooks;
+pub mod limits;
 pub mod password;
 pub mod reference;
 pub mod settings;
@@ -23,6 +24,7 @@ use crate::report::exit::Outcome;
 use crate::report::{Job, wire};
 use args::{Cli, Command, ConfigCommand};
 use console::Console;
+use limits::Limits;
 use settings::{Environment, Settings};
 
 /// The repository format that this program writes.
@@ -59,8 +61,9 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return misunderstood(&error, &typed, &env),
     };
     let (json, settings) = (parsed.global.json, Settings::resolve(&parsed.global, &env));
+    let limits = Limits::new(&parsed.global, &matches, profile.as_ref(), &env);
     let (color, partial) = (settings.as_ref().is_ok_and(|s| s.color), partial(&parsed.command));
-    let result = settings.and_then(|s| dispatch(parsed.command, &s.of_profile(profile), &env, &matches));
+    let result = settings.and_then(|s| dispatch(parsed.command, &s.of_profile(profile, limits), &env, &matches));
     console::conclude(&result, json, color, partial)
 }
 
@@ -97,6 +100,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Init(args) => commands::init::run(&args, settings, env),
         Command::Backup(args) => commands::backup::run(&args, settings, env),
         Command::Snapshots(args) => commands::snapshots::run(&args, settings),
+        Command::Copy(args) => commands::copy::run(&args, settings, env),
         Command::Diff(args) => commands::diff::run(&args, settings, env),
         Command::Stats(args) => commands::stats::run(&args, settings),
         Command::Explain(args) => commands::explain::run(&args, settings),
@@ -111,6 +115,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Rewrite(args) => commands::remake::run(&args, settings, env),
         Command::Merge(args) => commands::remake::merge(&args, settings),
         Command::Tag(args) => commands::notes::tag(&args, settings),
+        Command::Describe(args) => commands::notes::describe(&args, settings),
         Command::Hold(args) => commands::notes::hold(&args, settings),
         Command::Release(args) => commands::notes::release(&args, settings),
         Command::Policy(args) => commands::policy::run(&args, settings),

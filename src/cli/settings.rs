@@ -15,6 +15,7 @@ use clap::ValueEnum;
 
 use super::args::{Compression, From, Global};
 use super::config::Profile;
+use super::limits::Limits;
 use super::password::{Secret, Source};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
@@ -169,13 +170,15 @@ fn bad(variable: &str, why: &str) -> Error {
 /// All that is not particular to one command.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    repository: Option<OsString>,
+    repositories: Vec<OsString>,
     /// Options of storages.
     pub options: Options,
     variables: Environment,
     only_restic_repository: bool,
     /// What `orlop.toml` says; its flags are in here already.
     pub profile: Option<Profile>,
+    /// How much may be read and written.
+    pub limits: Limits,
     /// Where the password or key comes from.
     pub unlock: Source,
     /// The key to try first.
@@ -222,14 +225,15 @@ impl Settings {
         let fps = env.first(["ORLOP_PROGRESS_FPS", "RESTIC_PROGRESS_FPS"], number)?;
         let mode = |text: &str| Compression::from_str(text, false).ok();
         let compression = or(flags.compression, || env.first(["ORLOP_COMPRESSION", "RESTIC_COMPRESSION"], mode))?;
-        let repository = repository(flags, env)?;
+        let repositories = repositories(flags, env)?;
         Ok(Self {
             only_restic_repository: env.get("RESTIC_REPOSITORY").is_some()
                 || env.get("RESTIC_REPOSITORY_FILE").is_some(),
-            repository,
+            repositories,
             options: Options::parse(&flags.option)?,
             variables: env.clone(),
             profile: None,
+            limits: Limits::default(),
             unlock: unlock(flags, env)?,
             key_hint: or(flags.key_hint.clone(), || env.text("ORLOP_KEY_HINT"))?,
             client: or(flags.client.clone(), || env.text("ORLOP_CLIENT"))?,
@@ -253,14 +257,14 @@ impl Settings {
         })
     }
 
-    /// The same with what a profile says beside flags.
-    pub fn of_profile(self, profile: Option<Profile>) -> Self {
-        Self { profile, ..self }
+    /// The same with what a profile says beside flags, and limits of both.
+    pub fn of_profile(self, profile: Option<Profile>, limits: Limits) -> Self {
+        Self { profile, limits, ..self }
     }
 
     /// The same with a repository at this place, unlocked so.
     pub fn at(&self, place: OsString, unlock: Source) -> Self {
-        Self { repository: Some(place), unlock, ..self.clone() }
+        Self { repositories: vec![place], unlock, ..self.clone() }
     }
 
     /// How storages are reached: the user's options, and where they find credentials.
@@ -278,13 +282,34 @@ impl Settings {
 
     /// Whether anybody said where the repository is.
     pub fn has_repository(&self) -> bool {
-        self.repository.is_some()
+        !self.repositories.is_empty()
+    }
+
+    /// Where all of the repositories are, each once.
+    pub fn repositories(&self) -> Result<Vec<&OsStr>> {
+        if self.repositories.len() < 2 {
+            return self.repository().map(|one| vec![one]);
+        }
+        let mut out: Vec<&OsStr> = Vec::new();
+        for place in &self.repositories {
+            if out.contains(&place.as_os_str()) {
+                let what = format!("the repository {} is named twice", place.display());
+                return Err(Error::new(ErrorKind::Invalid, what));
+            }
+            out.push(place);
+        }
+        Ok(out)
     }
 
     /// Where the repository is, or how to say so.
     pub fn repository(&self) -> Result<&OsStr> {
-        if let Some(repository) = &self.repository {
-            return Ok(repository);
+        match self.repositories.as_slice() {
+            [one] => return Ok(one),
+            [] => {}
+            many => {
+                let what = format!("{} repositories were named, and this works with one", many.len());
+                return Err(Error::new(ErrorKind::Invalid, what).hint("give -r once"));
+            }
         }
         let error = Error::new(ErrorKind::Invalid, "no repository was named")
             .hint("say where it is with -r, --repository-file or ORLOP_REPOSITORY, or in a profile of orlop.toml")
@@ -333,18 +358,18 @@ fn state_dir(flags: &Global, env: &Environment) -> Option<PathBuf> {
         .or_else(|| below(env, "HOME", ".local/state/orlop"))
 }
 
-fn repository(flags: &Global, env: &Environment) -> Result<Option<OsString>> {
-    if flags.repo.is_some() {
+fn repositories(flags: &Global, env: &Environment) -> Result<Vec<OsString>> {
+    if !flags.repo.is_empty() {
         return Ok(flags.repo.clone());
     }
     if let Some(file) = &flags.repository_file {
-        return location_in(file).map(Some);
+        return location_in(file).map(|place| vec![place]);
     }
     match (env.get("ORLOP_REPOSITORY"), env.path("ORLOP_REPOSITORY_FILE")) {
         (Some(_), Some(_)) => Err(both("ORLOP_REPOSITORY", "ORLOP_REPOSITORY_FILE")),
-        (Some(place), None) => Ok(Some(place.to_owned())),
-        (None, Some(file)) => location_in(&file).map(Some),
-        (None, None) => Ok(None),
+        (Some(place), None) => Ok(vec![place.to_owned()]),
+        (None, Some(file)) => location_in(&file).map(|place| vec![place]),
+        (None, None) => Ok(vec![]),
     }
 }
 

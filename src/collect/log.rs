@@ -58,12 +58,20 @@ pub struct Log<P: Ord, S: Ord> {
     last_finish: u64,
     plans: BTreeMap<u64, Plan<P, S>>,
     doomed: BTreeSet<P>,
+    past: BTreeSet<P>,
     buried: BTreeSet<S>,
 }
 
 impl<P: Ord, S: Ord> Default for Log<P, S> {
     fn default() -> Self {
-        Self { generation: 0, last_finish: 0, plans: BTreeMap::new(), doomed: BTreeSet::new(), buried: BTreeSet::new() }
+        Self {
+            generation: 0,
+            last_finish: 0,
+            plans: BTreeMap::new(),
+            doomed: BTreeSet::new(),
+            past: BTreeSet::new(),
+            buried: BTreeSet::new(),
+        }
     }
 }
 
@@ -86,7 +94,7 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     }
     /// Whether a pack may not be used (R1), by whatever plan.
     pub fn condemns(&self, pack: &P) -> bool {
-        self.doomed.contains(pack) || self.plan_of(pack).is_some()
+        self.doomed.contains(pack) || self.past.contains(pack) || self.plan_of(pack).is_some()
     }
     /// The unfinished plan that condemns a pack.
     pub fn plan_of(&self, pack: &P) -> Option<u64> {
@@ -94,7 +102,7 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     }
     /// All packs that may not be used.
     pub fn condemned(&self) -> impl Iterator<Item = &P> {
-        self.plans.values().flat_map(|p| &p.condemned).chain(&self.doomed)
+        self.plans.values().flat_map(|p| &p.condemned).chain(&self.doomed).chain(&self.past)
     }
     /// Whether a session's objects were deleted by a finish.
     pub fn buried(&self, session: &S) -> bool {
@@ -104,12 +112,13 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     /// Take in the next record.
     pub fn add(&mut self, generation: u64, step: Step<P, S>) -> Result<(), Broken> {
         let expected = self.generation + 1;
-        let whole = matches!(step, Step::Checkpoint { .. });
+        let whole = matches!(step, Step::Checkpoint { after_loss: false, .. });
         let lost = matches!(step, Step::Checkpoint { after_loss: true, .. });
-        // A log may begin with a checkpoint, and go on after one record that was lost.
+        // A checkpoint says all that records say that are not there any more; a restart goes on after
+        // one record that was lost.
         let follows = generation == expected
-            || (whole && self.generation == 0 && generation > 0)
-            || (lost && generation == expected + 1);
+            || (whole && generation > expected)
+            || (lost && (generation == expected + 1 || (self.generation == 0 && generation > 0)));
         if !follows {
             return Err(Broken::Gap { expected });
         }
@@ -126,6 +135,12 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
         Ok(())
     }
 
+    /// Records up to this one are lost. What was condemned before stays so.
+    pub fn pass_over(&mut self, generation: u64, time: i64) {
+        self.generation = generation;
+        self.restart(generation, vec![], time, true);
+    }
+
     fn finish(&mut self, generation: u64, of: u64, resurrected: &[P], doomed: &[P], buried: Vec<S>) {
         self.last_finish = generation;
         self.doomed.extend(doomed);
@@ -140,9 +155,18 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     }
 
     fn restart(&mut self, generation: u64, condemned: Vec<(P, u64)>, time: i64, after_loss: bool) {
-        if !after_loss {
-            self.plans.clear();
-            self.doomed.clear();
+        let before: BTreeSet<P> = std::mem::take(&mut self.plans).into_values().flat_map(|p| p.condemned).collect();
+        let mut condemned = condemned;
+        if after_loss {
+            // The lost record may have resurrected some of them for those who read it: a finish has to wait
+            // for everybody who does not know that they are condemned again.
+            condemned.extend(before.into_iter().map(|p| (p, generation)));
+            condemned.iter_mut().for_each(|(_, plan)| *plan = generation);
+        } else {
+            // A checkpoint knows nothing of what is gone. Whoever has seen it there, and goes by an
+            // index of that time, must not use it.
+            self.past.extend(before);
+            self.past.append(&mut self.doomed);
         }
         // Whatever a lost finish may have deleted, nothing was confirmed by it that we know of.
         self.last_finish = generation;
@@ -183,8 +207,29 @@ mod tests {
         assert_eq!(log.plan_of(&7), Some(3));
         let mut log: Log<u8, u8> = Log::default();
         log.add(1, plan(&[1])).unwrap();
-        assert!(log.clone().add(3, whole(false)).is_err());
+        assert!(log.clone().add(4, whole(true)).is_err());
         log.add(3, whole(true)).unwrap();
-        assert!(log.condemns(&1) && log.condemns(&7));
+        assert_eq!((log.plan_of(&1), log.plan_of(&7), log.plans().len()), (Some(3), Some(3), 1));
+    }
+
+    #[test]
+    fn who_saw_a_pack_condemned_avoids_it_behind_a_checkpoint() {
+        let repeat = || Step::Checkpoint { condemned: vec![], time: 5, after_loss: false };
+        let mut begun: Log<u8, u8> = Log::default();
+        begun.add(1, plan(&[1, 2])).unwrap();
+        for missed in [false, true] {
+            let mut log = begun.clone();
+            if !missed {
+                let finish = Step::Finish { of: 1, resurrected: vec![2], doomed: vec![1], buried: vec![] };
+                log.add(2, finish).unwrap();
+            }
+            log.add(3, repeat()).unwrap();
+            // Of what was decided meanwhile it may not know.
+            assert_eq!((log.condemns(&1), log.condemns(&2)), (true, missed));
+            assert!(log.plans().is_empty() && log.doomed().is_empty() && log.plan_of(&1).is_none());
+        }
+        let mut fresh: Log<u8, u8> = Log::default();
+        fresh.add(3, repeat()).unwrap();
+        assert_eq!(fresh.condemned().count(), 0);
     }
 }

@@ -5,12 +5,14 @@
 //! whatever the caller has: the program decides about ids, a model checker about small numbers,
 //! and both run the same code.
 
+mod checkpoint;
 mod copies;
 mod log;
 mod repack;
 mod sessions;
 mod validity;
 
+pub use checkpoint::{GivenUp, may_repeat};
 pub use copies::{Facts, Fate, Finished, Live, Standing, fate, finish, standing};
 pub use log::{Broken, Log, Plan, Step};
 pub use repack::{Candidate, Limits, Unused, choose};

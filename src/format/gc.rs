@@ -120,6 +120,26 @@ pub struct GcClear {
 clear!(GcClear);
 
 impl GcClear {
+    /// One that says nothing yet and has no place yet.
+    pub fn new(kind: GcKind, storage_time: Time) -> Self {
+        Self {
+            generation: 0,
+            prev: RecordId::ZERO,
+            kind,
+            storage_time,
+            finishes: 0,
+            condemned: vec![],
+            new_index: vec![],
+            superseded_index: vec![],
+            live_sessions: vec![],
+            resurrected: vec![],
+            doomed_packs: vec![],
+            doomed_index: vec![],
+            doomed_names: vec![],
+            ext: vec![],
+        }
+    }
+
     fn check(&self, what: &'static str) -> Result<(), FormatError> {
         let first_ok = (self.generation == 1 || self.kind == GcKind::Restart) == (self.prev == RecordId::ZERO);
         refuse(what, self.generation == 0 || !first_ok, "it does not continue the log")?;
@@ -213,8 +233,9 @@ pub struct Lost {
     pub raw: Option<[u8; 32]>,
 }
 
-/// What a gc record says to those who have the index secret. `gc/<generation>`.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+/// What a gc record says to those who have the index secret. `gc/<generation>`. The default says
+/// nothing, by nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Gc {
     /// Who.
     pub author: ClientId,
@@ -578,8 +599,9 @@ pub struct Condemned {
     pub generation: u64,
 }
 
-/// A part of the state of a repository as of a checkpoint. `state/<its record id>`.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+/// A part of the state of a repository as of a checkpoint. `state/<its record id>`. The default says
+/// nothing, by nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct State {
     /// The checkpoint it was made for.
     pub generation: u64,
@@ -678,18 +700,9 @@ mod tests {
         GcClear {
             generation: 2,
             prev: RecordId([1; 32]),
-            kind: GcKind::Plan,
-            storage_time: Time { sec: 1, nsec: 0 },
-            finishes: 0,
             condemned: vec![PackName { id: PackId([2; 32]), uploader: [3; 4] }],
-            new_index: vec![],
-            superseded_index: vec![],
             live_sessions: vec![SessionId([4; 16])],
-            resurrected: vec![],
-            doomed_packs: vec![],
-            doomed_index: vec![],
-            doomed_names: vec![],
-            ext: vec![],
+            ..GcClear::new(GcKind::Plan, Time { sec: 1, nsec: 0 })
         }
     }
 
@@ -699,15 +712,8 @@ mod tests {
             author_epoch: 1,
             session: SessionId([6; 16]),
             config: RecordId([7; 32]),
-            heads: vec![],
-            expired: vec![],
-            confirmed: vec![],
-            seen: vec![],
-            verdicts: vec![],
-            state: vec![],
-            lost: None,
             nonce: [8; 16],
-            ext: vec![],
+            ..Gc::default()
         }
     }
 

@@ -96,6 +96,18 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// A record whose signed payload is known without its seal.
+    pub(super) fn of_signed(
+        kind: RecordType,
+        place: &Place<'_>,
+        payload: &[u8],
+        signature: [u8; SIGNATURE_LEN],
+    ) -> Self {
+        let message = signed_message(kind, place, &[], payload);
+        let id = record_id(&message, Some(&signature));
+        Self { clear: vec![], payload: payload.to_vec(), signature: Some(signature), id, kind, message }
+    }
+
     /// Check the signature.
     pub fn verify(&self, key: &PublicKey) -> Result<(), FormatError> {
         let what = self.kind.what();

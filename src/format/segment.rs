@@ -9,13 +9,12 @@
 
 use super::bytes::Reader;
 use super::codec::{check_ext, decode, encode};
+pub use super::gc::Sealing;
 use super::limits::{PACK_MAX, SEGMENT_MAX};
 use super::pack::{self, FrameEntry, Header, Kind};
 use super::record::{self, Place, RecordType};
 use super::{FormatError, limit};
-use crate::crypto::{
-    Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, SigningKey, Suite, TAG_LEN, equal, expand_committed,
-};
+use crate::crypto::{Aead, CryptoError, PublicKey, SIGNATURE_LEN, Secret, Suite, TAG_LEN, equal, expand_committed};
 use crate::id::{ClientId, DomainId, InstanceId, PackId, SegmentId, SessionId};
 use crate::model::Ext;
 
@@ -89,22 +88,6 @@ pub struct Segment {
     pub head: Head,
     /// Ascending.
     pub rows: Vec<Row>,
-}
-
-/// How to seal a segment.
-pub struct Sealing<'a> {
-    /// Its domain.
-    pub domain: DomainId,
-    /// Its repository.
-    pub instance: InstanceId,
-    /// Epoch of the index secret.
-    pub epoch: u32,
-    /// The index secret.
-    pub secret: &'a Secret,
-    /// Fresh for every segment.
-    pub salt: [u8; 32],
-    /// Who signs.
-    pub signer: &'a SigningKey,
 }
 
 fn row_bytes(rows: &[Row]) -> Vec<u8> {
@@ -305,6 +288,7 @@ fn parse_rows(head: &Head, bytes: &[u8]) -> Result<Vec<Row>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::SigningKey;
     use crate::format::pack::Codec;
 
     #[test]

@@ -9,7 +9,7 @@ use super::bytes::Reader;
 use super::codec::{check_ext, decode, encode};
 use super::record::{Opened, Place, RecordType, Sealing, parse};
 use super::{FormatError, limit, limits, names};
-use crate::crypto::{PublicKey, Secret, SigningKey};
+use crate::crypto::{PublicKey, SIGNATURE_LEN, Secret, SigningKey};
 use crate::id::{ClientId, DomainId, InstanceId, RecordId};
 use crate::model::{Body, Commit, Statement};
 
@@ -104,7 +104,44 @@ pub struct OpenedSnapshot {
     commit_record: Opened,
 }
 
+/// An original statement, as a copy under other keys has it in [`Statement::origin`].
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// Its id.
+    pub id: RecordId,
+    /// What it said.
+    pub statement: Statement,
+    record: Opened,
+}
+
+impl Original {
+    /// Check its signature.
+    pub fn verify(&self, key: &PublicKey) -> Result<(), FormatError> {
+        self.record.verify(key)
+    }
+}
+
+/// Take an original apart: the payload of its record, and behind it the signature.
+pub fn open_origin(bytes: &[u8]) -> Result<Original, FormatError> {
+    const WHAT: &str = "original statement";
+    limit("length of a statement", bytes.len() as u64, limits::RECORD_MAX as u64)?;
+    let mut r = Reader::new(WHAT, bytes);
+    let payload = r.take(bytes.len().saturating_sub(SIGNATURE_LEN))?;
+    let signature = r.array()?;
+    let statement: Statement = decode(WHAT, payload)?;
+    let name = names::statement_place(statement.client, statement.seq);
+    let place = statement_place(statement.domain, &name);
+    let record = Opened::of_signed(RecordType::Statement, &place, payload, signature);
+    Ok(Original { id: record.id, statement, record })
+}
+
 impl OpenedSnapshot {
+    /// The statement as evidence for others: [`open_origin`] takes it apart, without any secret.
+    pub fn origin(&self) -> Vec<u8> {
+        let signature = self.statement_record.signature.unwrap_or([0; SIGNATURE_LEN]);
+        [&self.statement_record.payload[..], &signature].concat()
+    }
+
     /// Check both signatures.
     pub fn verify(&self, statement_key: &PublicKey, commit_key: &PublicKey) -> Result<(), FormatError> {
         self.statement_record.verify(statement_key)?;
@@ -121,6 +158,14 @@ pub struct Found<'a> {
     pub instance: InstanceId,
     /// Its name.
     pub name: &'a str,
+}
+
+/// The sealed statement in an object.
+pub fn statement_in(bytes: &[u8]) -> Result<&[u8], FormatError> {
+    let mut r = Reader::new("snapshot", bytes);
+    let len = r.u32()? as usize;
+    limit("length of a statement", len as u64, limits::RECORD_MAX as u64)?;
+    r.take(len)
 }
 
 /// Open statement and commit. `index` gives the index secret of an epoch.

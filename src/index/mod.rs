@@ -71,7 +71,7 @@ pub struct Index {
     packs: Vec<Pack>,
     frames: Vec<Frame>,
     tables: Vec<Table>,
-    /// Usually one; more where segments contradict each other.
+    /// Usually one; more where a pack is there more than once, or segments contradict each other.
     by_pack: HashMap<PackId, Vec<u32>>,
     /// Packs whose blobs count as absent.
     distrusted: HashSet<u32>,
@@ -85,8 +85,9 @@ impl Index {
         let (mut number, mut contradicted) = (Vec::new(), Vec::new());
         for pack in &segment.head.packs {
             let known = self.by_pack.get(&pack.id).map_or(&[][..], Vec::as_slice);
-            let same = known.iter().find(|at| self.agrees(**at, pack)).copied();
-            if same.is_none() && !known.is_empty() {
+            // A copy may bring a pack that is there already, under another name: the old one may go.
+            let same = known.iter().find(|at| self.uploader(**at) == pack.uploader && self.agrees(**at, pack)).copied();
+            if same.is_none() && !known.iter().all(|at| self.agrees(*at, pack)) {
                 contradicted.push(pack.id);
             }
             let first = match same {
@@ -102,12 +103,16 @@ impl Index {
         Ok(contradicted)
     }
 
-    /// Whether a pack is what is known of it. Two segments may name the same pack, and rows of both
-    /// point into the same frames.
+    fn uploader(&self, at: u32) -> [u8; 4] {
+        self.packs[at as usize].uploader
+    }
+
+    /// Whether a pack is what is known of it, whoever uploaded it. Two segments may name the same pack,
+    /// and rows of both point into the same frames.
     fn agrees(&self, at: u32, pack: &PackEntry) -> bool {
         let known = &self.packs[at as usize];
         let frames = &self.frames[known.first_frame as usize..][..known.frames as usize];
-        (known.uploader, known.len, known.kind, &known.header) == (pack.uploader, pack.len, pack.kind, &pack.header)
+        (known.len, known.kind, &known.header) == (pack.len, pack.kind, &pack.header)
             && frames.iter().map(|f| &f.entry).eq(&pack.frames)
     }
 
@@ -184,9 +189,22 @@ impl Index {
         Ok(found)
     }
 
-    /// The numbers of a pack: more than one where segments contradict each other.
+    /// The numbers of a pack: more than one where it is there more than once, or where segments
+    /// contradict each other.
     pub fn numbers_of(&self, pack: &PackId) -> &[u32] {
         self.by_pack.get(pack).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether segments say different things of what is in a pack.
+    pub fn is_disputed(&self, pack: &PackId) -> bool {
+        let frames = |p: &Pack| {
+            let frames = &self.frames[p.first_frame as usize..][..p.frames as usize];
+            frames.iter().map(|f| f.entry)
+        };
+        let mut all = self.numbers_of(pack).iter().map(|n| self.pack(*n));
+        let Some(first) = all.next() else { return false };
+        let content = |p: &Pack| (p.len, p.kind, p.header.clone());
+        !all.all(|p| content(p) == content(first) && frames(p).eq(frames(first)))
     }
 
     /// Whether a blob is anywhere.

@@ -187,6 +187,19 @@ pub struct Commit {
     pub ext: Vec<Ext>,
 }
 
+impl Commit {
+    /// Whether the statement came without its content.
+    pub fn came_hollow(&self) -> bool {
+        self.ext.iter().any(|e| e.tag == commit_ext::HOLLOW)
+    }
+}
+
+/// Tags of [`Commit::ext`].
+pub mod commit_ext {
+    /// The statement came without its content; no data. Says nothing of what is here now.
+    pub const HOLLOW: u16 = 1;
+}
+
 /// What makes snapshots belong together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GroupBy {

@@ -8,6 +8,7 @@ use super::select::Filter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::gc::{Reason as Because, Seen};
+use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
 use crate::model::{Time, Trigger};
 use crate::repo::{Notes, Repository, Snapshot, Standing, Times, Validity};
@@ -97,7 +98,8 @@ fn candidate(s: &Snapshot, notes: &Notes, flagged: bool, now: Time) -> Candidate
         utc_offset: s.statement.utc_offset,
         seq: s.statement.seq,
         tags: s.body.tags.clone(),
-        incomplete: s.incomplete(),
+        // Nobody vouches for what came late: like what was interrupted, it counts for nothing.
+        incomplete: s.incomplete() || s.validity == Validity::Late,
         manual: s.body.trigger == Trigger::Manual,
         expires: s.body.expires,
         held: notes.holds(s, now).first().map(|h| h.reason.clone()),
@@ -178,8 +180,7 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
     check_asked(standing, options, &stored, now)?;
     let by = if matches!(options.by, By::Stored) { GroupBy::STORED } else { options.group_by };
     let mut groups: BTreeMap<GroupKey, Vec<&Snapshot>> = BTreeMap::new();
-    // Those whose content nobody vouches for push nothing out, and go only by name.
-    let chosen = standing.snapshots.iter().filter(|s| s.validity != Validity::Late && options.filter.matches(s));
+    let chosen = standing.snapshots.iter().filter(|s| options.filter.matches(s));
     for s in chosen {
         groups.entry(by.key(&facts(s))).or_default().push(s);
     }
@@ -424,6 +425,27 @@ pub fn carry_out(
         }
     }
     out.until = Some(until);
+    Ok(out)
+}
+
+/// Go on without snapshots whose records are lost, by the names of their objects.
+pub fn accept_lost(repo: &mut Repository, client: Option<&str>, objects: &[String]) -> Result<Vec<String>> {
+    let mut places = Vec::new();
+    for typed in objects {
+        let name =
+            if typed.starts_with(prefix::SNAPSHOTS) { typed.clone() } else { prefix::SNAPSHOTS.to_owned() + typed };
+        let bad = || {
+            Error::new(ErrorKind::Invalid, format!("--accept-lost: '{typed}' is no place of a snapshot"))
+                .hint("give the name that `orlop check` says, as in snapshots/…/0000000000000007")
+        };
+        places.push((names::parse_snapshot(&name).ok_or_else(bad)?, name));
+    }
+    let who = repo.identity(client)?;
+    let mut out = Vec::new();
+    for ((client, seq), name) in places {
+        repo.accept_lost(&who, client, seq)?;
+        out.push(name);
+    }
     Ok(out)
 }
 

@@ -142,7 +142,16 @@ mod tests {
             ext: vec![],
         };
         let id = RecordId([id; 32]);
-        Snapshot { id, statement, body, commit, validity: Validity::Confirmed, closed: None, by_owner: true }
+        Snapshot {
+            id,
+            statement,
+            body,
+            commit,
+            validity: Validity::Confirmed,
+            closed: None,
+            by_owner: true,
+            hollow: false,
+        }
     }
 
     fn sample() -> Vec<Snapshot> {

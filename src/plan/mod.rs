@@ -10,5 +10,6 @@ pub mod lists;
 pub mod size;
 pub mod subset;
 mod text;
+pub mod timetable;
 
 pub use text::{decode, lines};

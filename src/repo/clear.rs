@@ -12,7 +12,7 @@ use crate::id::{PackId, SegmentId};
 use crate::storage::StorageErrorKind;
 
 /// Rows of a merged segment, at most; a single pack may have more.
-const ROWS_MAX: usize = 1 << 18;
+pub const MERGED_ROWS: usize = 1 << 18;
 
 /// What a deletion came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Merge<'_> {
                 self.rows.push(Row { frame: to + (row.frame - first), ..row });
             }
         }
-        if self.rows.len() >= ROWS_MAX { self.write() } else { Ok(()) }
+        if self.rows.len() >= MERGED_ROWS { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -119,21 +119,36 @@ impl Repository {
     /// Small objects. Of a session the first object goes before the others and the close last, so
     /// that what is left of it never looks like one that is open.
     fn delete_names(&self, history: &History, done: &mut Cleared) -> Result<()> {
-        let mut there = BTreeSet::new();
-        for p in [prefix::SESSIONS, prefix::SNAPSHOTS, prefix::TOMBSTONES, prefix::SUSPECT, prefix::COPY, prefix::GC] {
-            if history.doomed_names.iter().any(|n| n.starts_with(p)) {
-                there.extend(self.storage.list(p)?.into_iter().map(|l| l.name.as_str().to_owned()));
-            }
-        }
         // In the order of names `00000000` comes before other numbers, and those before `close`.
-        for name in history.doomed_names.iter().filter(|n| there.contains(*n)) {
-            self.try_delete(name, done)?;
+        for name in self.doomed_names_there(history)? {
+            self.try_delete(&name, done)?;
         }
         Ok(())
     }
 
+    /// Small objects that the log dooms and that are there, in the order of their names.
+    pub(super) fn doomed_names_there(&self, history: &History) -> Result<BTreeSet<String>> {
+        let mut there = BTreeSet::new();
+        for p in [
+            prefix::SESSIONS,
+            prefix::SNAPSHOTS,
+            prefix::HOLLOW,
+            prefix::TOMBSTONES,
+            prefix::SUSPECT,
+            prefix::NOTES,
+            prefix::COPY,
+            prefix::GC,
+        ] {
+            if history.doomed_names.iter().any(|n| n.starts_with(p)) {
+                there.extend(self.storage.list(p)?.into_iter().map(|l| l.name.as_str().to_owned()));
+            }
+        }
+        there.retain(|name| history.doomed_names.contains(name));
+        Ok(there)
+    }
+
     /// Whether it is gone. What the storage locks is tried again by later runs.
-    fn try_delete(&self, object: &str, done: &mut Cleared) -> Result<bool> {
+    pub(super) fn try_delete(&self, object: &str, done: &mut Cleared) -> Result<bool> {
         match self.storage.delete(&objects::name(object)?) {
             Ok(()) => Ok(true),
             Err(e) if e.kind == StorageErrorKind::Denied => {

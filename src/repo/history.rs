@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Identity, Repository, Session};
-use crate::collect::{Log, Plan, Step};
+use crate::collect::{GivenUp, Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, PackName, Payload, Record, State};
 use crate::format::keys::Role;
@@ -45,6 +45,21 @@ pub struct History {
     pub seen: BTreeMap<RecordId, Time>,
     /// Packs that were found to be bad and hold what is needed.
     pub bad: BTreeSet<PackId>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Repeated>,
+    /// A record is lost: what it confirmed is not known. Good for reading only.
+    pub torn: bool,
+}
+
+/// A checkpoint: the record that takes the place of all before it.
+#[derive(Debug, Clone)]
+pub struct Repeated {
+    /// Its place in the log.
+    pub generation: u64,
+    /// When it was written, by the storage's clock, in seconds.
+    pub time: i64,
+    /// The parts of its state.
+    pub state: BTreeSet<RecordId>,
 }
 
 /// What a plan says beside packs.
@@ -66,6 +81,13 @@ impl History {
     pub fn forgot(&self, client: ClientId, seq: u64) -> bool {
         let ranges = self.forgotten.get(&client).map_or(&[][..], |f| &f.ranges);
         ranges.iter().any(|(first, last)| (*first..=*last).contains(&seq))
+    }
+
+    /// What was given up of a chain, for good.
+    pub fn given_up(&self, client: ClientId) -> GivenUp<RecordId> {
+        let f = self.forgotten.get(&client);
+        f.map(|f| GivenUp { ranges: f.ranges.clone(), anchors: f.anchors.iter().copied().collect() })
+            .unwrap_or_default()
     }
 
     /// Whether a place in a chain is empty by what the log says. A tombstone that was taken back when
@@ -94,7 +116,11 @@ impl History {
             GcKind::Finish => {
                 self.replaced.remove(&clear.finishes);
             }
-            GcKind::Checkpoint | GcKind::Restart => self.begin_anew(clear.kind, states),
+            GcKind::Checkpoint | GcKind::Restart => {
+                self.begin_anew(clear.kind, states);
+                let state = gc.state.iter().copied().collect();
+                self.checkpoint = Some(Repeated { generation: clear.generation, time: self.time, state });
+            }
         }
         self.expired.extend(&gc.expired);
         self.new_index.extend(&clear.new_index);
@@ -111,6 +137,8 @@ impl History {
         if kind == GcKind::Checkpoint {
             *self = Self { log: std::mem::take(&mut self.log), last: self.last, time: self.time, ..Self::default() };
         }
+        // Whatever plans of before a loss condemned is condemned by the restart.
+        self.replaced.clear();
         for s in states {
             self.confirmed.extend(s.confirmed.iter().map(|c| (c.client, c.clone())));
             self.forgotten.extend(s.forgotten.iter().map(|f| (f.client, f.clone())));
@@ -119,6 +147,11 @@ impl History {
             self.bad.extend(&s.bad);
         }
     }
+}
+
+fn unreadable(e: Error) -> Error {
+    e.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged")
+        .hint("what only reads goes on: restore, or copy what is to stay into another repository")
 }
 
 fn step(clear: &GcClear, states: &[State]) -> Step<PackName, SessionId> {
@@ -150,6 +183,69 @@ impl Repository {
         Ok(history)
     }
 
+    /// What the gc log says to whoever only reads snapshots: where a record is lost, what the others say.
+    /// Lost ones are told to `trouble`.
+    pub fn history_to_read(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        match self.history() {
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => self.piece_together(trouble),
+            other => other,
+        }
+    }
+
+    fn piece_together(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        let listed = self.storage.list(prefix::GC)?;
+        let mut generations: Vec<u64> = listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).collect();
+        generations.sort_unstable();
+        let newest = generations.last().copied().unwrap_or(0);
+        let (mut records, mut lost) = (Vec::new(), BTreeSet::new());
+        while let Some(generation) = generations.pop() {
+            match self.load_gc_and_states(generation) {
+                Ok(found) => {
+                    let whole = found.0.clear.kind == GcKind::Checkpoint;
+                    records.push(found);
+                    if whole {
+                        break;
+                    }
+                }
+                Err(e) if !matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => return Err(e),
+                Err(e) => {
+                    lost.insert(generation);
+                    trouble(&names::gc(generation), e);
+                }
+            }
+        }
+        let mut out = History::default();
+        // The parts of a lost checkpoint say for which one they were made.
+        for l in self.storage.list(prefix::STATE)? {
+            let id = l.name.as_str().strip_prefix(prefix::STATE).and_then(|id| RecordId::parse(id).ok());
+            let state = id.and_then(|id| self.load_state(id).ok()).filter(|s| lost.contains(&s.generation));
+            out.begin_anew(GcKind::Restart, state.as_slice());
+        }
+        while let Some((record, states)) = records.pop() {
+            let generation = record.clear.generation;
+            if record.clear.kind != GcKind::Checkpoint && generation != out.log.generation() + 1 {
+                if lost.insert(generation - 1) {
+                    let what = "it is gone from between others";
+                    trouble(&names::gc(generation - 1), Error::new(ErrorKind::Missing, what));
+                }
+                out.log.pass_over(generation - 1, out.time);
+                out.last = RecordId::ZERO;
+            }
+            out.add(&record, &states)?;
+        }
+        if out.log.generation() < newest {
+            out.log.pass_over(newest, out.time);
+        }
+        out.torn = true;
+        Ok(out)
+    }
+
+    fn load_gc_and_states(&self, generation: u64) -> Result<(Record<Gc>, Vec<State>)> {
+        let record = self.load_gc(generation)?;
+        let states = record.payload.state.iter().map(|id| self.load_state(*id)).collect::<Result<Vec<_>>>()?;
+        Ok((record, states))
+    }
+
     /// Take in what was added to the log since.
     pub fn catch_up(&self, history: &mut History) -> Result<()> {
         let mut failed = None;
@@ -160,11 +256,12 @@ impl Repository {
                     self.look_away();
                     failed = Some(e);
                 }
+                Err(e) if e.kind() == ErrorKind::Damaged => return Err(unreadable(e)),
                 other => return other,
             }
         }
         let failed = failed.unwrap_or_else(|| Error::new(ErrorKind::Missing, "the gc log cannot be read"));
-        Err(failed.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged"))
+        Err(unreadable(failed))
     }
 
     fn read_on(&self, history: &mut History) -> Result<()> {
@@ -178,6 +275,8 @@ impl Repository {
         while let Some(generation) = generations.pop() {
             let record = self.load_gc(generation)?;
             let whole = record.clear.kind == GcKind::Checkpoint;
+            // What a restart goes on without is not asked for.
+            generations.retain(|g| record.payload.lost.is_none_or(|lost| lost.generation != *g));
             records.push(record);
             if whole {
                 break;
@@ -186,7 +285,8 @@ impl Repository {
         let mut next = history.clone();
         while let Some(record) = records.pop() {
             if record.clear.kind == GcKind::Checkpoint && record.clear.generation != next.log.generation() + 1 {
-                next = History::default();
+                // What was condemned before is remembered, and nothing else.
+                next = History { log: next.log, ..History::default() };
             }
             let mut states = Vec::new();
             for id in &record.payload.state {
@@ -205,7 +305,7 @@ impl Repository {
         Ok(record)
     }
 
-    fn load_state(&self, id: RecordId) -> Result<State> {
+    pub(super) fn load_state(&self, id: RecordId) -> Result<State> {
         let record = self.open_decision::<State>(&names::state(id))?;
         let author = (record.payload.author, record.payload.author_epoch);
         self.verify_collector(&record, author).doing(|| format!("while reading {}", names::state(id)))?;
@@ -272,44 +372,15 @@ pub struct Saying {
 impl Saying {
     /// One that says nothing yet.
     pub fn new(kind: GcKind, now: i64) -> Self {
-        let clear = GcClear {
-            generation: 0,
-            prev: RecordId::ZERO,
-            kind,
-            storage_time: Time { sec: now, nsec: 0 },
-            finishes: 0,
-            condemned: vec![],
-            new_index: vec![],
-            superseded_index: vec![],
-            live_sessions: vec![],
-            resurrected: vec![],
-            doomed_packs: vec![],
-            doomed_index: vec![],
-            doomed_names: vec![],
-            ext: vec![],
-        };
-        let gc = Gc {
-            author: ClientId::ZERO,
-            author_epoch: 0,
-            session: SessionId::ZERO,
-            config: RecordId::ZERO,
-            heads: vec![],
-            expired: vec![],
-            confirmed: vec![],
-            seen: vec![],
-            verdicts: vec![],
-            state: vec![],
-            lost: None,
-            nonce: [0; 16],
-            ext: vec![],
-        };
-        Self { clear, gc }
+        let clear = GcClear::new(kind, Time { sec: now, nsec: 0 });
+        Self { clear, gc: Gc::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::gc::{Condemned, Lost};
     use crate::format::records::Purpose;
     use crate::model::Body;
     use crate::repo::snapshots::tests::{made, statement};
@@ -344,13 +415,8 @@ mod tests {
                 generation: history.log.generation() + 1,
                 author: self.who.client,
                 author_epoch: self.who.epoch,
-                heads: vec![],
-                confirmed: vec![],
                 forgotten,
-                condemned: vec![],
-                seen: vec![],
-                bad: vec![],
-                ext: vec![],
+                ..State::default()
             };
             let (id, _) = self.repo.put_decision(&self.who, &state, &()).unwrap();
             let mut saying = Saying::new(GcKind::Checkpoint, 2000);
@@ -409,6 +475,45 @@ mod tests {
         assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Missing);
     }
 
+    /// Bytes that nobody can read stand at its place, or none.
+    #[test]
+    fn a_restart_goes_on_where_a_record_was_lost() {
+        for gone in [false, true] {
+            let w = World::new();
+            w.checkpoint(w.forgotten(1, 1, RecordId([1; 32])));
+            let mut early = w.repo.history().unwrap();
+            w.plan();
+            w.plan();
+            let mut knows = w.repo.history().unwrap();
+            w.delete(&names::gc(3));
+            if !gone {
+                w.repo.put_small(&names::gc(3), b"rubbish").unwrap();
+                assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Damaged);
+            }
+            let pack = PackName { id: PackId([7; 32]), uploader: [1; 4] };
+            let condemned = vec![Condemned { pack, generation: 2 }];
+            let forgotten = w.forgotten(1, 1, RecordId([1; 32]));
+            let (author, author_epoch) = (w.who.client, w.who.epoch);
+            let state = State { generation: 4, author, author_epoch, condemned, forgotten, ..State::default() };
+            let state = vec![w.repo.put_decision(&w.who, &state, &()).unwrap().0];
+            let mut saying = Saying::new(GcKind::Restart, 3000);
+            saying.clear.generation = 4;
+            let raw = (!gone).then(|| *blake3::hash(b"rubbish").as_bytes());
+            let lost = Some(Lost { generation: 3, raw });
+            let gc = Gc { author, author_epoch, state, lost, config: w.repo.config_id(), ..saying.gc };
+            w.repo.put_decision(&w.who, &gc, &saying.clear).unwrap();
+            let fresh = w.repo.history().unwrap();
+            w.repo.catch_up(&mut early).unwrap();
+            w.repo.catch_up(&mut knows).unwrap();
+            for mut history in [fresh, early, knows] {
+                assert_eq!((history.log.generation(), history.log.last_finish()), (4, 4));
+                assert!(history.log.plan_of(&pack) == Some(4) && history.forgot(w.who.client, 1));
+                assert!(w.say(&mut history, GcKind::Plan));
+                w.delete(&names::gc(5));
+            }
+        }
+    }
+
     /// The name of its record is free again, and yet there is no place in the log for it.
     #[test]
     fn who_slept_while_the_log_was_cleared_says_nothing() {
@@ -451,6 +556,45 @@ mod tests {
         // A newer checkpoint says all: what it leaves out is explained no more.
         w.checkpoint(w.forgotten(3, 4, ids[3]));
         assert_eq!(w.troubles(), [missing(2)]);
+    }
+
+    /// Its tombstones were cleared away since it looked, so that the first place looks free.
+    #[test]
+    fn who_slept_through_a_checkpoint_commits_behind_what_was_given_up() {
+        let w = World::new();
+        let ids: Vec<RecordId> = (0..3).map(|_| w.commit()).collect();
+        (1..=3).for_each(|seq| w.lose(seq));
+        w.checkpoint(w.forgotten(1, 3, ids[2]));
+        assert!(w.session.history().forgotten.is_empty());
+        let next = w.commit();
+        let all = w.repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let places: Vec<_> = all.iter().map(|s| (s.id, s.statement.seq, s.statement.prev)).collect();
+        assert_eq!(places, [(next, 4, ids[2])]);
+        // What it put there first is nothing, and goes.
+        let first = objects::name(&names::snapshot(w.who.client, 1)).unwrap();
+        assert!(w.repo.storage.head(&first).unwrap().is_some());
+        w.repo.clear_behind_checkpoint(&w.repo.history().unwrap()).unwrap();
+        assert!(w.repo.storage.head(&first).unwrap().is_none());
+        assert_eq!(w.troubles(), []);
+    }
+
+    /// Of three checkpoints the newest counts: what the others said is in it, or over.
+    #[test]
+    fn behind_a_checkpoint_only_what_it_names_is_left() {
+        let w = World::new();
+        (0..3).for_each(|_| {
+            w.plan();
+            w.checkpoint(vec![]);
+        });
+        let count = |p: &str| w.repo.storage.list(p).unwrap().len();
+        assert_eq!((count("gc/"), count("state/")), (6, 3));
+        let history = w.repo.history().unwrap();
+        // Made for a checkpoint that is still to come.
+        let state = State { generation: 7, author: w.who.client, author_epoch: w.who.epoch, ..State::default() };
+        w.repo.put_decision(&w.who, &state, &()).unwrap();
+        w.repo.clear_behind_checkpoint(&history).unwrap();
+        assert_eq!((count("gc/"), count("state/")), (1, 2));
+        assert_eq!(w.repo.history().unwrap().log.generation(), 6);
     }
 
     #[test]

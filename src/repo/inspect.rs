@@ -9,7 +9,7 @@ use crate::format::keys::{Keyring, Slot};
 use crate::format::names::{self, prefix};
 use crate::format::record::RecordType;
 use crate::format::records::{Client, Heartbeat, SessionOpen};
-use crate::id::{ClientId, SessionId, SlotId};
+use crate::id::{ClientId, RecordId, SessionId, SlotId};
 
 /// How far an object could be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,11 @@ impl Repository {
                 let generation = names::parse_gc(first).ok_or_else(misnamed)?;
                 let record = self.load_gc(generation)?;
                 Some(decision(&record))
+            }
+            "state" => {
+                let id =
+                    RecordId::parse(first.strip_prefix(prefix::STATE).unwrap_or_default()).map_err(|_| misnamed())?;
+                Some(format!("{:#?}", self.load_state(id)?))
             }
             "tombstones" => Some(decision(&self.open_decision::<gc::Tombstone>(first)?)),
             "notes" => Some(decision(&self.open_decision::<gc::Annotation>(first)?)),
@@ -94,7 +99,9 @@ impl Repository {
             prefix::SNAPSHOTS,
             prefix::SUSPECT,
             prefix::GC,
+            prefix::STATE,
             prefix::TOMBSTONES,
+            prefix::HOLLOW,
             prefix::NOTES,
             prefix::TIMES,
         ];
@@ -133,12 +140,14 @@ impl Repository {
             "clients" => self.load_client(object).map(|_| Verified::Whole),
             "sessions" => self.verify_session(object, rest),
             "tombstones" => self.verify_tombstone(object).map(|()| Verified::Whole),
+            "hollow" => self.load_hollow(object).map(|_| Verified::Whole),
             "notes" => self.verify_note(object).map(|()| Verified::Whole),
             "times" => self.load_times(object).map(|_| Verified::Whole),
             "gc" => {
                 let generation = names::parse_gc(object).ok_or_else(misnamed)?;
                 self.load_gc(generation).map(|_| Verified::Whole)
             }
+            "state" => self.load_state(RecordId::parse(rest).map_err(|_| misnamed())?).map(|_| Verified::Whole),
             "suspect" => self.load_suspect(object).map(|_| Verified::Whole),
             _ => self.parse_snapshot(object, content).map(|_| Verified::Whole),
         }

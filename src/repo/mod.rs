@@ -2,11 +2,15 @@
 //! `ops`' business.
 
 mod adopt;
+mod checkpoint;
 mod clear;
 mod client;
 mod decision;
+mod frames;
 mod history;
+mod hollow;
 mod inspect;
+mod mirror;
 mod notes;
 mod objects;
 mod open;
@@ -24,9 +28,12 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use clear::Cleared;
+pub use checkpoint::{Repeating, Rest};
+pub use clear::{Cleared, MERGED_ROWS};
 pub use client::Identity;
-pub use history::{History, Replaced, Saying};
+pub use frames::FrameScope;
+pub use history::{History, Repeated, Replaced, Saying};
+pub use hollow::Hollows;
 pub use inspect::Verified;
 pub use notes::{Hold, Notes};
 pub use open::{
@@ -35,12 +42,12 @@ pub use open::{
 pub use profile::{Complain, Remembered, findings, keep_findings, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, OpenSession, Session, Sessions};
-pub use snapshots::{NewSnapshot, Snapshot};
+pub use snapshots::{NewSnapshot, Received, Snapshot, parted};
 pub use standing::Standing;
 pub use times::Times;
 pub use tombstones::{Tombstone, Tombstones};
 pub use tree::{Edits, Entries, Extents, edit, lookup};
-pub use writer::{Added, FrameScope, Writer, WriterOptions};
+pub use writer::{Added, Writer, WriterOptions};
 
 pub use crate::collect::Validity;
 

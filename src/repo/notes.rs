@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Identity, Repository, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gc::{About, Annotation, Note};
+use crate::format::gc::{About, Annotation, Note, Payload};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
@@ -18,6 +18,7 @@ use crate::sys;
 #[derive(Debug, Clone)]
 struct Said {
     id: RecordId,
+    object: String,
     n: u64,
     author: ClientId,
     by_owner: bool,
@@ -88,6 +89,40 @@ impl Notes {
         self.about(s).any(may).then_some(id)
     }
 
+    /// Objects that say nothing any more: newer ones of a kind took their places, or what they are
+    /// about is gone. `there` are all snapshots, listed after these words were. Of a hold and its
+    /// release the hold goes first, and what ends it only when it is gone.
+    pub fn superseded(&self, there: &[Snapshot]) -> Vec<String> {
+        let ids: HashMap<RecordId, &Snapshot> = there.iter().map(|s| (s.id, s)).collect();
+        let mut out = Vec::new();
+        for (id, all) in &self.of_snapshots {
+            let Some(s) = ids.get(id) else {
+                out.extend(all.iter().map(|said| said.object.clone()));
+                continue;
+            };
+            let mut newest: [Option<&Said>; 3] = [None; 3];
+            let released: HashSet<RecordId> = self.about(s).flat_map(|by| self.releases(s, by)).collect();
+            for said in self.about(s) {
+                let over = match &said.note {
+                    Note::Tags(_) => newest[0].replace(said),
+                    Note::Label(_) => newest[1].replace(said),
+                    Note::Description(_) => newest[2].replace(said),
+                    Note::Hold { .. } => Some(said).filter(|h| released.contains(&h.id)),
+                    Note::Release(of) => Some(said).filter(|_| all.iter().all(|h| h.id != *of)),
+                    Note::Policy { .. } => None,
+                };
+                out.extend(over.map(|said| said.object.clone()));
+            }
+        }
+        let mut newest: BTreeMap<&str, &Said> = BTreeMap::new();
+        for said in &self.of_repository {
+            if let Note::Policy { name, .. } = &said.note {
+                out.extend(newest.insert(name, said).map(|old| old.object.clone()));
+            }
+        }
+        out
+    }
+
     /// The policies that are in force, by their names.
     pub fn policies(&self) -> BTreeMap<String, String> {
         let mut out = BTreeMap::new();
@@ -136,7 +171,7 @@ impl Repository {
         record.verify(&author.key)?;
         let by_owner = author.role == Role::Owner;
         let Annotation { n, author, about, note, .. } = record.payload;
-        Ok((about, Said { id: record.id, n, author, by_owner, note }))
+        Ok((about, Said { id: record.id, object: object.to_owned(), n, author, by_owner, note }))
     }
 
     pub(super) fn verify_note(&self, object: &str) -> Result<()> {
@@ -171,6 +206,7 @@ impl Repository {
             ext: vec![],
         };
         check(&said.note)?;
+        let object = said.place(&());
         let (id, put) = self.put_decision(who, &said, &())?;
         if put == Put::Exists {
             return Err(Error::new(ErrorKind::Exists, "somebody said something else under the same number")
@@ -178,7 +214,7 @@ impl Repository {
         }
         notes.highest = said.n;
         let by_owner = self.client_key(who.client, who.epoch).is_some_and(|c| c.role == Role::Owner);
-        let said = Said { id, n: said.n, author: who.client, by_owner, note: said.note };
+        let said = Said { id, object, n: said.n, author: who.client, by_owner, note: said.note };
         match about {
             About::Snapshot(of) => notes.of_snapshots.entry(of).or_default().push(said),
             About::Repository(_) => notes.of_repository.push(said),

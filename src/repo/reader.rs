@@ -99,7 +99,8 @@ impl Repository {
     /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
     /// left out; those that contradict others are told, too.
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
-        self.load_index_as_of(&self.history()?, trouble)
+        // Whoever lists snapshots is told what is lost of the log.
+        self.load_index_as_of(&self.history_to_read(&|_, _| {})?, trouble)
     }
 
     /// The same by a state of the gc log that is known: what it doomed is not there.

@@ -1,6 +1,6 @@
 //! Snapshots: listing a client's chain, checking it, committing the next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
@@ -11,8 +11,8 @@ use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::format::records::{Close, CloseKind};
 use crate::format::snapshot::{self, Found, Secrets};
-use crate::id::{ClientId, RecordId, SessionId};
-use crate::model::{Body, Commit, Head, Statement};
+use crate::id::{ClientId, InstanceId, RecordId, SessionId};
+use crate::model::{Body, Commit, Ext, Head, Statement, Time, commit_ext};
 use crate::storage::Put;
 use crate::sys;
 
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub closed: Option<Closed>,
     /// Whether the owner's key signed it.
     pub by_owner: bool,
+    /// Its content is not here: a mirror took over its statement only.
+    pub hollow: bool,
 }
 
 impl Snapshot {
@@ -58,6 +60,17 @@ pub struct NewSnapshot {
     pub body: Body,
 }
 
+/// Where a snapshot was before, and when it came there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Received {
+    /// The repository it was copied from.
+    pub from: Option<InstanceId>,
+    /// When that one's storage received it.
+    pub at: Option<Time>,
+    /// Only its statement came.
+    pub hollow: bool,
+}
+
 impl Repository {
     /// All snapshots, by client and place in the chain. Damaged ones are told to `trouble` and
     /// left out; so is one that a chain shows to be missing ([`ErrorKind::Missing`]) or exchanged
@@ -74,43 +87,64 @@ impl Repository {
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<Vec<Snapshot>> {
         let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
-        // In this order: what was forgotten and deleted meanwhile says so by now.
+        // In this order: what was forgotten and deleted meanwhile says so by now, and the log says so
+        // of tombstones that are cleared away.
         let loaded = match known {
             Some(_) => None,
-            None => Some((self.history()?, self.tombstones(trouble)?)),
+            None => Some((self.tombstones(trouble)?, self.history_to_read(trouble)?)),
         };
         let (history, tombstones) =
-            known.or(loaded.as_ref().map(|(h, t)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
-        listed.retain(|name| !history.doomed_names.contains(name));
+            known.or(loaded.as_ref().map(|(t, h)| (h, t))).ok_or_else(|| Error::new(ErrorKind::Bug, "no gc log"))?;
+        let given_up_for_good = |name: &str| names::parse_snapshot(name).is_some_and(|(c, seq)| history.forgot(c, seq));
+        listed.retain(|name| !history.doomed_names.contains(name) && !given_up_for_good(name));
+        let lost = |name: &str| {
+            let place = names::parse_snapshot(name);
+            place.is_some_and(|(c, seq)| tombstones.at(c, seq).iter().any(|t| t.target.is_none()))
+        };
         let load = |name: &str| match self.load_snapshot(name) {
             Ok(s) => Some(s),
             // Listed, and deleted before it was read: by somebody who said so first.
             Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => None,
+            // The owner goes on without it.
+            Err(e) if e.kind() != ErrorKind::Storage && lost(name) => None,
             Err(e) => {
                 trouble(name, e);
                 None
             }
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
-        self.compare_heads(&listed, &out)?;
+        self.compare_heads(&listed, &out, history, tombstones)?;
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
         self.judge(&mut out, history, trouble)?;
+        // After the snapshots: the mark of one is there before it is.
+        let hollows = self.hollows(trouble)?;
+        out.iter_mut().for_each(|s| s.hollow = hollows.has(s.statement.client, s.statement.seq, s.id));
         Ok(out)
     }
 
     /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
     fn forgotten_since(&self, name: &str) -> bool {
         let Some((client, seq)) = names::parse_snapshot(name) else { return false };
-        match (self.history(), self.tombstones(&|_, _| {})) {
-            (Ok(history), Ok(tombstones)) => given_up(&history, &tombstones, client, seq).is_some(),
+        match (self.tombstones(&|_, _| {}), self.history_to_read(&|_, _| {})) {
+            (Ok(tombstones), Ok(history)) => given_up(&history, &tombstones, client, seq).is_some(),
             _ => false,
         }
     }
 
     /// A chain that ends earlier than it once did was cut by somebody.
-    fn compare_heads(&self, listed: &[String], loaded: &[Snapshot]) -> Result<()> {
+    fn compare_heads(
+        &self,
+        listed: &[String],
+        loaded: &[Snapshot],
+        history: &History,
+        tombstones: &Tombstones,
+    ) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
-        let places = listed.iter().filter_map(|name| names::parse_snapshot(name));
+        let decided = tombstones.all().map(|t| (t.client, t.seq));
+        let last = |f: &crate::format::gc::Forgotten| f.ranges.last().map(|(_, last)| (f.client, *last));
+        let decided = decided.chain(history.forgotten.values().filter_map(last));
+        let decided = decided.chain(history.doomed_names.iter().filter_map(|name| names::parse_snapshot(name)));
+        let places = listed.iter().filter_map(|name| names::parse_snapshot(name)).chain(decided);
         let mut tops: BTreeMap<ClientId, u64> = BTreeMap::new();
         for (client, seq) in places {
             let top = tops.entry(client).or_default();
@@ -126,12 +160,28 @@ impl Repository {
         profile.see(&heads, &at)
     }
 
+    /// Places of these snapshots' chains that were given up and hold nothing any more, each with what
+    /// stood there, where that is known.
+    pub fn places_given_up(&self, all: &[Snapshot]) -> Result<Vec<(ClientId, u64, Option<RecordId>)>> {
+        let (history, tombstones) = (self.history()?, self.tombstones(&|_, _| {})?);
+        let mut chains: BTreeMap<ClientId, BTreeSet<u64>> = BTreeMap::new();
+        for s in all {
+            chains.entry(s.statement.client).or_default().insert(s.statement.seq);
+        }
+        let mut out = Vec::new();
+        for (client, here) in chains {
+            let gone = (1..here.last().copied().unwrap_or(0)).filter(|seq| !here.contains(seq));
+            out.extend(gone.filter_map(|seq| Some((client, seq, given_up(&history, &tombstones, client, seq)?))));
+        }
+        Ok(out)
+    }
+
     /// Whether an object stands at a place in a chain.
     pub fn has_snapshot(&self, client: ClientId, seq: u64) -> Result<bool> {
         Ok(self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_some())
     }
 
-    fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
+    pub(super) fn load_snapshot(&self, name: &str) -> Result<Snapshot> {
         let load = || self.parse_snapshot(name, &objects::get_either(self.storage.as_ref(), name)?);
         load().doing(|| format!("while reading {name}"))
     }
@@ -160,6 +210,7 @@ impl Repository {
             validity: Validity::Pending,
             closed: None,
             by_owner,
+            hollow: false,
         })
     }
 
@@ -196,7 +247,9 @@ impl Repository {
                     CloseKind::Fence => Closed::Fenced(c.seen_gen),
                 }),
             };
-            s.validity = validity(listed.opened, s.closed, history.confirms(s.statement.client, s.statement.seq));
+            // Whether a session is not there because it was confirmed, only the lost record says.
+            let recorded = history.confirms(s.statement.client, s.statement.seq) || (history.torn && !listed.opened);
+            s.validity = validity(listed.opened, s.closed, recorded);
         }
         Ok(())
     }
@@ -210,7 +263,7 @@ impl Repository {
     }
 
     /// The highest place in a client's chain that is taken, and the statement there.
-    fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
+    pub(super) fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
         let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
         let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
         // A place that was forgotten is taken, even when nothing stands there any more.
@@ -250,49 +303,149 @@ impl Repository {
     /// Commit a snapshot: everything it needs must be durable. A lost race for a place in the chain
     /// takes the next one.
     pub fn commit(&self, who: &Identity, session: &Session, new: NewSnapshot) -> Result<RecordId> {
+        self.commit_for(who, who, session, new, Received::default())
+    }
+
+    /// The same for one that another identity signs, and that came from elsewhere.
+    pub fn commit_for(
+        &self,
+        author: &Identity,
+        who: &Identity,
+        session: &Session,
+        new: NewSnapshot,
+        received: Received,
+    ) -> Result<RecordId> {
         let NewSnapshot { mut statement, body } = new;
+        (statement.client, statement.client_epoch) = (author.client, author.epoch);
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
-        let history = session.history();
+        let mut history = session.history();
         for _ in 0..TRIES {
-            let (seq, prev) = self.head(who.client, &history)?;
+            let (seq, prev) = self.head(author.client, &history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
             statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
-            statement.body = snapshot::seal_body(&body, self.domain(), who.client, statement.seq, &with, sys::salt()?);
-            let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &who.signer);
-            let commit = Commit {
-                instance: self.instance(),
-                session: session.id,
-                seen_gen: session.seen_gen(),
-                statement: id,
-                committer: who.client,
-                committer_epoch: who.epoch,
-                received_from: None,
-                received_at: None,
-                ext: vec![],
-            };
-            let name = names::snapshot(who.client, statement.seq);
-            let object = snapshot::seal_object(&bytes, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
-            match self.put_small(&name, &object)? {
-                Put::Created => {
-                    // The second home is a convenience: its absence costs nothing but a chance of repair.
-                    self.put_small(&names::copy_of(&name), &object).ok();
-                    if let Some(profile) = &self.profile {
-                        profile.committed(Head { client: who.client, seq: statement.seq, id });
-                    }
+            statement.body =
+                snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
+            let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
+            let head = Head { client: author.client, seq: statement.seq, id };
+            match self.put_snapshot(who, session, &bytes, head, received, &mut history)? {
+                Placed::GivenUp => {}
+                Placed::Put(Put::Created) => return Ok(id),
+                Placed::Put(Put::Exists)
+                    if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) =>
+                {
                     return Ok(id);
                 }
-                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),
-                Put::Exists => {}
+                Placed::Put(Put::Exists) => {}
             }
         }
         let what =
-            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", who.name);
+            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", author.name);
         Err(Error::new(ErrorKind::Storage, what)
             .hint("give machines that share a host name different names with --client"))
     }
+}
+
+/// What became of an object that was put at its place in a chain.
+enum Placed {
+    /// It is there, or another was before.
+    Put(Put),
+    /// Whoever slept while a checkpoint took the place of its tombstones finds a place free that was
+    /// given up: nobody looks there any more.
+    GivenUp,
+}
+
+impl Repository {
+    /// Count a sealed statement in, at its place in the chain.
+    fn put_snapshot(
+        &self,
+        who: &Identity,
+        session: &Session,
+        statement: &[u8],
+        head: Head,
+        received: Received,
+        history: &mut History,
+    ) -> Result<Placed> {
+        let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
+        let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
+        let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
+        let commit = Commit {
+            instance: self.instance(),
+            session: session.id,
+            seen_gen: session.seen_gen(),
+            statement: head.id,
+            committer: who.client,
+            committer_epoch: who.epoch,
+            received_from: received.from,
+            received_at: received.at,
+            ext: if received.hollow { vec![Ext { tag: commit_ext::HOLLOW, flags: 0, data: vec![] }] } else { vec![] },
+        };
+        let name = names::snapshot(head.client, head.seq);
+        let object = snapshot::seal_object(statement, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
+        let put = self.put_small(&name, &object)?;
+        self.catch_up(history)?;
+        if history.forgot(head.client, head.seq) {
+            return Ok(Placed::GivenUp);
+        }
+        if put == Put::Created {
+            // The second home is a convenience: its absence costs nothing but a chance of repair.
+            self.put_small(&names::copy_of(&name), &object).ok();
+            if let Some(profile) = &self.profile {
+                profile.committed(head);
+            }
+        }
+        Ok(Placed::Put(put))
+    }
+
+    /// A snapshot's object as others take it over: its sealed statement, and that as evidence for
+    /// repositories with other keys.
+    pub fn statement_of(&self, s: &Snapshot) -> Result<(Vec<u8>, Vec<u8>)> {
+        let name = names::snapshot(s.statement.client, s.statement.seq);
+        let load = || -> Result<(Vec<u8>, Vec<u8>)> {
+            let bytes = objects::get_either(self.storage.as_ref(), &name)?;
+            let at = Found { domain: self.domain(), instance: self.instance(), name: &name };
+            let opened = snapshot::open_object(&bytes, at, &|e| self.index_secret(e))?;
+            if opened.id != s.id {
+                return Err(Error::new(ErrorKind::Substituted, "another snapshot stands in its place than just now"));
+            }
+            Ok((snapshot::statement_in(&bytes)?.to_vec(), opened.origin()))
+        };
+        load().doing(|| format!("while reading {name}"))
+    }
+
+    /// Count in, at its own place, what a mirror has. Gives the one that stood there before.
+    pub fn commit_mirrored(
+        &self,
+        who: &Identity,
+        session: &Session,
+        s: &Snapshot,
+        statement: &[u8],
+        received: Received,
+    ) -> Result<Option<Snapshot>> {
+        let head = Head { client: s.statement.client, seq: s.statement.seq, id: s.id };
+        match self.put_snapshot(who, session, statement, head, received, &mut session.history())? {
+            // As if it had been forgotten there right after it came.
+            Placed::GivenUp | Placed::Put(Put::Created) => return Ok(None),
+            Placed::Put(Put::Exists) => {}
+        }
+        match self.load_snapshot(&names::snapshot(head.client, head.seq))? {
+            there if there.id == head.id => Ok(Some(there)),
+            there => Err(parted(s, &there)),
+        }
+    }
+}
+
+/// Two repositories of one domain have different snapshots at one place of a chain.
+pub fn parted(ours: &Snapshot, theirs: &Snapshot) -> Error {
+    let what = format!(
+        "place {} in its chain is taken by snapshot {}: somebody backed up into both repositories under one client's name",
+        ours.statement.seq,
+        theirs.id.short()
+    );
+    Error::new(ErrorKind::Substituted, what)
+        .hint("back up into one of the two under another name, with --client, and forget there what should not stay")
 }
 
 /// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one
@@ -337,7 +490,9 @@ fn check_chain(
     for (seq, snapshot) in chain {
         for gone in (next..*seq).filter(|gone| given_up(*gone).is_none()).take(TOLD) {
             let what = "this snapshot is gone without having been forgotten";
-            trouble(&names::snapshot(client, gone), Error::new(ErrorKind::Missing, what));
+            let name = names::snapshot(client, gone);
+            let hint = format!("if it will not come back, `orlop forget --accept-lost {name}` goes on without it");
+            trouble(&name, Error::new(ErrorKind::Missing, what).hint(hint));
         }
         let Some(s) = snapshot else {
             (next, prev) = (seq.saturating_add(1), None);

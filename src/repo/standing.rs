@@ -4,7 +4,8 @@
 use super::{Identity, Notes, Repository, Snapshot, Tombstone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{self, Reason, TombstoneClear};
-use crate::id::RecordId;
+use crate::format::names;
+use crate::id::{ClientId, RecordId};
 use crate::model::Time;
 use crate::storage::Put;
 use crate::sys;
@@ -16,6 +17,8 @@ pub struct Standing {
     pub snapshots: Vec<Snapshot>,
     /// Those that are forgotten, as long as their records are here, each with what says so.
     pub forgotten: Vec<(Snapshot, Vec<Tombstone>)>,
+    /// Those of which a mirror has the statement only.
+    pub hollow: Vec<Snapshot>,
     /// What was said about them.
     pub notes: Notes,
 }
@@ -32,6 +35,7 @@ impl Repository {
             let at = tombstones.at(s.statement.client, s.statement.seq);
             match at.iter().any(|t| t.target == Some(s.id)) {
                 true => out.forgotten.push((s, at.to_vec())),
+                false if s.hollow => out.hollow.push(s),
                 false => out.snapshots.push(s),
             }
         }
@@ -54,15 +58,49 @@ impl Repository {
     }
 
     fn entomb(&self, who: &Identity, s: &Snapshot, reason: Reason, not_before: Time) -> Result<RecordId> {
+        self.put_tombstone(who, (s.statement.client, s.statement.seq), Some(s.id), reason, not_before)
+    }
+
+    /// Give up a snapshot whose record is lost: it is gone, or cannot be read in either of its homes.
+    /// There is nothing to bring back later.
+    pub fn accept_lost(&self, who: &Identity, client: ClientId, seq: u64) -> Result<RecordId> {
+        self.need(self.keyring.owner.as_ref(), "give up what is lost")?;
+        let name = names::snapshot(client, seq);
+        let says = |what: String| Error::new(ErrorKind::Invalid, what);
+        if self.load_snapshot(&name).is_ok() {
+            return Err(says(format!("{name} can be read")).hint("`orlop forget` with its id removes it"));
+        }
+        let history = self.history()?;
+        let (top, _) = self.head(client, &history)?;
+        if seq == 0 || seq > top {
+            let what = format!("there never was a {name}");
+            return Err(says(what).hint("`orlop check` names what is missing"));
+        }
+        let decided = !self.tombstones(&|_, _| {})?.at(client, seq).is_empty() || history.forgot(client, seq);
+        if decided {
+            return Err(says(format!("{name} was given up before")));
+        }
+        let now = self.storage_time()?;
+        self.put_tombstone(who, (client, seq), None, Reason::Lost, now)
+    }
+
+    /// Put the tombstone of a place in a chain.
+    pub(super) fn put_tombstone(
+        &self,
+        who: &Identity,
+        (client, seq): (ClientId, u64),
+        target: Option<RecordId>,
+        reason: Reason,
+        not_before: Time,
+    ) -> Result<RecordId> {
         let said = gc::Tombstone {
             author: who.client,
             author_epoch: who.epoch,
-            target: Some(s.id),
+            target,
             reason,
             made: sys::now(),
             ext: vec![],
         };
-        let (client, seq) = (s.statement.client, s.statement.seq);
         let clear = TombstoneClear { client, seq, not_before, nonce: sys::random()?, ext: vec![] };
         match self.put_decision(who, &said, &clear)? {
             (id, Put::Created) => Ok(id),

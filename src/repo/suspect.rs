@@ -1,9 +1,9 @@
 //! Suspects: packs that a check found damaged, written down so that the next backup does not build
 //! upon them.
 
-use super::{Identity, Repository, objects};
+use super::{Identity, Repository};
 use crate::error::Result;
-use crate::format::gc::{self, Claim, Found, Sealing, Suspect};
+use crate::format::gc::{Claim, Suspect};
 use crate::format::names::prefix;
 use crate::id::PackId;
 use crate::sys;
@@ -20,17 +20,7 @@ impl Repository {
             nonce: sys::random()?,
             ext: vec![],
         };
-        let secret = self.need(self.index_secret(self.epoch()), "report damage")?;
-        let with = Sealing {
-            domain: self.domain(),
-            instance: self.instance(),
-            epoch: self.epoch(),
-            secret: &secret,
-            salt: sys::salt()?,
-            signer: &who.signer,
-        };
-        let (bytes, name, _) = gc::seal(&suspect, &(), &with);
-        self.put_small(&name, &bytes).map(|_| ())
+        self.put_decision(who, &suspect, &()).map(drop)
     }
 
     /// Packs that an enrolled client reported as damaged. What is no such report counts for nothing.
@@ -52,9 +42,7 @@ impl Repository {
     }
 
     pub(super) fn load_suspect(&self, object: &str) -> Result<PackId> {
-        let bytes = objects::get(self.storage.as_ref(), object)?;
-        let found = Found { domain: self.domain(), instance: self.instance(), name: object };
-        let record = gc::open::<Suspect>(&bytes, found, &|e| self.index_secret(e))?;
+        let record = self.open_decision::<Suspect>(object)?;
         record.verify(&self.author(record.payload.author, record.payload.author_epoch)?.key)?;
         Ok(record.payload.pack)
     }

@@ -30,6 +30,7 @@ pub struct Tombstone {
 #[derive(Debug, Clone, Default)]
 pub struct Tombstones {
     by_place: BTreeMap<(ClientId, u64), Vec<Tombstone>>,
+    taken_back: Vec<Tombstone>,
 }
 
 impl Tombstones {
@@ -40,6 +41,10 @@ impl Tombstones {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Tombstone> {
         self.by_place.values().flatten()
+    }
+    /// Those that were taken back.
+    pub fn taken_back(&self) -> impl Iterator<Item = &Tombstone> {
+        self.taken_back.iter()
     }
 }
 
@@ -61,8 +66,9 @@ impl Repository {
                 Err(e) => trouble(object, e),
             }
         }
-        found.retain(|t| !undone.contains(&(t.client, t.seq, t.id)));
-        let mut out = Tombstones::default();
+        let (taken_back, found): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|t| undone.contains(&(t.client, t.seq, t.id)));
+        let mut out = Tombstones { taken_back, ..Tombstones::default() };
         for t in found {
             out.by_place.entry((t.client, t.seq)).or_default().push(t);
         }

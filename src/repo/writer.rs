@@ -8,20 +8,23 @@
 //!        nothing                              target reached │
 //!                                                table, footer, publish ─▶ rows ─▶ segment
 //! ```
-//! Compression and verification run in the worker's own time; under the lock of the open pack
-//! there is only sealing, hashing and a write. Nothing is held in memory but one frame a thread.
+//! Compression and verification run in the worker's own time, at one of the desks; under the lock
+//! of the open pack there is only sealing, hashing and a write. Nothing is held in memory but one
+//! frame a thread, and what is on the desks.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::frames::{Desk, Desks, FrameBuilder, FrameScope};
 use super::{Identity, Repository, Session, locked, objects};
 use crate::collect::pins;
-use crate::compress::{compress, decompress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
 use crate::format::gc::PackName;
-use crate::format::limits::{FRAME_BLOBS_MAX, FRAME_TARGET_SMALL};
+use crate::format::limits::FRAME_TARGET_SMALL;
 use crate::format::names;
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind, PackKey, Table, blob_ranges};
 use crate::format::segment::{self, Head, PackEntry, Row, Segment};
@@ -64,18 +67,6 @@ pub enum Added {
     Known,
 }
 
-/// Blobs that may share a frame: those of one owner and one source. A frame is compressed as a
-/// whole, so its length tells a little about all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FrameScope {
-    /// Which of the sources of the run.
-    pub source: u32,
-    /// Whose file.
-    pub uid: u32,
-    /// Longest plaintext of a frame with several blobs.
-    pub target: u32,
-}
-
 /// Stores blobs.
 pub struct Writer<'r> {
     repo: &'r Repository,
@@ -94,6 +85,7 @@ pub struct Writer<'r> {
     wrote: Mutex<Vec<PackName>>,
     segments: Mutex<Vec<SegmentId>>,
     frames: Vec<Mutex<FrameBuilder>>,
+    desks: Desks,
     pages: Mutex<FrameBuilder>,
     packs: [Mutex<Option<OpenPack>>; 2],
     done: Mutex<Vec<(PackEntry, Vec<BlobId>)>>,
@@ -105,68 +97,6 @@ pub struct Writer<'r> {
     pub plain_bytes: AtomicU64,
     /// Stored bytes of new frames.
     pub stored_bytes: AtomicU64,
-}
-
-/// Room before the blobs of a frame for the prefix of their lengths, which is known last.
-const PREFIX_ROOM: usize = 8 << 10;
-
-/// Gathers blobs for one frame.
-#[derive(Default)]
-struct FrameBuilder {
-    scope: FrameScope,
-    ids: Vec<BlobId>,
-    lens: Vec<u32>,
-    /// [`PREFIX_ROOM`] bytes, then the blobs.
-    bytes: Vec<u8>,
-}
-
-/// Buffers that live as long as their thread: frames are large, and fresh memory is slow.
-#[derive(Default)]
-struct Scratch {
-    packed: Vec<u8>,
-    check: Vec<u8>,
-    spare: Vec<u8>,
-}
-
-thread_local! {
-    static SCRATCH: std::cell::RefCell<Scratch> = const {
-        std::cell::RefCell::new(Scratch { packed: Vec::new(), check: Vec::new(), spare: Vec::new() })
-    };
-}
-
-impl FrameBuilder {
-    fn plain_len(&self) -> usize {
-        self.bytes.len().saturating_sub(PREFIX_ROOM)
-    }
-    fn has_room(&self, scope: FrameScope, len: usize) -> bool {
-        self.ids.is_empty()
-            || (self.scope == scope
-                && self.plain_len() + len <= scope.target as usize
-                && self.ids.len() < FRAME_BLOBS_MAX)
-    }
-    fn push(&mut self, scope: FrameScope, id: BlobId, bytes: &[u8]) {
-        self.scope = scope;
-        if self.bytes.is_empty() {
-            self.bytes.resize(PREFIX_ROOM, 0);
-        }
-        self.ids.push(id);
-        self.lens.push(bytes.len() as u32);
-        self.bytes.extend_from_slice(bytes);
-    }
-    /// The frame's plaintext: lengths, then blobs.
-    fn plain(&mut self) -> &[u8] {
-        let prefix: Vec<u8> = self.lens.iter().flat_map(|n| n.to_le_bytes()).collect();
-        match PREFIX_ROOM.checked_sub(prefix.len()) {
-            Some(from) => {
-                self.bytes[from..PREFIX_ROOM].copy_from_slice(&prefix);
-                &self.bytes[from..]
-            }
-            None => {
-                self.bytes.splice(..PREFIX_ROOM, prefix);
-                &self.bytes
-            }
-        }
-    }
 }
 
 /// A pack in the making.
@@ -212,6 +142,7 @@ impl<'r> Writer<'r> {
             wrote: Mutex::default(),
             segments: Mutex::default(),
             frames: (0..threads).map(|_| Mutex::default()).collect(),
+            desks: Desks::new(),
             pages: Mutex::default(),
             packs: [Mutex::new(None), Mutex::new(None)],
             done: Mutex::default(),
@@ -245,7 +176,7 @@ impl<'r> Writer<'r> {
         Ok(id)
     }
 
-    /// Store a blob that is known, once more: the pack it is in will go.
+    /// Store a blob that is on its way, or known, once more: the pack it is in will go.
     pub fn again(&self, kind: Kind, scope: FrameScope, id: BlobId, bytes: &[u8]) -> Result<()> {
         let slot = rayon::current_thread_index().unwrap_or(self.frames.len() - 1);
         let builder = if kind == Kind::Data { &self.frames[slot] } else { &self.pages };
@@ -263,6 +194,11 @@ impl<'r> Writer<'r> {
             return Err(miscomputed());
         }
         full.map_or(Ok(()), |pack| self.publish(kind, pack))
+    }
+
+    /// Where it stores.
+    pub fn repo(&self) -> &'r Repository {
+        self.repo
     }
 
     /// Names of the index segments that were written.
@@ -291,6 +227,35 @@ impl<'r> Writer<'r> {
             }
             None => Ok(!locked(shard).insert(short)),
         }
+    }
+
+    /// Whether a blob is stored where it may be relied on, or on its way. The caller stores it if not.
+    pub fn holds(&self, id: &BlobId) -> Result<bool> {
+        let short = short(id);
+        if locked(&self.seen[usize::from(short[0]) % SHARDS]).contains(&short) {
+            return Ok(true);
+        }
+        let avoid = self.avoid.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = self.index.find_outside(id, &avoid)? else { return Ok(false) };
+        self.reused[self.index.frame(at.frame).pack as usize].store(true, Relaxed);
+        Ok(true)
+    }
+
+    /// Store a whole pack as another repository of the domain has it. `draft` has all its bytes, and
+    /// these have the hash in its name.
+    pub fn take_pack(&self, entry: PackEntry, ids: Vec<BlobId>, draft: Box<dyn Draft>) -> Result<()> {
+        let entry = PackEntry { uploader: self.session.suffix(), ..entry };
+        let name = PackName { id: entry.id, uploader: entry.uploader };
+        // Noted before it is there: a heartbeat in between pins what is about to be.
+        locked(&self.wrote).push(name);
+        draft.publish(&objects::name(&names::pack(name.id, name.uploader))?)?;
+        self.stored_bytes.fetch_add(entry.len, Relaxed);
+        Meter::add(&self.cx.meter.bytes_stored, entry.len);
+        for id in &ids {
+            let short = short(id);
+            locked(&self.seen[usize::from(short[0]) % SHARDS]).insert(short);
+        }
+        self.enter(entry, ids)
     }
 
     /// Say that the session lives, if it is time. The order is what makes it safe: first look-ups go
@@ -326,10 +291,8 @@ impl<'r> Writer<'r> {
         }
         let full = {
             let mut b = locked(builder);
-            let full = (!b.has_room(scope, bytes.len())).then(|| std::mem::take(&mut *b));
-            if full.is_some() {
-                b.bytes = SCRATCH.with_borrow_mut(|s| std::mem::take(&mut s.spare));
-            }
+            let full = (!b.has_room(scope, bytes.len()))
+                .then(|| std::mem::replace(&mut *b, FrameBuilder::in_place_of(self.desks.spare())));
             b.push(scope, id, bytes);
             full
         };
@@ -341,29 +304,25 @@ impl<'r> Writer<'r> {
         if frame.ids.is_empty() {
             return Ok(());
         }
-        // Taken out, not borrowed: nothing below may find it borrowed already.
-        let mut scratch = SCRATCH.take();
-        let sealed = self.seal_with(kind, &mut frame, &mut scratch);
-        frame.bytes.clear();
-        scratch.spare = frame.bytes;
-        SCRATCH.set(scratch);
-        sealed?.map_or(Ok(()), |pack| self.publish(kind, pack))
+        let full = self.seal_at(&mut self.desks.take(), kind, &mut frame);
+        self.desks.keep(frame);
+        full?.map_or(Ok(()), |pack| self.publish(kind, pack))
     }
 
-    fn seal_with(&self, kind: Kind, frame: &mut FrameBuilder, scratch: &mut Scratch) -> Result<Option<OpenPack>> {
+    fn seal_at(&self, desk: &mut Desk, kind: Kind, frame: &mut FrameBuilder) -> Result<Option<OpenPack>> {
         let plain = frame.plain();
-        let codec = compress(plain, self.options.compression, &mut scratch.packed)?;
+        let codec = desk.zstd.compress(plain, self.options.compression, &mut desk.packed)?;
         let entry = FrameEntry {
-            stored: (scratch.packed.len() + crate::crypto::TAG_LEN) as u32,
+            stored: (desk.packed.len() + crate::crypto::TAG_LEN) as u32,
             plain: plain.len() as u32,
             codec,
             blobs: frame.ids.len() as u16,
         };
-        let (ordinal, key, full) = self.append(kind, entry, &frame.ids, &mut scratch.packed)?;
+        let (ordinal, key, full) = self.append(kind, entry, &frame.ids, &mut desk.packed)?;
         self.stored_bytes.fetch_add(entry.stored.into(), Relaxed);
         Meter::add(&self.cx.meter.bytes_stored, entry.stored.into());
         if self.options.verify {
-            self.verify(kind, ordinal, &key, entry, frame, scratch)?;
+            self.verify(kind, ordinal, &key, entry, frame, desk)?;
         }
         Ok(full)
     }
@@ -419,12 +378,12 @@ impl<'r> Writer<'r> {
         key: &PackKey,
         entry: FrameEntry,
         frame: &FrameBuilder,
-        scratch: &mut Scratch,
+        desk: &mut Desk,
     ) -> Result<()> {
-        let Scratch { packed: sealed, check: plain, .. } = scratch;
+        let Desk { packed: sealed, check: plain, zstd } = desk;
         let mut check = || -> Result<bool> {
             let packed = key.open(ordinal, kind, &entry, sealed)?;
-            decompress(entry.codec, packed, entry.plain as usize, plain)?;
+            zstd.decompress(entry.codec, packed, entry.plain as usize, plain)?;
             let ranges = blob_ranges(plain, entry.blobs)?;
             let keys = self.repo.keys();
             let name = |bytes: &[u8]| if kind == Kind::Data { keys.chunk_id(bytes) } else { keys.page_id(bytes) };
@@ -454,9 +413,14 @@ impl<'r> Writer<'r> {
         locked(&self.wrote).push(PackName { id, uploader });
         pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
         let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
+        self.enter(entry, table.ids)
+    }
+
+    /// A durable pack enters the index.
+    fn enter(&self, entry: PackEntry, ids: Vec<BlobId>) -> Result<()> {
         let batch = {
             let mut done = locked(&self.done);
-            done.push((entry, table.ids));
+            done.push((entry, ids));
             let full = done.len() >= self.options.segment_packs
                 || done.iter().map(|(_, ids)| ids.len()).sum::<usize>() >= SEGMENT_BLOBS;
             if full { std::mem::take(&mut *done) } else { vec![] }
@@ -477,10 +441,7 @@ impl<'r> Writer<'r> {
     /// Seal every open frame, publish every open pack, write the rest of the index. When this
     /// returns, all that was stored is durable and can be found.
     pub fn finish(&self) -> Result<()> {
-        for b in &self.frames {
-            let frame = std::mem::take(&mut *locked(b));
-            self.seal(Kind::Data, frame)?;
-        }
+        self.frames.par_iter().try_for_each(|b| self.seal(Kind::Data, std::mem::take(&mut *locked(b))))?;
         let frame = std::mem::take(&mut *locked(&self.pages));
         self.seal(Kind::Tree, frame)?;
         for (slot, kind) in self.packs.iter().zip([Kind::Data, Kind::Tree]) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::event::Observer;
 
 pub mod anatomy;
+pub mod copy;
 pub mod difference;
 pub mod doctor;
 pub mod escape;

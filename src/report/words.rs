@@ -29,6 +29,7 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::ReadingData => "read data",
         Phase::Marking => "find what is needed",
         Phase::Repacking => "repack",
+        Phase::Copying => "copy",
         Phase::Deleting => "delete",
     }
 }

@@ -6,6 +6,7 @@
 pub mod cache;
 mod counted;
 mod doubted;
+mod limited;
 mod local;
 mod location;
 mod memory;
@@ -20,6 +21,7 @@ mod viewed;
 pub use crate::model::{Name, NameError};
 pub use cache::Cache;
 pub use counted::{Counted, Requests};
+pub use limited::{Bucket, LimitedStorage, Pace, Rate, RealPace};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
 pub use memory::MemoryStorage;

@@ -112,7 +112,7 @@ fn the_keys_are_those_of_restic() {
     for key in ["repack_bytes", "delete_bytes", "remaining_blobs", "remaining_bytes", "unused_bytes"] {
         assert_eq!(would[key], did[key], "{key}: {would} {did}");
     }
-    assert_eq!(world.ok("forget latest --prune --json").lines().count(), 1, "forget's JSON is one value");
+    assert_eq!(world.ok("forget latest --prune --json").lines().count(), 2, "forget's JSON, then prune's");
 }
 
 #[test]
@@ -199,4 +199,76 @@ fn what_cannot_be_read_stops_deleting_and_is_named() {
     let err = world.fails("prune --now", 1);
     assert!(err.contains("not whole, so nothing is deleted") && err.contains("orlop check"), "{err}");
     assert_eq!(packs(&world), before);
+}
+
+/// What `stats` says that a set of snapshots alone needs is what pruning frees without them.
+#[test]
+fn stats_say_what_pruning_frees() {
+    let world = World::with_repository();
+    let kept = noise(9, 2 << 20);
+    for n in 0..4u64 {
+        // Half of each is in its successor, too.
+        world.write("src/big", [noise(n, 1 << 20), noise(n + 1, 1 << 20), kept.clone()].concat());
+        world.ok(&format!("backup src -q --time 2024-01-0{}T12:00:00Z", n + 1));
+    }
+    let ids: Vec<String> = world.snapshots().iter().map(|s| s["short_id"].as_str().expect("text").to_owned()).collect();
+    let unique = |line: &str| {
+        let all = world.json(&format!("stats --json {line}"));
+        all.as_array().expect("a list").iter().map(|u| u["unique_size"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    let set = format!("--by set {} {}", ids[0], ids[1]);
+    let (together, each) = (unique(&set)[0], unique(&format!("--by snapshot {} {}", ids[0], ids[1])));
+    // What only the two share is nobody's alone.
+    assert!(together > each.iter().sum::<u64>() + 500_000, "{together} {each:?}");
+    let before = packs(&world);
+    world.ok(&format!("forget {} {}", ids[0], ids[1]));
+    world.ok("prune --now --max-unused 0");
+    let freed = before - packs(&world);
+    // Around frames there are tables of packs, and padding.
+    assert!(freed.abs_diff(together) < together / 100 + 16 * 1024, "{freed} were freed, and {together} were said");
+}
+
+/// A machine that remembers how long chains were does not take for cut what was forgotten and cleared away.
+#[test]
+fn the_newest_may_go_and_nobody_is_accused() {
+    let world = two();
+    world.ok("forget latest");
+    world.ok("prune --now");
+    assert_eq!(world.snapshots().len(), 1);
+    world.ok("backup src -q");
+    assert_eq!(world.snapshots().len(), 2);
+    world.ok("check");
+}
+
+/// A record of the log that is lost stops whatever writes, and nothing that reads.
+#[test]
+fn a_lost_record_of_the_log_keeps_nobody_from_restoring() {
+    for gone in [false, true] {
+        let world = two();
+        world.write("src/more", noise(77, 300_000));
+        world.ok("backup src -q");
+        world.ok("forget latest~1");
+        world.ok("prune --now");
+        world.ok("forget latest~1");
+        world.ok("prune --now");
+        let records = world.files("repo/gc");
+        assert!(records.len() >= 4, "{}", records.len());
+        // A finish in the middle, or the newest; each has confirmed what no session tells any more.
+        let (victim, _) = if gone { &records[1] } else { &records[records.len() - 1] };
+        std::fs::remove_file(victim).expect("ours");
+        if !gone {
+            std::fs::write(victim, b"rubbish").expect("ours");
+        }
+        for line in ["backup src -q", "prune --now"] {
+            let ran: Ran = world.run(line);
+            assert!(ran.code == 1 && ran.err.contains("gc"), "{line}: {} {}", ran.code, ran.err);
+        }
+        let ran = world.run("restore latest --target @/out");
+        assert!(ran.code == 3 && ran.err.contains("gc/"), "{}{}", ran.out, ran.err);
+        let out = world.files("out");
+        assert!(out.iter().any(|(path, _)| path.ends_with("src/more")), "{gone}: {}{} {out:?}", ran.out, ran.err);
+        assert_ne!(world.run("check").code, 0);
+        let ran = world.run("snapshots --json");
+        assert!(ran.code == 3 && ran.out.matches("short_id").count() == 1, "{}{}", ran.out, ran.err);
+    }
 }

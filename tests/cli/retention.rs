@@ -346,3 +346,53 @@ fn policies_are_carried_out_in_thought() {
     assert!(world.fails("policy simulate --until 100y --every 1h", 1).contains("more than 100000 backups"));
     assert!(world.fails("policy simulate --every 0h", 1).contains("no backup would ever be made"));
 }
+
+#[test]
+fn labels_and_descriptions_are_changed_later() {
+    let world = january(&[1, 2]);
+    let id = id_of(&world, 1);
+    let told = world.ok(&format!("describe {id} --label release --description first"));
+    assert!(told.contains("described 1 snapshot"), "{told}");
+    let of = |key: &str| world.snapshots().into_iter().map(|s| s[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("label")[0], "release");
+    assert_eq!(of("description")[0], "first");
+    assert!(world.ok(&format!("describe {id} --label release")).contains("no snapshots were modified"));
+    world.ok(&format!("describe {id} --label= --description second"));
+    assert_eq!(of("description")[0], "second");
+    assert!(of("label")[0].as_str().is_none_or(str::is_empty));
+    assert!(world.fails(&format!("describe {id}"), 1).contains("--label"));
+    assert_eq!(world.run("describe ffffffff --label x").code, 3);
+}
+
+#[test]
+fn forget_and_prune_each_say_a_line_of_json() {
+    let world = january(&[1, 2]);
+    let out = world.ok("forget --keep-last 1 --prune --json");
+    let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert_eq!(lines[0][0]["remove"].as_array().map(Vec::len), Some(1));
+    assert_eq!(lines[1]["message_type"], "summary");
+    assert!(lines[1]["remaining_blobs"].as_u64().is_some());
+    // Nothing was removed, so nothing is pruned.
+    assert_eq!(world.ok("forget --keep-last 1 --prune --json").lines().count(), 1);
+}
+
+/// A default for how long is a line in a file; it touches nothing that is there, and may be taken back.
+#[test]
+fn a_default_for_keep_for_is_about_later_snapshots() {
+    let world = january(&[1]);
+    let set = |span: &str| {
+        std::fs::create_dir_all(world.path("home/.config/orlop")).expect("ours");
+        world.write("home/.config/orlop/orlop.toml", format!("[profiles.default.backup]\nkeep-for = \"{span}\"\n"));
+    };
+    set("30d");
+    world.ok("backup src -q --time 2024-01-02T12:00:00Z");
+    set("60d");
+    world.ok("backup src -q --time 2024-01-03T12:00:00Z");
+    world.ok("backup src -q --time 2024-01-04T12:00:00Z --keep-for unlimited");
+    world.ok("backup src -q --time 2024-01-05T12:00:00Z --keep-for 1d");
+    let ends: Vec<String> =
+        world.snapshots().iter().map(|s| s["expires"].as_str().unwrap_or("-").chars().take(10).collect()).collect();
+    assert_eq!(ends, ["-", "2024-02-01", "2024-03-03", "-", "2024-01-06"]);
+    assert!(world.fails("backup src --keep-for=", 1).contains("unlimited"));
+}

@@ -105,6 +105,7 @@ pub fn all() -> Vec<Vector> {
     out.extend(segments());
     out.extend(pages());
     out.extend(snapshots());
+    out.extend(origins());
     out.extend(parities());
     out.extend(known_answers());
     out
@@ -1485,6 +1486,22 @@ fn snapshots() -> Vec<Vector> {
         let admin = SigningKey::from_seed(&Secret::new([0x56; 32]));
         snapshot::seal_object(&bytes, &m, &names::snapshot(CLIENT, 7), DOMAIN, &secrets, [0xa6; 32], &admin)
     });
+    c.done()
+}
+
+fn origins() -> Vec<Vector> {
+    let mut c = Cases::new("origin", &[("key", hex(&signer().public().0))]);
+    let at = snapshot::Found { domain: DOMAIN, instance: INSTANCE, name: &names::snapshot(CLIENT, 7) };
+    let opened = snapshot::open_object(&snapshot_object(), at, &|_| Some(index())).unwrap();
+    let good = opened.origin();
+    let signature = good.len() - 64;
+    c.ok("whole", "a statement and its signature, without any seal", good.clone());
+    c.add("nothing", "truncated", "nothing", vec![]);
+    c.add("cut", "invalid", "the last byte is missing, so that the signature begins too early", shorter(&good));
+    c.add("trailing", "invalid", "a byte follows", longer(&good));
+    c.add("changed", "crypto", "the statement says another domain", flipped(&good, 0));
+    c.add("signature", "crypto", "one bit of the signature", flipped(&good, signature));
+    c.add("forged", "crypto", "it is signed by somebody else", good).set("key", hex(&stranger().0));
     c.done()
 }
 

@@ -260,37 +260,8 @@ impl Mini {
 
     /// A log of one record, so that a reader has something to read there.
     fn gc(&self) {
-        let clear = gc::GcClear {
-            generation: 1,
-            prev: RecordId::ZERO,
-            kind: gc::GcKind::Plan,
-            storage_time: Time::default(),
-            finishes: 0,
-            condemned: vec![],
-            new_index: vec![],
-            superseded_index: vec![],
-            live_sessions: vec![],
-            resurrected: vec![],
-            doomed_packs: vec![],
-            doomed_index: vec![],
-            doomed_names: vec![],
-            ext: vec![],
-        };
-        let gc = gc::Gc {
-            author: CLIENT,
-            author_epoch: 1,
-            session: SESSION,
-            config: RecordId::ZERO,
-            heads: vec![],
-            expired: vec![],
-            confirmed: vec![],
-            seen: vec![],
-            verdicts: vec![],
-            state: vec![],
-            lost: None,
-            nonce: [1; 16],
-            ext: vec![],
-        };
+        let clear = gc::GcClear { generation: 1, ..gc::GcClear::new(gc::GcKind::Plan, Time::default()) };
+        let gc = gc::Gc { author: CLIENT, author_epoch: 1, session: SESSION, nonce: [1; 16], ..gc::Gc::default() };
         let (signer, secret): (SigningKey, Secret) = (signer(), index());
         let instance: InstanceId = INSTANCE;
         let with = gc::Sealing { domain: DOMAIN, instance, epoch: 1, secret: &secret, salt: [3; 32], signer: &signer };

@@ -64,6 +64,11 @@ pub fn run(v: &Vector) -> Gives {
         "segment" => segment_(v),
         "page" => Page::decode(b).map(|p| Some(format!("level={} entries={}", p.level(), p.len()))),
         "snapshot" => snapshot_(v),
+        "origin" => {
+            let original = snapshot::open_origin(b)?;
+            original.verify(&PublicKey(v.bytes("key")))?;
+            Ok(Some(format!("id={} seq={}", original.id, original.statement.seq)))
+        }
         "parity" => parity_(v),
         "derive" => Ok(Some(derive(v))),
         "cuts" => Ok(Some(cuts(v))),

@@ -56,14 +56,34 @@ pub struct Session {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Record {
-    Plan { condemned: Set, live: Set, expired: Set, hidden: bool },
-    Finish { of: u8, resurrected: Set, doomed: Set, snapshots: Set, confirmed: Set, buried: Set, hidden: bool },
+    Plan {
+        condemned: Set,
+        live: Set,
+        expired: Set,
+        hidden: bool,
+    },
+    Finish {
+        of: u8,
+        resurrected: Set,
+        doomed: Set,
+        snapshots: Set,
+        confirmed: Set,
+        buried: Set,
+        hidden: bool,
+    },
+    /// Records before it are not read any more.
+    Checkpoint {
+        expired: Set,
+        confirmed: Set,
+        buried: Set,
+        hidden: bool,
+    },
 }
 
 impl Record {
     pub fn hidden(&mut self) -> &mut bool {
         match self {
-            Self::Plan { hidden, .. } | Self::Finish { hidden, .. } => hidden,
+            Self::Plan { hidden, .. } | Self::Finish { hidden, .. } | Self::Checkpoint { hidden, .. } => hidden,
         }
     }
     pub fn is_hidden(mut self) -> bool {
@@ -92,8 +112,11 @@ pub struct Client {
     pub wants: Set,
     pub session: u8,
     pub base: Option<u8>,
-    /// Generation it goes by.
+    /// Generation it goes by, and the one that it loaded first.
     pub seen: u8,
+    pub first: u8,
+    /// Packs as of then.
+    pub index: Set,
     pub used: Set,
     pub wrote: Set,
     pub new: Set,
@@ -125,6 +148,7 @@ pub enum Doing {
     Snapshots2,
     Doom,
     Delete,
+    Repeat,
     Dead,
 }
 
@@ -153,6 +177,9 @@ pub struct Collector {
     pub snapshots: Set,
     pub plans: u8,
     pub finishes: u8,
+    pub checkpoints: u8,
+    /// What is listed is for a checkpoint.
+    pub repeats: bool,
 }
 
 /// Something that not everybody sees yet.
@@ -187,12 +214,24 @@ pub const RECOMMITTED: u8 = 8;
 pub const REPACKED: u8 = 16;
 pub const CAME_LATE: u8 = 32;
 pub const PINNED: u8 = 64;
+pub const REPEATED: u8 = 128;
 
 impl State {
+    /// The newest checkpoint that is not after a record; 0 for none.
+    pub fn checkpoint(&self, generation: u8) -> u8 {
+        let all = (1..).zip(&self.log).take(generation.into());
+        all.filter(|(_, r)| matches!(r, Record::Checkpoint { .. })).map(|(n, _)| n).last().unwrap_or(0)
+    }
+
     /// The log as somebody reads it who sees so many of its records.
     pub fn log_to(&self, generation: u8) -> Log<u8, u8> {
-        let mut log = Log::default();
-        for (n, r) in (1..).zip(&self.log).take(generation.into()) {
+        self.log_on(generation, generation)
+    }
+
+    /// The log as somebody knows it who loaded it up to `first` and then read on.
+    pub fn log_on(&self, first: u8, generation: u8) -> Log<u8, u8> {
+        let (mut log, begin) = (Log::default(), self.checkpoint(first).max(1));
+        for (n, r) in (1..).zip(&self.log).take(generation.into()).skip(usize::from(begin) - 1) {
             let list = |set| members(set).collect::<Vec<u8>>();
             let step = match *r {
                 Record::Plan { condemned, live, .. } => {
@@ -204,6 +243,7 @@ impl State {
                     doomed: list(doomed),
                     buried: list(buried),
                 },
+                Record::Checkpoint { .. } => Step::Checkpoint { condemned: vec![], time: 0, after_loss: false },
             };
             log.add(n, step).expect("the log has no gaps");
         }
@@ -215,14 +255,26 @@ impl State {
         self.log.iter().take_while(|r| !r.is_hidden()).count() as u8
     }
 
+    /// Records that are read by whoever sees so many.
+    fn read(&self, generation: u8) -> impl Iterator<Item = &Record> {
+        let begin = self.checkpoint(generation).max(1);
+        self.log.iter().take(generation.into()).skip(usize::from(begin) - 1)
+    }
+
     pub fn confirmed(&self, generation: u8) -> Set {
-        let confirmed = |r: &Record| if let Record::Finish { confirmed, .. } = r { *confirmed } else { 0 };
-        self.log.iter().take(generation.into()).map(confirmed).fold(0, |a, b| a | b)
+        let confirmed = |r: &Record| match r {
+            Record::Finish { confirmed, .. } | Record::Checkpoint { confirmed, .. } => *confirmed,
+            Record::Plan { .. } => 0,
+        };
+        self.read(generation).map(confirmed).fold(0, |a, b| a | b)
     }
 
     pub fn expired(&self, generation: u8) -> Set {
-        let expired = |r: &Record| if let Record::Plan { expired, .. } = r { *expired } else { 0 };
-        self.log.iter().take(generation.into()).map(expired).fold(0, |a, b| a | b)
+        let expired = |r: &Record| match r {
+            Record::Plan { expired, .. } | Record::Checkpoint { expired, .. } => *expired,
+            Record::Finish { .. } => 0,
+        };
+        self.read(generation).map(expired).fold(0, |a, b| a | b)
     }
 
     /// How a snapshot's session was closed, as seen by everybody (`all`) or by a listing.

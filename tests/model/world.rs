@@ -46,10 +46,24 @@ pub enum Without {
     I8,
     /// Of a session the close is deleted before its beginning.
     CloseLast,
+    /// A checkpoint is written while something doomed is there.
+    CheckpointGone,
+    /// Behind a checkpoint, what was condemned before it is used.
+    CheckpointPast,
+    /// A checkpoint does not repeat what is confirmed.
+    CheckpointConfirms,
+    /// A checkpoint lists snapshots before sessions.
+    CheckpointOrder,
+    /// A checkpoint counts as if nothing had been deleted before it.
+    CheckpointLast,
+    /// A checkpoint is written while a plan waits for its finish.
+    CheckpointOpen,
+    /// A checkpoint does not repeat which tombstones a plan listed.
+    CheckpointExpired,
 }
 
 /// Every rule with its name in the specification.
-pub const RULES: [(Without, &str); 15] = [
+pub const RULES: [(Without, &str); 20] = [
     (Without::R1, "R1: blobs of condemned packs count as absent"),
     (Without::R2, "R2: a forgotten base is dropped"),
     (Without::R4, "R4: bases of open sessions are roots"),
@@ -65,13 +79,18 @@ pub const RULES: [(Without, &str); 15] = [
     (Without::ClosedAndOpened, "V: a close counts beside its beginning"),
     (Without::I10, "I10: late snapshots are not confirmed after a finish"),
     (Without::CloseLast, "F7: of a session the close goes last"),
+    (Without::CheckpointGone, "K1: a checkpoint waits until what is doomed is gone"),
+    (Without::CheckpointPast, "K3: what was condemned stays so for whoever read it before a checkpoint"),
+    (Without::CheckpointConfirms, "K2: a checkpoint repeats what is confirmed"),
+    (Without::CheckpointOrder, "K1: before a checkpoint sessions are listed, then snapshots"),
+    (Without::CheckpointLast, "K3: before a checkpoint anything may have been deleted"),
 ];
 
 /// Rules without which nothing is lost here; the page says why they stay.
-pub const SPARE: [Without; 2] = [Without::Exclusive, Without::I8];
+pub const SPARE: [Without; 4] = [Without::Exclusive, Without::I8, Without::CheckpointOpen, Without::CheckpointExpired];
 
 /// Things that should happen, or the search shows little.
-pub const EVENTS: [(u8, &str); 7] = [
+pub const EVENTS: [(u8, &str); 8] = [
     (DELETED, "a pack is deleted"),
     (RESURRECTED, "a condemned pack is resurrected"),
     (FENCED, "a session is fenced"),
@@ -79,6 +98,7 @@ pub const EVENTS: [(u8, &str); 7] = [
     (REPACKED, "a pack is packed again"),
     (CAME_LATE, "a snapshot comes late"),
     (PINNED, "a condemned pack is pinned"),
+    (REPEATED, "a checkpoint is written"),
 ];
 
 /// The size of a world, and how its storage behaves.
@@ -94,6 +114,7 @@ pub struct World {
     pub collectors: u8,
     pub plans: u8,
     pub finishes: u8,
+    pub checkpoints: u8,
     pub beats: u8,
     pub tries: u8,
     pub crashes: u8,
@@ -134,6 +155,7 @@ pub enum ClientStep {
 pub enum CollectorStep {
     BeginPlan,
     BeginFinish(u8),
+    BeginCheckpoint,
     ListPacks,
     BeginListing,
     EndListing(Set),
@@ -144,6 +166,7 @@ pub enum CollectorStep {
     Fence(u8),
     GiveUp,
     Doom,
+    Repeat,
     DeletePack(u8),
     DeleteSnapshot(u8),
     DeleteOpen(u8),
@@ -178,6 +201,8 @@ impl Model for World {
             session: 0,
             base: None,
             seen: 0,
+            first: 0,
+            index: 0,
             used: 0,
             wrote: 0,
             new: 0,
@@ -207,6 +232,8 @@ impl Model for World {
             snapshots: 0,
             plans: 0,
             finishes: 0,
+            checkpoints: 0,
+            repeats: false,
         };
         let mut begin = State {
             packs: vec![pack(0b011), pack(0b100)],
@@ -220,6 +247,11 @@ impl Model for World {
             crashes: 0,
             events: 0,
         };
+        if self.checkpoints > 0 && self.collectors > 1 {
+            // One plans and finishes, the other repeats.
+            begin.collectors[0].checkpoints = self.checkpoints;
+            (begin.collectors[1].plans, begin.collectors[1].finishes) = (self.plans, self.finishes);
+        }
         if self.planned {
             begin.sessions.push(Session { close: None, ..session });
             begin.log.push(Record::Plan { condemned: 0b10, live: 0b10, expired: 0, hidden: false });
@@ -283,6 +315,11 @@ impl Model for World {
                     z.tombstoned || (z.there && z.blobs & !stored == 0)
                 })
             }),
+            Property::always("what was reported as a success counts", |w: &Self, s: &State| {
+                let open_needed = w.without != Without::ClosedAndOpened;
+                let late = |n| s.validity(n, s.log.len() as u8, true, open_needed) == Validity::Late;
+                members(s.reported).all(|n| s.snapshots[usize::from(n)].tombstoned || !late(n))
+            }),
         ];
         out.push(Property::sometimes(EVENTS[0].1, |_, s: &State| s.events & DELETED != 0));
         out.push(Property::sometimes(EVENTS[1].1, |_, s: &State| s.events & RESURRECTED != 0));
@@ -291,6 +328,7 @@ impl Model for World {
         out.push(Property::sometimes(EVENTS[4].1, |_, s: &State| s.events & REPACKED != 0));
         out.push(Property::sometimes(EVENTS[5].1, |_, s: &State| s.events & CAME_LATE != 0));
         out.push(Property::sometimes(EVENTS[6].1, |_, s: &State| s.events & PINNED != 0));
+        out.push(Property::sometimes(EVENTS[7].1, |_, s: &State| s.events & REPEATED != 0));
         out
     }
 }
@@ -356,6 +394,8 @@ impl World {
             }
             C::Load => {
                 c.seen = s.visible_generation();
+                c.first = c.seen;
+                c.index = there(s);
                 if let Some(z) = c.base {
                     let z = &s.snapshots[usize::from(z)];
                     let stands = collect::base_stands(z.tombstoned, !z.there, false);
@@ -381,7 +421,7 @@ impl World {
                     Without::I5AndWrote => c.used,
                     _ => c.used | c.wrote,
                 };
-                let pins = collect::pins(&s.log_to(c.seen), members(used));
+                let pins = collect::pins(&self.known(s, &c), members(used));
                 c.beating = Some(pins.into_iter().fold(0, |set, p| set | 1 << p));
             }
             C::BeatPut => {
@@ -451,6 +491,8 @@ impl World {
             at: At::Choose,
             base: None,
             seen: 0,
+            first: 0,
+            index: 0,
             used: 0,
             wrote: 0,
             new: 0,
@@ -461,12 +503,18 @@ impl World {
         };
     }
 
+    /// What a client knows of the log.
+    fn known(&self, s: &State, c: &Client) -> collect::Log<u8, u8> {
+        let first = if self.without == Without::CheckpointPast { c.seen } else { c.first };
+        s.log_on(first, c.seen)
+    }
+
     fn look_up(&self, s: &State, c: &mut Client) {
-        let log = s.log_to(c.seen);
+        let log = self.known(s, c);
         let kept = c.base.map_or(0, |z| s.snapshots[usize::from(z)].blobs);
         for blob in members(c.wants & !kept) {
             let usable = |(n, p): &(u8, &Pack)| {
-                p.there && has(p.blobs, blob) && (!log.condemns(n) || self.without == Without::R1)
+                has(c.index, *n) && has(p.blobs, blob) && (!log.condemns(n) || self.without == Without::R1)
             };
             match (0..).zip(&s.packs).find(usable) {
                 Some((n, _)) => c.used |= 1 << n,
@@ -494,6 +542,9 @@ impl World {
                     };
                     plans.filter(|g| !finished(g)).for_each(|g| act(G::BeginFinish(g)));
                 }
+                if c.checkpoints < self.checkpoints && s.log.len() < GC_MAX && self.may_repeat(s) {
+                    act(G::BeginCheckpoint);
+                }
                 return;
             }
             Doing::Packs => act(G::ListPacks),
@@ -520,6 +571,7 @@ impl World {
                 members(c.holdouts).take(1).for_each(|h| act(G::Fence(h)));
             }
             Doing::Doom => act(G::Doom),
+            Doing::Repeat => act(G::Repeat),
             Doing::Delete => self.delete_actions(s, c, &mut act),
         }
         if s.crashes < self.crashes {
@@ -527,10 +579,20 @@ impl World {
         }
     }
 
+    fn may_repeat(&self, s: &State) -> bool {
+        let log = s.log_to(s.visible_generation());
+        let there: BTreeSet<u8> = members(there(s)).collect();
+        let open = self.without == Without::CheckpointOpen && !log.plans().is_empty();
+        let gone = self.without == Without::CheckpointGone && log.plans().is_empty();
+        log.generation() > 0 && (open || gone || collect::may_repeat(&log, &there))
+    }
+
     fn delete_actions(&self, s: &State, c: &Collector, act: &mut dyn FnMut(CollectorStep)) {
         use CollectorStep as G;
-        let Some(Record::Finish { doomed, snapshots, buried, .. }) = s.log.get(usize::from(c.generation) - 1) else {
-            return;
+        let (doomed, snapshots, buried) = match s.log.get(usize::from(c.generation) - 1) {
+            Some(Record::Finish { doomed, snapshots, buried, .. }) => (doomed, snapshots, buried),
+            Some(Record::Checkpoint { buried, .. }) => (&0, &0, buried),
+            _ => return,
         };
         let packs = members(*doomed).filter(|p| s.packs[usize::from(*p)].there);
         let gone = members(*snapshots).filter(|z| s.snapshots[usize::from(*z)].there);
@@ -582,8 +644,15 @@ impl World {
                     c.doing = Doing::Snapshots2;
                 }
             }
+            G::BeginCheckpoint => {
+                (c.generation, c.checkpoints) = (s.visible_generation(), c.checkpoints + 1);
+                (c.repeats, c.doing) = (true, Doing::Sessions);
+                if self.without == Without::CheckpointOrder {
+                    c.doing = Doing::Snapshots;
+                }
+            }
             G::ListPacks => {
-                c.settled = (0..).zip(&s.packs).filter(|(_, p)| p.there).fold(0, |set, (n, _)| set | 1 << n);
+                c.settled = there(s);
                 c.doing = Doing::Sessions;
             }
             G::BeginListing => {
@@ -643,6 +712,7 @@ impl World {
             }
             G::GiveUp => c.doing = Doing::Idle,
             G::Doom => self.doom(s, &mut c)?,
+            G::Repeat => self.repeat(s, &mut c),
             G::DeletePack(p) => {
                 s.packs[usize::from(p)].there = false;
                 s.events |= DELETED;
@@ -665,9 +735,15 @@ impl World {
             }
         }
         if matches!(c.doing, Doing::Idle | Doing::Dead) {
-            let (session, plans, finishes) = (c.session, c.plans, c.finishes);
-            let doing = c.doing;
-            c = Collector { doing, session, plans, finishes, ..self.init_states()[0].collectors[0].clone() };
+            let Collector { session, plans, finishes, checkpoints, doing, .. } = c;
+            c = Collector {
+                doing,
+                session,
+                plans,
+                finishes,
+                checkpoints,
+                ..self.init_states()[0].collectors[0].clone()
+            };
         }
         s.collectors[usize::from(n)] = c;
         Some(())
@@ -685,6 +761,11 @@ impl World {
     fn listed(&self, s: &State, c: &mut Collector, missed: Set) {
         match c.doing {
             Doing::Sessions | Doing::Sessions1 | Doing::Sessions2 => self.listed_sessions(s, c, missed),
+            Doing::Snapshots if c.repeats => {
+                c.snapshots = existing(s, false) & !missed;
+                let early = self.without == Without::CheckpointOrder;
+                c.doing = if early { Doing::Sessions } else { Doing::Repeat };
+            }
             Doing::Snapshots => {
                 c.snapshots = existing(s, false) & !missed;
                 c.expired = tombstoned(s);
@@ -752,6 +833,7 @@ impl World {
             });
         }
         match c.doing {
+            Doing::Sessions if self.without == Without::CheckpointOrder && c.repeats => c.doing = Doing::Repeat,
             Doing::Sessions => c.doing = if self.delays { Doing::PlanWait } else { Doing::Snapshots },
             Doing::Sessions1 => {
                 let holdouts = collect::holdouts(c.finishing.into(), &seen);
@@ -841,7 +923,7 @@ impl World {
             c.doing = Doing::Idle;
             return Some(());
         }
-        let last = if self.without == Without::I10 { 0 } else { log.last_finish() };
+        let last = self.last_finish(s, c, &log);
         let confirms = |z: &u8| {
             let v = s.validity(*z, c.generation, false, self.without != Without::ClosedAndOpened);
             collect::confirms(v, s.closed(*z, false), last)
@@ -849,7 +931,7 @@ impl World {
         let confirmed = members(c.snapshots).filter(confirms).fold(0, |set, z| set | 1 << z);
         let of_plan = match s.log[usize::from(finishing) - 1] {
             Record::Plan { expired, .. } => expired,
-            Record::Finish { .. } => 0,
+            Record::Finish { .. } | Record::Checkpoint { .. } => 0,
         };
         let snapshots = of_plan & tombstoned(s) & !c.bases;
         let buried = if self.bury { self.burials(s, c, confirmed) } else { 0 };
@@ -868,6 +950,39 @@ impl World {
         c.generation = s.log.len() as u8;
         c.doing = Doing::Delete;
         Some(())
+    }
+
+    fn last_finish(&self, s: &State, c: &Collector, log: &collect::Log<u8, u8>) -> u64 {
+        let repeated = u64::from(s.checkpoint(c.generation)) == log.last_finish();
+        match self.without {
+            Without::I10 => 0,
+            Without::CheckpointLast if repeated => 0,
+            _ => log.last_finish(),
+        }
+    }
+
+    /// A checkpoint: it deletes nothing but what is left of sessions.
+    fn repeat(&self, s: &mut State, c: &mut Collector) {
+        if usize::from(c.generation) != s.log.len() {
+            c.doing = Doing::Idle;
+            return;
+        }
+        let last = self.last_finish(s, c, &s.log_to(c.generation));
+        let confirms = |z: &u8| {
+            let v = s.validity(*z, c.generation, false, self.without != Without::ClosedAndOpened);
+            collect::confirms(v, s.closed(*z, false), last)
+        };
+        let mut confirmed = members(c.snapshots).filter(confirms).fold(0, |set, z| set | 1 << z);
+        let buried = if self.bury { self.burials(s, c, confirmed) } else { 0 };
+        confirmed |= s.confirmed(c.generation);
+        if self.without == Without::CheckpointConfirms {
+            confirmed = 0;
+        }
+        let expired = if self.without == Without::CheckpointExpired { 0 } else { s.expired(c.generation) };
+        s.log.push(Record::Checkpoint { expired, confirmed, buried, hidden: self.delays });
+        s.events |= REPEATED;
+        c.generation = s.log.len() as u8;
+        c.doing = Doing::Delete;
     }
 
     fn burials(&self, s: &State, c: &Collector, confirmed: Set) -> Set {
@@ -911,6 +1026,10 @@ fn existing(s: &State, sessions: bool) -> Set {
         }
         false => (0..).zip(&s.snapshots).filter(|(_, z)| z.there && !z.hidden).map(|(n, _)| n).fold(0, set),
     }
+}
+
+fn there(s: &State) -> Set {
+    (0..).zip(&s.packs).filter(|(_, p)| p.there).fold(0, |set, (n, _): (u8, _)| set | 1 << n)
 }
 
 fn tombstoned(s: &State) -> Set {

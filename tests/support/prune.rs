@@ -55,8 +55,7 @@ pub fn assert_nothing_unneeded(repo: &Repository) {
     }
     for (pack, ids) in contents(repo) {
         let dead: Vec<_> = ids.iter().filter(|id| !needed.contains(*id)).collect();
-        // A frame of which most is needed moves as it is.
-        assert!(dead.len() * 4 <= ids.len(), "{pack}: {} of {} blobs are dead", dead.len(), ids.len());
+        assert!(dead.is_empty(), "{pack}: {} of {} blobs are dead", dead.len(), ids.len());
     }
 }
 

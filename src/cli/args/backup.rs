@@ -71,9 +71,9 @@ pub struct Backup {
     /// Time to record, like '2012-11-01 22:08:41'
     #[arg(long, value_name = "TIME", default_value = "now", help_heading = SNAPSHOT)]
     pub time: When,
-    /// Keep it so long and no longer, like 30d or 1y6m, whatever any policy says
+    /// Keep it so long and no longer, like 30d or 1y6m, whatever any policy says; or 'unlimited'
     #[arg(long, value_name = "SPAN", help_heading = SNAPSHOT)]
-    pub keep_for: Option<Span>,
+    pub keep_for: Option<KeepFor>,
     /// Record that this schedule started the run, and not a person
     #[arg(long, value_name = "NAME", help_heading = SNAPSHOT)]
     pub schedule: Option<String>,
@@ -176,5 +176,25 @@ impl Backup {
             }
         }
         tags
+    }
+}
+
+/// How long a snapshot is kept; what is set as the default may be taken back for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepFor {
+    /// So long.
+    Span(Span),
+    /// As long as policies say.
+    Unlimited,
+}
+
+impl std::str::FromStr for KeepFor {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "unlimited" => Ok(Self::Unlimited),
+            "" => Err("say how long, like 30d, or 'unlimited'".into()),
+            _ => text.parse().map(Self::Span),
+        }
     }
 }

@@ -152,11 +152,18 @@ files-by-contents  files with the same content once
 raw-data           what is stored for them: each chunk and page once, compressed
 blobs-per-file     each chunk once for each file that has it
 
+With --by, 'only for it' counts stored bytes of the chunks and directory pages that no other snapshot
+needs; where they share a frame with others, their share of it. So much smaller the packs get once it is
+forgotten and `orlop prune --now --max-unused 0` has run, but for the few bytes around blobs and the tables
+of packs, and for what compresses differently in other company. Not counted is what goes anyway: needed by
+snapshots that are forgotten, or stored twice. Small objects (index, snapshots, the log) are not in it.
+
 Examples:
   orlop stats                              all snapshots
   orlop stats latest --mode raw-data
   orlop stats --by host                    who uses the space
-  orlop stats --by snapshot                what would be freed without each")]
+  orlop stats --by snapshot                what would be freed without each
+  orlop stats --by set 4f3a09b1 latest~3   what would be freed without all of these")]
 pub struct Stats {
     /// Only these [default: all that match]
     #[arg(value_name = "SNAPSHOT")]
@@ -164,7 +171,8 @@ pub struct Stats {
     /// What to count: restore-size, files-by-contents, raw-data, blobs-per-file
     #[arg(long, value_name = "MODE", default_value = "restore-size", hide_possible_values = true)]
     pub mode: StatsMode,
-    /// Who uses the space: of each host, paths, tags or snapshot what is stored, and what only it needs
+    /// Who uses the space: of each host, paths, tags, snapshot, or the whole set what is stored, and what
+    /// only it needs
     #[arg(long, value_name = "WHAT", hide_possible_values = true, conflicts_with = "mode")]
     pub by: Option<By>,
     /// Which snapshots.
@@ -200,6 +208,8 @@ pub enum By {
     /// Each snapshot.
     #[value(alias = "snapshots")]
     Snapshot,
+    /// All that were chosen, together.
+    Set,
 }
 
 /// `orlop explain`

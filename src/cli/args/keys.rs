@@ -59,6 +59,9 @@ pub struct From {
     /// Read its password from a command's output [env: ORLOP_FROM_PASSWORD_COMMAND]
     #[arg(long, value_name = "COMMAND", conflicts_with = "from_password_file")]
     pub from_password_command: Option<String>,
+    /// Try the key of it with this id first
+    #[arg(long, value_name = "KEY")]
+    pub from_key_hint: Option<String>,
     /// Unlock it with a key file [env: ORLOP_FROM_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     #[arg(conflicts_with_all = ["from_password_file", "from_password_command"])]

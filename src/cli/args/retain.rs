@@ -1,4 +1,4 @@
-//! What decides what stays: `forget`, `undelete`, `tag`, `hold`, `release`, `policy`.
+//! What decides what stays: `forget`, `undelete`, `tag`, `describe`, `hold`, `release`, `policy`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -95,6 +95,7 @@ Examples:
   orlop forget --tag nightly --keep-within 1m
   orlop forget 4f3a09b1 latest~3                      these, whatever any policy says
   orlop forget                                        by the policies that `policy set` stored
+  orlop forget --accept-lost snapshots/5d…/0000000000000007
 
 What is forgotten can be brought back with `orlop undelete` for seven days, or as long as
 `orlop policy window` says.")]
@@ -127,13 +128,16 @@ pub struct Forget {
     /// Let a stored policy remove more than half of a group, or a client's last snapshots
     #[arg(long)]
     pub allow_mass_removal: bool,
+    /// Go on without a snapshot whose record is lost, by the name that `check` says; may be repeated
+    #[arg(long, value_name = "OBJECT", conflicts_with_all = ["ids", "dry_run"])]
+    pub accept_lost: Vec<String>,
     /// Fewer columns
     #[arg(short, long)]
     pub compact: bool,
     /// Only say what would be removed, and why
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Prune afterwards, if anything was removed: see `orlop prune`
+    /// Prune afterwards, if anything was removed: see `orlop prune`; with --json a line of its own
     #[arg(long)]
     pub prune: bool,
 }
@@ -173,6 +177,25 @@ pub struct Tag {
     /// Which snapshots.
     #[command(flatten)]
     pub filter: Filter,
+}
+
+/// `orlop describe`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orlop describe latest --description 'before the migration'
+  orlop describe 4f3a09b1 --label release         policies are stored for labels, too
+  orlop describe 4f3a09b1 --label ''              none any more")]
+pub struct Describe {
+    /// Which ones.
+    #[arg(value_name = "SNAPSHOT", help = IDS_HELP, required = true)]
+    pub ids: Vec<String>,
+    /// A label to find it by; '' for none
+    #[arg(long, value_name = "TEXT", required_unless_present = "description")]
+    pub label: Option<String>,
+    /// What it is, in a sentence; '' for none
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
 }
 
 /// `orlop hold`

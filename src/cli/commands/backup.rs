@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::init::{self, Plan};
 use super::stream::{Patient, Running};
 use super::{level, open_looking, snapshots, sources, usual_key_file};
-use crate::cli::args::{Backup, Chunking};
+use crate::cli::args::{Backup, Chunking, KeepFor};
 use crate::cli::console::Console;
 use crate::cli::hooks;
 use crate::cli::password::Source;
@@ -20,6 +20,7 @@ use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::{Time, Trigger};
 use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
+use crate::ops::prune;
 use crate::ops::select;
 use crate::plan::filter::Selection;
 use crate::repo::{Repository, UNDELETE_WINDOW};
@@ -27,8 +28,8 @@ use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, summary};
 use crate::retain::Span;
 
-/// Files read at once, where nobody says.
-const READ_CONCURRENCY: usize = 8;
+/// Files read at once, where nobody says: most of their readers wait for the disk.
+const READ_CONCURRENCY: usize = 16;
 /// Deep trees need deep stacks.
 const STACK: usize = 64 << 20;
 
@@ -53,16 +54,28 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
     }
     let mut repo = open_looking(settings, &console)?;
     let options = options(args, settings, &asked, &repo, &console)?;
-    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or(READ_CONCURRENCY).max(1);
+    let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
+    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or_else(usual).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
     let done = pool.install(|| match &asked.paths {
         Some(paths) => files(args, &mut repo, paths, &options, &console),
         None => stream(args, &mut repo, &options, &console),
     });
+    if done.is_ok() && !args.dry_run {
+        merge(&mut repo, &console);
+    }
     console.finish();
     let done = done?;
     Ok((report(args, &done, options.about.utc_offset, &console)?, done.snapshot))
+}
+
+/// Every backup leaves index segments. What goes wrong here costs the backup nothing.
+fn merge(repo: &mut Repository, console: &Console) {
+    let cx = console.context();
+    if let Err(e) = prune::merge_if_many(repo, &cx) {
+        cx.notice("not-merged", format!("many small index objects have gathered, and could not be merged: {e}"));
+    }
 }
 
 /// What was asked for, as far as it can be known without a repository.
@@ -92,7 +105,10 @@ impl Asked {
         }
         let far = || Error::new(ErrorKind::Invalid, "--keep-for: no calendar goes so far");
         let end = |span: Span| span.after(time, utc_offset, &console.zone()).ok_or_else(far);
-        let expires = args.keep_for.map(end).transpose()?;
+        let expires = match args.keep_for {
+            Some(KeepFor::Span(span)) => Some(end(span)?),
+            Some(KeepFor::Unlimited) | None => None,
+        };
         Ok(Self { paths, selection, excludes, time, utc_offset, expires })
     }
 }

@@ -28,6 +28,9 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
         return Err(Error::new(ErrorKind::Invalid, what).hint("give either ids or rules"));
     }
     let mut repo = open(settings, &console)?;
+    if !args.accept_lost.is_empty() {
+        return accept_lost(args, asked.is_some(), &mut repo, settings, &console);
+    }
     let standing = standing(&repo, &console)?;
     let now = repo.storage_time()?;
     let groups = match args.ids.is_empty() {
@@ -44,6 +47,31 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
     tell(args, &groups, &console)?;
     let going: Vec<&Snapshot> = groups.iter().flat_map(|g| g.those(false)).map(|p| &p.snapshot).collect();
     finish(args, &mut repo, settings, &going, &console)
+}
+
+/// Go on without what cannot be read any more.
+fn accept_lost(
+    args: &args::Forget,
+    rules: bool,
+    repo: &mut Repository,
+    settings: &Settings,
+    console: &Console,
+) -> Result<Outcome> {
+    if rules {
+        return Err(Error::new(ErrorKind::Invalid, "--accept-lost was given together with rules for what to keep"));
+    }
+    let done = forget::accept_lost(repo, settings.client.as_deref(), &args.accept_lost)?;
+    match console.json {
+        true => console.print(told::changed_json(&done))?,
+        false => {
+            let many = units::count(done.len() as u64, "lost snapshot", "lost snapshots");
+            console.remark(Loudness::Normal, &format!("gave up {many}\n"))?;
+        }
+    }
+    if args.prune {
+        super::prune::afterwards(repo, false, settings, console)?;
+    }
+    Ok(outcome(console))
 }
 
 /// Whose times are in doubt.

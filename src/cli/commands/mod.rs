@@ -4,6 +4,7 @@ pub mod backup;
 pub mod cat;
 pub mod check;
 pub mod config;
+pub mod copy;
 pub mod debug;
 pub mod diff;
 pub mod doctor;
@@ -76,7 +77,8 @@ pub(super) fn local_path(place: &OsStr) -> Result<Option<PathBuf>> {
 /// The storage of a repository that exists.
 pub(super) fn storage(place: &OsStr, settings: &Settings) -> Result<Arc<dyn Storage>> {
     let place = Location::parse(place)?;
-    settings.access(&place, |access| storage::open(&place, access))
+    let storage = settings.access(&place, |access| storage::open(&place, access))?;
+    Ok(settings.limits.around(storage))
 }
 
 /// Open the repository of the settings, asking again after a wrong password where a person typed it.

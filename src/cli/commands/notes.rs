@@ -1,4 +1,4 @@
-//! `tag`, `hold` and `release`: what is said about snapshots later.
+//! `tag`, `describe`, `hold` and `release`: what is said about snapshots later.
 
 use super::{filter, named, open, outcome, standing};
 use crate::cli::args::{self, TagList};
@@ -55,6 +55,25 @@ fn retagged(args: &args::Tag, old: &[String]) -> Vec<String> {
     tags.extend(flat(&args.add));
     tags.retain(|t| !gone.contains(t));
     ascending(&tags)
+}
+
+/// Change labels and descriptions.
+pub fn describe(args: &args::Describe, settings: &Settings) -> Result<Outcome> {
+    let console = Console::new(settings, Job::Other, false);
+    let (mut repo, mut all) = about(settings, &console)?;
+    let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
+    let who = repo.identity(settings.client.as_deref())?;
+    let mut changed = Vec::new();
+    for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
+        let label = args.label.as_ref().filter(|l| **l != s.body.label).cloned().map(Note::Label);
+        let description = args.description.as_ref().filter(|d| **d != s.body.description).cloned();
+        let mut said = false;
+        for note in label.into_iter().chain(description.map(Note::Description)) {
+            said |= say(&repo, &who, &mut all.notes, s, note, &console)?.is_some();
+        }
+        changed.extend(said.then(|| s.id.hex()));
+    }
+    report(&changed, "no snapshots were modified", "described", &console)
 }
 
 /// Hold snapshots.

@@ -50,7 +50,7 @@ pub(super) fn afterwards(repo: &mut Repository, dry_run: bool, settings: &Settin
     let options = PruneOptions { dry_run, ..usual(repo, settings) };
     let done = prune::prune(repo, &options, &console.context())?;
     if settings.json {
-        return Ok(());
+        return console.print(words::json(&report(&done)));
     }
     console.remark(Loudness::Normal, &words::text(&report(&done), &console.zone()))
 }

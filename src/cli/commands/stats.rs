@@ -77,6 +77,7 @@ fn users(by: By, reader: &Reader<'_>, chosen: &[&Snapshot], all: &[Snapshot], co
         By::Paths => "Paths",
         By::Tags => "Tags",
         By::Snapshot => "Snapshot",
+        By::Set => "Set",
     };
     console.print(match console.json {
         true => stats::usage_json(&shown),
@@ -90,6 +91,7 @@ fn key(by: By, s: &Snapshot) -> Vec<String> {
         By::Paths => s.body.paths.iter().map(|p| lossy(p)).collect(),
         By::Tags => s.body.tags.clone(),
         By::Snapshot => vec![s.id.short()],
+        By::Set => vec!["all of them".to_owned()],
     };
     key.sort();
     key

@@ -79,6 +79,13 @@ pub fn profile(typed: &ArgMatches, env: &Environment) -> Result<Option<Profile>>
     all.choose(named.as_deref(), file).map(Some)
 }
 
+/// What a file says of a flag of every command, as of now.
+pub fn value_in(file: &Path, profile: Option<&str>, home: Option<&Path>, id: &str) -> Result<Option<String>> {
+    let all = read::parse(&text_of(file)?, home, file)?;
+    let profile = all.choose(profile, file.to_owned())?;
+    Ok(profile.global.iter().find(|e| e.id == id).and_then(|e| e.values.first().cloned()))
+}
+
 /// Where a file may be, in the order in which it is looked for.
 fn places(env: &Environment) -> Vec<PathBuf> {
     let users = env.config_dir().map(|dir| dir.join("orlop.toml"));

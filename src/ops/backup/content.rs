@@ -1,15 +1,16 @@
 //! One file's bytes to a content list: read ▸ cut ▸ name ▸ store.
 //!
 //! A large file is read and cut by one thread into a few buffers in turn, and stored by as many
-//! threads as are free: none waits for another, be it for the disk or for a pack to be durable.
-//! Two files at most are read so at a time; further ones make do with one thread each, so that
-//! memory stays bounded whatever runs beside.
+//! others as there are processors: none waits for another, be it for the disk or for a pack to be
+//! durable. More would take the processors from the one that reads, and each other's caches. Two
+//! files at most are read so at a time; further ones make do with one thread and a small buffer
+//! each, so that memory stays bounded whatever runs beside.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use crate::chunk::{Chunker, Gear};
 use crate::crypto::BlobKeys;
@@ -23,9 +24,11 @@ use crate::model::{Content, Extent};
 use crate::repo::{FrameScope, Writer};
 use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
 
-/// Buffer of a large file, and how many of them one has that is read ahead.
+/// Buffer of a large file that is read ahead, and how many of them it has.
 const LARGE_BUFFER: usize = 4 << 20;
 const LARGE_BUFFERS: usize = 4;
+/// Chunks of the greatest length that every buffer has room for; one is not enough to find its end.
+const ROOM: usize = 2;
 /// Large files that are read ahead at the same time.
 const LARGE_FILES: usize = 2;
 /// Buffer of a small file; files from this length on are large.
@@ -260,6 +263,65 @@ struct UnderWay {
     stored: mpsc::Receiver<(usize, Result<Vec<Extent>>)>,
 }
 
+/// Some neighbouring steps of a buffer.
+struct Group {
+    loaded: Arc<Loaded>,
+    nr: usize,
+    steps: Range<usize>,
+    tell: mpsc::Sender<(usize, Result<Vec<Extent>>)>,
+}
+
+/// Each group is about a frame's worth of neighbours, so that they end up together.
+fn in_groups(loaded: Loaded, scope: FrameScope) -> (UnderWay, Vec<Group>) {
+    let loaded = Arc::new(loaded);
+    let Ready { len, steps, .. } = &loaded.ready;
+    let a_group = (scope.target as usize * steps.len() / (*len).max(1)).clamp(1, steps.len().max(1));
+    let (tell, stored) = mpsc::channel();
+    let group = |(nr, from)| Group {
+        loaded: Arc::clone(&loaded),
+        nr,
+        steps: from..steps.len().min(from + a_group),
+        tell: tell.clone(),
+    };
+    let groups: Vec<Group> = (0..steps.len()).step_by(a_group).enumerate().map(group).collect();
+    (UnderWay { groups: groups.len(), stored, loaded: Arc::clone(&loaded) }, groups)
+}
+
+/// What of a file waits to be stored, first come, first served.
+struct Work {
+    state: Mutex<(VecDeque<Group>, usize)>,
+    most: usize,
+}
+
+impl Work {
+    fn new() -> Self {
+        let most = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+        Self { state: Mutex::default(), most }
+    }
+
+    /// Put groups in; gives how many more threads should take them out by [`Work::next`].
+    fn put(&self, groups: Vec<Group>) -> usize {
+        let (waiting, threads) = &mut *self.locked();
+        waiting.extend(groups);
+        let more = self.most.min(waiting.len()).saturating_sub(*threads);
+        *threads += more;
+        more
+    }
+
+    /// The next group; with `None` the thread is to leave.
+    fn next(&self) -> Option<Group> {
+        let (waiting, threads) = &mut *self.locked();
+        if waiting.is_empty() {
+            *threads -= 1;
+        }
+        waiting.pop_front()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, (VecDeque<Group>, usize)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Wait until a buffer is stored, take its extents, and give the buffer back.
 fn settle(what: Option<UnderWay>, sink: &mut Sink<'_>) -> Result<Option<ReadBuffer>> {
     let Some(UnderWay { loaded, groups, stored }) = what else { return Ok(None) };
@@ -280,7 +342,7 @@ impl Contents<'_> {
             return self.read_small(file, profile, scope);
         }
         let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
-        self.read_large(profile.id, scope, |buffer, kept| stream.prepare(&chunker, buffer, kept, self.cx))
+        self.read_large(profile, scope, |buffer, kept| stream.prepare(&chunker, buffer, kept, self.cx))
     }
 
     fn read_small(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
@@ -318,7 +380,7 @@ impl Contents<'_> {
     /// one before.
     fn read_large<E: From<crate::error::Error>>(
         &self,
-        profile: u8,
+        profile: &Profile,
         scope: FrameScope,
         prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
     ) -> Result<(u64, Content), E> {
@@ -327,7 +389,12 @@ impl Contents<'_> {
         let out = if slot < LARGE_FILES && rayon::current_num_threads() > LARGE_FILES {
             self.read_ahead(profile, scope, prepare)
         } else {
-            self.read_along(profile, scope, &mut ReadBuffer::new(LARGE_BUFFER), prepare)
+            // Taken out, not borrowed: storing may run other work of this thread in between.
+            let room = SMALL_BUFFER.max(ROOM * profile.max as usize);
+            let mut buffer = BUFFER.take().filter(|b| b.len() >= room).unwrap_or_else(|| ReadBuffer::new(room));
+            let out = self.read_along(profile.id, scope, &mut buffer, prepare);
+            BUFFER.set(Some(buffer));
+            out
         };
         self.large.fetch_sub(1, SeqCst);
         out
@@ -357,11 +424,12 @@ impl Contents<'_> {
     /// Read and cut here, store elsewhere.
     fn read_ahead<E: From<crate::error::Error>>(
         &self,
-        profile: u8,
+        profile: &Profile,
         scope: FrameScope,
         mut prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
     ) -> Result<(u64, Content), E> {
-        let mut sink = Sink::new(self.writer, self.keys);
+        let room = LARGE_BUFFER.max(ROOM * profile.max as usize);
+        let (work, mut sink) = (Work::new(), Sink::new(self.writer, self.keys));
         let mut rest = Vec::new();
         rayon::in_place_scope(|threads| {
             let mut under_way = VecDeque::new();
@@ -370,13 +438,21 @@ impl Contents<'_> {
                     LARGE_BUFFERS => settle(under_way.pop_front(), &mut sink)?,
                     _ => None,
                 }
-                .unwrap_or_else(|| ReadBuffer::new(LARGE_BUFFER));
+                .unwrap_or_else(|| ReadBuffer::new(room));
                 buffer[..rest.len()].copy_from_slice(&rest);
                 let ready = prepare(&mut buffer, rest.len())?;
                 rest.clear();
                 rest.extend_from_slice(&buffer[ready.rest..ready.len]);
                 let done = ready.done;
-                under_way.push_back(self.store_elsewhere(threads, Loaded { buffer, ready }, scope));
+                let (what, groups) = in_groups(Loaded { buffer, ready }, scope);
+                under_way.push_back(what);
+                for _ in 0..work.put(groups) {
+                    threads.spawn(|_| {
+                        while let Some(group) = work.next() {
+                            self.store_group(group, scope)
+                        }
+                    });
+                }
                 if done {
                     break;
                 }
@@ -384,28 +460,16 @@ impl Contents<'_> {
             while !under_way.is_empty() {
                 settle(under_way.pop_front(), &mut sink)?;
             }
-            Ok(sink.finish(profile)?)
+            Ok(sink.finish(profile.id)?)
         })
     }
 
-    /// Each thread takes about a frame's worth of neighbours, so that they end up together.
-    fn store_elsewhere<'s>(&'s self, threads: &rayon::Scope<'s>, loaded: Loaded, scope: FrameScope) -> UnderWay {
-        let loaded = Arc::new(loaded);
-        let Ready { len, steps, .. } = &loaded.ready;
-        let a_group = (scope.target as usize * steps.len() / (*len).max(1)).clamp(1, steps.len().max(1));
-        let groups = steps.len().div_ceil(a_group);
-        let (tell, stored) = mpsc::channel();
-        for nr in 0..groups {
-            let (loaded, tell) = (Arc::clone(&loaded), tell.clone());
-            threads.spawn(move |_| {
-                let group = loaded.ready.steps.chunks(a_group).nth(nr).unwrap_or_default();
-                let extents = group.iter().map(|s| self.step(&loaded.buffer, s, scope)).collect();
-                drop(loaded);
-                // Nobody listens any more after an error.
-                let _ = tell.send((nr, extents));
-            });
-        }
-        UnderWay { loaded, groups, stored }
+    fn store_group(&self, group: Group, scope: FrameScope) {
+        let Group { loaded, nr, steps, tell } = group;
+        let extents = loaded.ready.steps[steps].iter().map(|s| self.step(&loaded.buffer, s, scope)).collect();
+        drop(loaded);
+        // Nobody listens any more after an error.
+        let _ = tell.send((nr, extents));
     }
 
     /// Read a stream to its end.
@@ -418,7 +482,7 @@ impl Contents<'_> {
         let chunker = Chunker::new(self.gear, profile);
         let mut first = true;
         let mut small = None;
-        let out = self.read_large(profile.id, scope, |buffer, kept| -> Result<Ready> {
+        let out = self.read_large(profile, scope, |buffer, kept| -> Result<Ready> {
             let n = fill_from(from, &mut buffer[kept..], self.cx)?;
             Meter::add(&self.cx.meter.bytes_read, n as u64);
             Meter::add(&self.cx.meter.bytes_done, n as u64);

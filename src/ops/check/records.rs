@@ -12,7 +12,7 @@ use crate::repo::{Repository, Snapshot, Validity, Verified};
 
 /// Every kind of object in armour that a check looks at; suspects are looked at by the next backup.
 /// Second homes are listed first: what is committed meanwhile then lacks none of its first.
-const ARMOURED: [&str; 11] = [
+const ARMOURED: [&str; 13] = [
     prefix::COPY,
     prefix::CONFIG,
     prefix::KEYS,
@@ -21,9 +21,11 @@ const ARMOURED: [&str; 11] = [
     prefix::SNAPSHOTS,
     prefix::SESSIONS,
     prefix::TOMBSTONES,
+    prefix::HOLLOW,
     prefix::NOTES,
     prefix::TIMES,
     prefix::GC,
+    prefix::STATE,
 ];
 /// Those of them that have a second home.
 const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];
@@ -103,5 +105,13 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
         cx.notice("late", format!("{late} snapshots came after their session had been given up and do not count"));
     }
     all.retain(|s| s.validity != Validity::Late);
+    let hollow = all.iter().filter(|s| s.hollow).count();
+    if hollow > 0 {
+        cx.notice(
+            "hollow",
+            format!("this is a mirror of a part: snapshots that are here by their statements only: {hollow}"),
+        );
+    }
+    all.retain(|s| !s.hollow);
     Ok(all)
 }

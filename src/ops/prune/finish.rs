@@ -95,8 +95,15 @@ pub fn finish(
     let mut found = survey(look)?;
     // What was not expired when the plan was made still counts: whoever began since may rely on it.
     found.expired = found.tombstones.all().map(|t| t.id).filter(|t| found.history.expired.contains(t)).collect();
-    let marks = found.mark(look, Some(generation), threads)?;
-    let live = found.live(&marks);
+    let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
+    // What condemns nothing needs nothing to be marked.
+    let live = match plan.condemned.is_empty() {
+        true => HashMap::new(),
+        false => {
+            let marks = found.mark(look, Some(generation), threads)?;
+            found.live(&marks)
+        }
+    };
     let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
     let needed = |p: &&PackName| live.get(p).is_some_and(|l| *l != Live::None);
     let needed: BTreeSet<PackName> = plan.condemned.iter().filter(needed).copied().collect();
@@ -114,7 +121,7 @@ fn unchanged(look: &Looking<'_>, known: &Survey) -> Result<Option<(Sessions, Vec
     }
     let history = look.session.history();
     let (snapshots, tombstones) = snapshots(look.repo, &history)?;
-    let ids = |all: &[Snapshot]| all.iter().map(|s| s.id).collect::<BTreeSet<_>>();
+    let ids = |all: &[Snapshot]| all.iter().map(|s| (s.id, s.hollow)).collect::<BTreeSet<_>>();
     let told = |all: &crate::repo::Tombstones| all.all().map(|t| t.id).collect::<BTreeSet<_>>();
     let same = ids(&snapshots) == ids(&known.snapshots) && told(&tombstones) == told(&known.tombstones);
     // Nobody else's segment came or went; what the plan wrote is in its record.
@@ -139,8 +146,9 @@ fn write(
     let decided = collect::finish(&plan.condemned, needed, &found.pinned());
     let replaced = history.replaced.get(&generation).cloned().unwrap_or_default();
     rescue(look, who, found, &replaced.segments, &decided.doomed)?;
-    let confirmed = confirmed(found, snapshots, &history);
+    let confirmed = confirmed(snapshots, &found.passed_over(), &history);
     let mut names = forgotten(found, snapshots, &replaced.expired);
+    names.extend(marks(look, &names)?);
     names.extend(found.cleared.iter().map(|(object, _)| object.clone()));
     names.extend(burials(look.repo, sessions, snapshots, &confirmed));
     let mut said = Saying::new(GcKind::Finish, look.time);
@@ -150,7 +158,7 @@ fn write(
     said.clear.doomed_index = replaced.segments.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     said.clear.doomed_names = names.into_iter().collect();
     said.gc.confirmed = confirmed.into_values().collect();
-    said.gc.heads = plan::heads(found);
+    said.gc.heads = plan::heads(&found.history, &found.snapshots);
     if !look.repo.add_to_history(who, look.session, &mut history, said)? {
         return Ok(Tried::Lost);
     }
@@ -182,14 +190,18 @@ fn rescue(look: &Looking<'_>, who: &Identity, found: &Survey, doomed: &[SegmentI
     look.repo.merge_segments(who, look.session, &from, &lost).map(drop)
 }
 
-/// V: what is known to be whole from now on, together with what was: only what was marked.
-fn confirmed(found: &Survey, snapshots: &[Snapshot], history: &crate::repo::History) -> BTreeMap<ClientId, Confirmed> {
+/// V: what is known to be whole from now on, together with what was: none of what nothing is marked from.
+pub fn confirmed(
+    snapshots: &[Snapshot],
+    passed_over: &HashSet<RecordId>,
+    history: &crate::repo::History,
+) -> BTreeMap<ClientId, Confirmed> {
     let mut whole: BTreeMap<ClientId, (u64, BTreeSet<u64>)> = BTreeMap::new();
-    let (last, replaced) = (history.log.last_finish(), found.replaced());
+    let last = history.log.last_finish();
     for s in snapshots {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let entry = whole.entry(client).or_default();
-        if confirms(s.validity, s.closed, last) && !found.is_passed_over(s, &replaced) {
+        if confirms(s.validity, s.closed, last) && !passed_over.contains(&s.id) {
             entry.0 = entry.0.max(seq);
         } else {
             entry.1.insert(seq);
@@ -223,11 +235,31 @@ fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BT
             out.extend([names::copy_of(&name), name]);
         }
     }
+    // What the owner gave up because nobody can read it.
+    for t in found.tombstones.all().filter(|t| t.target.is_none()) {
+        let name = names::snapshot(t.client, t.seq);
+        let stands = snapshots.iter().any(|s| (s.statement.client, s.statement.seq) == (t.client, t.seq));
+        if !stands && !found.history.doomed_names.contains(&name) {
+            out.extend([names::copy_of(&name), name]);
+        }
+    }
     out
 }
 
+/// Hollow marks of snapshots that go.
+fn marks(look: &Looking<'_>, going: &BTreeSet<String>) -> Result<Vec<String>> {
+    if going.is_empty() {
+        return Ok(vec![]);
+    }
+    let listed = look.repo.storage().list(prefix::HOLLOW)?;
+    let names = listed.into_iter().map(|l| l.name.as_str().to_owned());
+    let goes =
+        |name: &String| names::parse_hollow(name).is_some_and(|(c, seq, _)| going.contains(&names::snapshot(c, seq)));
+    Ok(names.filter(goes).collect())
+}
+
 /// Objects of sessions that are closed and whose snapshots are settled.
-fn burials(
+pub fn burials(
     repo: &Repository,
     sessions: &Sessions,
     snapshots: &[Snapshot],

@@ -55,12 +55,13 @@ impl Marks {
     }
 
     /// Whether this is the first time.
-    fn mark(&self, at: Location) -> bool {
+    pub fn mark(&self, at: Location) -> bool {
         let (word, mask) = self.bit(at);
         self.bits.get(word).is_none_or(|w| w.fetch_or(mask, Relaxed) & mask == 0)
     }
 
-    fn add(&self, at: Location, len: u32, owner: u32) {
+    /// So many bytes at a place are needed, of a file of this owner.
+    pub fn add(&self, at: Location, len: u32, owner: u32) {
         self.live[at.frame as usize].fetch_add(len, Relaxed);
         self.owners[at.frame as usize].store(owner, Relaxed);
     }
@@ -128,7 +129,12 @@ pub struct Marker<'a> {
     pub marks: &'a Marks,
     /// What is missing and what cannot be read does not stop it.
     pub tolerant: bool,
+    /// Told of every blob when it is marked for the first time.
+    pub found: Option<Found<'a>>,
 }
+
+/// Hears of a blob, where it is, its length and its owner.
+pub type Found<'a> = &'a (dyn Fn(&BlobId, Location, u32, u32) -> Result<()> + Sync);
 
 impl Marker<'_> {
     /// Mark all that a root needs.
@@ -154,6 +160,7 @@ impl Marker<'_> {
         }
         let (page, len) = self.reader.page_sized(&task.page)?;
         self.marks.add(at, len as u32, 0);
+        self.found.map_or(Ok(()), |found| found(&task.page.id, at, len as u32, 0))?;
         let mut below = Vec::new();
         match (task.dir, page) {
             (true, Page::Dir(nodes)) => nodes.iter().try_for_each(|n| self.node(n, task, &mut below))?,
@@ -205,6 +212,7 @@ impl Marker<'_> {
         let Some(at) = self.place(id, Kind::Data)? else { return Ok(()) };
         if self.marks.mark(at) {
             self.marks.add(at, len, owner);
+            self.found.map_or(Ok(()), |found| found(id, at, len, owner))?;
         }
         Ok(())
     }

@@ -4,10 +4,11 @@
 //! `format-spec/80-sessions.md`, its decisions in [`crate::collect`]. A run that is killed anywhere
 //! leaves a repository that is whole; the next one goes on.
 
+mod checkpoint;
 mod finish;
-mod mark;
+pub(super) mod mark;
 mod plan;
-mod repack;
+pub(super) mod repack;
 mod survey;
 mod verify;
 
@@ -18,11 +19,14 @@ pub use crate::collect::Unused;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
 use crate::format::keys::Role;
+use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
 use crate::repo::{Identity, OpenSession, Repository, Session};
 use finish::Tried;
 use survey::Looking;
 
+/// So many index segments are merged after a backup.
+const MANY: usize = 128;
 /// How often a run begins anew when another collector is quicker.
 const TRIES: usize = 4;
 
@@ -49,6 +53,10 @@ pub struct PruneOptions {
     pub compression: Option<i32>,
     /// Length of packs; `None` follows the size of the repository.
     pub pack_target: Option<u64>,
+    /// So many records of the log, tombstones or closed sessions are made an end of by a checkpoint.
+    pub checkpoint_after: u64,
+    /// Only merge index segments where many have gathered: nothing is looked for that nobody needs.
+    pub merge_only: bool,
     /// Threads; as many as there are processors if `None`.
     pub threads: Option<usize>,
 }
@@ -67,6 +75,8 @@ impl Default for PruneOptions {
             silence: DAY,
             compression: Some(3),
             pack_target: None,
+            checkpoint_after: 64,
+            merge_only: false,
             threads: None,
         }
     }
@@ -174,6 +184,21 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
     done
 }
 
+/// After a backup: where many index segments have gathered, merge them. Those that go are deleted by a
+/// later run, a grace period on. Whether there was anything to do.
+pub fn merge_if_many(repo: &mut Repository, cx: &Context<'_>) -> Result<bool> {
+    let options = PruneOptions { merge_only: true, ..PruneOptions::default() };
+    if allowed(repo, &options).is_err() || repo.storage().list(prefix::INDEX)?.len() < MANY {
+        return Ok(false);
+    }
+    let (history, now) = (repo.history()?, repo.storage().clock()?);
+    let waits = |p: &crate::collect::Plan<_, _>| finish::due(repo, p.time, now, &options).is_some();
+    if history.log.plans().values().any(|p| p.condemned.is_empty() && waits(p)) {
+        return Ok(false);
+    }
+    prune(repo, &options, cx).map(|_| true)
+}
+
 fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     let role = repo.role();
     if !matches!(role, Role::Owner) {
@@ -181,10 +206,11 @@ fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
         return Err(Error::new(ErrorKind::Forbidden, what).hint("prune with the owner's key"));
     }
     if !repo.storage().exclusive() {
-        let what = "this storage cannot make an object exclusively, so two prunes could not tell of each other";
+        let what = "this storage cannot make an object exclusively: neither two prunes nor a prune and a backup \
+                    could tell who was first, so nothing is deleted here";
         return Err(Error::new(ErrorKind::Unsupported, what)
             .hint("`orlop doctor storage` says what this storage can do")
-            .hint("copy the repository to one that makes an object only where there is none, such as S3"));
+            .hint("backups and restores work; to free space, copy what is to stay into another repository"));
     }
     if options.now && !repo.storage().staleness().is_zero() {
         let what = "--now needs a storage that shows what was written at once, and this one may be late";
@@ -229,6 +255,13 @@ impl Run<'_> {
             self.delete(&mut summary)?;
             self.bury_dead()?;
             self.finish_due(&mut summary)?;
+            self.checkpoint(&mut summary)?;
+            if checkpoint::crowded(&self.look()?, self.options) {
+                let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
+                self.cx.notice("crowded", what);
+                self.tell_pending(&mut summary)?;
+                return Ok(summary);
+            }
         }
         loop {
             let more = self.round(&mut summary)?;
@@ -252,6 +285,16 @@ impl Run<'_> {
         summary.deleted_bytes += done.bytes;
         summary.refused = done.refused;
         Ok(())
+    }
+
+    /// A checkpoint, if it is time for one, and what it makes an end of.
+    fn checkpoint(&self, summary: &mut PruneSummary) -> Result<()> {
+        let look = self.look()?;
+        match self.unless_overtaken(|| checkpoint::checkpoint(&look, self.who, self.options))? {
+            Some(true) => self.delete(summary),
+            Some(false) => Ok(()),
+            None => self.catch_up(),
+        }
     }
 
     /// Sessions whose process is dead for certain hold nothing up, and on request nobody does who
@@ -281,10 +324,11 @@ impl Run<'_> {
         for _ in 0..TRIES {
             let history = self.session.history();
             let look = self.look()?;
-            let due =
-                history.log.plans().iter().find(|(_, p)| {
-                    self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
-                });
+            let time_has_come = |p: &crate::collect::Plan<_, _>| {
+                self.options.now || finish::due(self.repo, p.time, look.time, self.options).is_none()
+            };
+            let meant = |p: &crate::collect::Plan<_, _>| !self.options.merge_only || p.condemned.is_empty();
+            let due = history.log.plans().iter().find(|(_, p)| meant(p) && time_has_come(p));
             let Some((generation, _)) = due else { return Ok(()) };
             let attempt = || finish::finish(&look, self.who, *generation, None, self.options, self.threads());
             match self.unless_overtaken(attempt)?.unwrap_or(Tried::Lost) {
@@ -332,6 +376,13 @@ impl Run<'_> {
     fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
         let look = self.look()?;
         let mut survey = survey::survey(&look)?;
+        if self.options.merge_only {
+            survey.expired.clear();
+            survey.cleared.clear();
+            let (marks, nothing) = (mark::Marks::new(&survey.index), plan::Decision::default());
+            let written = plan::write(&look, self.who, &mut survey, &marks, &nothing, self.options)?;
+            return Ok(written.map(|_| false));
+        }
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
         let decision = plan::decide(&survey, &marks, self.options, &mut counted);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::mark::Marks;
-use super::repack::Repacking;
+use super::repack::{Repacking, moves_whole};
 use super::survey::{Looking, Survey, name_of};
 use super::{PruneOptions, PruneSummary};
 use crate::collect::{Candidate, Fate, Limits, Live, choose, fate};
@@ -14,7 +14,7 @@ use crate::format::limits::GC_PACKS_MAX;
 use crate::format::pack::Kind;
 use crate::id::{ClientId, SegmentId};
 use crate::model::Head;
-use crate::repo::{Identity, Reader, Saying, Writer, WriterOptions};
+use crate::repo::{History, Identity, Reader, Saying, Snapshot, Writer, WriterOptions};
 
 /// Packs shorter than this are worth merging,
 const SMALL: u64 = 1 << 20;
@@ -36,6 +36,8 @@ pub struct Decision {
     pub dead: Vec<PackName>,
     /// Packs of the index that are packed again.
     pub repack: Vec<u32>,
+    /// Nothing that nobody needs moves with them.
+    pub tight: bool,
     /// There was more to do than fits one plan.
     pub more: bool,
 }
@@ -47,7 +49,26 @@ struct Share {
     dead: u64,
     live_blobs: u64,
     dead_blobs: u64,
+    /// What is dead in frames that move as they are.
+    stuck: u64,
+    stuck_blobs: u64,
     seconds: f64,
+    /// How much longer it takes if such frames are packed anew, too.
+    tighter: f64,
+}
+
+impl Share {
+    /// Bytes and blobs that go when the pack is packed again.
+    fn freed(&self, tight: bool) -> (u64, u64) {
+        let (bytes, blobs) = if tight { (0, 0) } else { (self.stuck, self.stuck_blobs) };
+        (self.dead - bytes, self.dead_blobs - blobs)
+    }
+
+    fn candidate(&self, pack: u32, small: bool, tight: bool) -> Candidate<u32> {
+        let dead = self.freed(tight).0;
+        let seconds = self.seconds + if tight { self.tighter } else { 0.0 };
+        Candidate { pack, dead, live: self.live + self.dead - dead, seconds, small }
+    }
 }
 
 fn share(survey: &Survey, marks: &Marks, n: u32) -> Share {
@@ -67,12 +88,17 @@ fn share(survey: &Survey, marks: &Marks, n: u32) -> Share {
         out.live += part;
         out.dead += stored - part;
         if blobs > 0 {
-            let cost = if live * 4 >= whole * 3 { MOVE } else { REFRAME };
-            out.seconds += stored as f64 * cost;
+            let moves = moves_whole(index, marks, frame, false);
+            out.seconds += stored as f64 * if moves { MOVE } else { REFRAME };
+            if moves && blobs < u64::from(entry.blobs) {
+                out.stuck += stored - part;
+                out.stuck_blobs += u64::from(entry.blobs) - blobs;
+                out.tighter += stored as f64 * (REFRAME - MOVE);
+            }
         }
     }
     if out.live_blobs == 0 {
-        out.dead = pack.len;
+        (out.dead, out.stuck, out.stuck_blobs) = (pack.len, 0, 0);
     }
     out
 }
@@ -103,11 +129,8 @@ pub fn decide(survey: &Survey, marks: &Marks, options: &PruneOptions, summary: &
             Fate::Stay if facts.condemned || facts.doomed => continue,
             Fate::Stay if !merge || facts.foreign => {}
             // Two tales of one pack: which frames it has is not known.
-            _ if survey.index.numbers_of(&pack.id).len() > 1 => {}
-            _ => {
-                let candidate = Candidate { pack: n, dead: s.dead, live: s.live, seconds: s.seconds, small: merge };
-                candidates.push(candidate);
-            }
+            _ if survey.index.is_disputed(&pack.id) => {}
+            _ => candidates.push((n, merge)),
         }
         (used, unused) = (used + s.live, unused + s.dead);
         shares.insert(n, s);
@@ -122,18 +145,26 @@ pub fn decide(survey: &Survey, marks: &Marks, options: &PruneOptions, summary: &
         seconds: options.time_budget.map_or(f64::MAX, |t| t.as_secs_f64()),
         packs: GC_PACKS_MAX - out.dead.len(),
     };
-    out.repack = choose(candidates, unused, limits);
-    for n in &out.repack {
-        let s = shares[n];
-        summary.repack_blobs += s.live_blobs + s.dead_blobs;
-        summary.repack_bytes += survey.index.pack(*n).len;
-        summary.removed_blobs += s.dead_blobs;
-        summary.removed_bytes += s.dead;
-        unused -= s.dead;
-    }
+    // What would move along with what is needed must not be more than may stay.
+    out.tight = candidates.iter().map(|(n, _)| shares[n].stuck).sum::<u64>() > limits.unused;
+    let candidates = candidates.into_iter().map(|(n, small)| shares[&n].candidate(n, small, out.tight));
+    out.repack = choose(candidates.collect(), unused, limits);
+    count_repacked(survey, &shares, &out, summary);
+    unused -= summary.removed_bytes;
     summary.remaining_blobs = shares.values().map(|s| s.live_blobs + s.dead_blobs).sum::<u64>() - summary.removed_blobs;
     (summary.remaining_bytes, summary.unused_bytes) = (used + unused, unused);
     out
+}
+
+fn count_repacked(survey: &Survey, shares: &BTreeMap<u32, Share>, decided: &Decision, summary: &mut PruneSummary) {
+    for n in &decided.repack {
+        let s = shares[n];
+        let (bytes, blobs) = s.freed(decided.tight);
+        summary.repack_blobs += s.live_blobs + s.dead_blobs;
+        summary.repack_bytes += survey.index.pack(*n).len;
+        summary.removed_blobs += blobs;
+        summary.removed_bytes += bytes;
+    }
 }
 
 /// Packs that are too small, where there are many of their kind.
@@ -190,7 +221,7 @@ pub fn write(
     said.clear.new_index = sorted(new_index);
     said.clear.live_sessions = sorted(survey.foreign().collect());
     said.gc.expired = survey.expired.iter().copied().collect();
-    said.gc.heads = heads(survey);
+    said.gc.heads = heads(&survey.history, &survey.snapshots);
     said.gc.verdicts = verdicts(survey);
     if look.repo.add_to_history(who, look.session, &mut survey.history, said)? {
         look.session.go_by(survey.history.clone());
@@ -207,9 +238,9 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 }
 
 /// The newest statement of every client.
-pub fn heads(survey: &Survey) -> Vec<Head> {
-    let mut heads: BTreeMap<ClientId, Head> = survey.history.heads.clone();
-    for s in &survey.snapshots {
+pub fn heads(history: &History, snapshots: &[Snapshot]) -> Vec<Head> {
+    let mut heads: BTreeMap<ClientId, Head> = history.heads.clone();
+    for s in snapshots {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let head = heads.entry(client).or_insert(Head { client, seq, id: s.id });
         if head.seq <= seq {
@@ -229,8 +260,9 @@ fn superseded(survey: &Survey, condemned: &BTreeSet<PackName>) -> Vec<SegmentId>
     let going: HashSet<&SegmentId> = survey.history.replaced.values().flat_map(|r| &r.segments).collect();
     let free: Vec<_> = survey.segments.iter().filter(|(id, _)| !going.contains(id)).collect();
     let stale = |p: &PackName| condemned.contains(p) || !survey.packs.contains_key(p);
-    let many = free.len() >= SEGMENTS_MANY;
-    let wanted = free.into_iter().filter(|(_, packs)| many || packs.iter().any(stale));
+    let small = |id: &SegmentId| survey.small_segments.contains(id);
+    let many = free.iter().filter(|(id, _)| small(id)).count() >= SEGMENTS_MANY;
+    let wanted = free.into_iter().filter(|(id, packs)| (many && small(id)) || packs.iter().any(stale));
     wanted.map(|(id, _)| *id).take(SEGMENTS_MAX).collect()
 }
 
@@ -256,7 +288,7 @@ fn repack(
     let writer = Writer::new(look.repo, who, look.session, &survey.index, look.cx, writing);
     let reader = Reader::new(look.repo, &survey.index);
     let (repo, cx) = (look.repo, look.cx);
-    let work = Repacking { repo, survey, marks, reader: &reader, writer: &writer, cx };
+    let work = Repacking { repo, marks, tight: decision.tight, reader: &reader, writer: &writer, cx };
     let packs = work.run(&decision.repack)?;
     Ok((packs, writer.segments()))
 }

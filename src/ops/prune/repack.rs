@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::mark::Marks;
-use super::survey::{Survey, name_of};
+use super::survey::name_of;
 use crate::compress::decompress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
@@ -12,7 +12,7 @@ use crate::format::limits::{FRAME_TARGET, FRAME_TARGET_SMALL};
 use crate::format::names;
 use crate::format::pack::{Kind, Table, blob_ranges};
 use crate::id::BlobId;
-use crate::index::Location;
+use crate::index::{Index, Location};
 use crate::repo::{FrameScope, Reader, Repository, Writer};
 
 /// Neighbouring frames that are fetched together, in bytes.
@@ -22,16 +22,27 @@ const FETCH: u64 = 4 << 20;
 pub struct Repacking<'a> {
     /// The repository.
     pub repo: &'a Repository,
-    /// What is known of it.
-    pub survey: &'a Survey,
     /// What is needed.
     pub marks: &'a Marks,
+    /// Nothing that nobody needs moves with it.
+    pub tight: bool,
     /// Reads the old packs.
     pub reader: &'a Reader<'a>,
     /// Writes the new ones.
     pub writer: &'a Writer<'a>,
     /// Who is told.
     pub cx: &'a Context<'a>,
+}
+
+/// Whether a frame moves as it is: if three quarters of it are needed, what is dead in it included;
+/// where that is too much, only if all of it is needed.
+pub fn moves_whole(index: &Index, marks: &Marks, frame: u32, tight: bool) -> bool {
+    let entry = index.frame(frame).entry;
+    if tight {
+        return marks.blobs(index, frame) == u32::from(entry.blobs);
+    }
+    let whole = u64::from(entry.plain).saturating_sub(4 * u64::from(entry.blobs));
+    u64::from(marks.live(frame)) * 4 >= whole * 3
 }
 
 impl Repacking<'_> {
@@ -47,7 +58,7 @@ impl Repacking<'_> {
     /// now, which does no harm.
     fn try_pack(&self, n: u32) -> Result<Option<PackName>> {
         self.cx.check()?;
-        let pack = self.survey.index.pack(n);
+        let pack = self.reader.index().pack(n);
         match self.pack(n) {
             Ok(()) => {
                 Meter::add(&self.cx.meter.files_done, 1);
@@ -62,8 +73,9 @@ impl Repacking<'_> {
         }
     }
 
-    fn pack(&self, n: u32) -> Result<()> {
-        let index = &self.survey.index;
+    /// Write what is needed of one pack.
+    pub fn pack(&self, n: u32) -> Result<()> {
+        let index = self.reader.index();
         let pack = index.pack(n);
         let (_, table) = self.repo.read_table(&names::pack(pack.id, pack.uploader), pack.len)?;
         let frames: Vec<u32> = (pack.first_frame..pack.first_frame + pack.frames).collect();
@@ -93,10 +105,9 @@ impl Repacking<'_> {
         Ok(())
     }
 
-    /// A frame of which three quarters are needed moves as it is, what is dead in it included; of
-    /// others the needed blobs are framed and compressed anew.
+    /// A frame moves as it is, or what is needed of it is framed and compressed anew.
     fn frame(&self, n: u32, sealed: &mut [u8], table: &Table, first_frame: u32) -> Result<()> {
-        let index = &self.survey.index;
+        let index = self.reader.index();
         let (entry, kind) = (index.frame(n).entry, table.kind);
         let packed = self.reader.unseal(n, sealed)?;
         let mut plain = Vec::new();
@@ -107,8 +118,7 @@ impl Repacking<'_> {
         for (range, id) in ranges.iter().zip(ids) {
             self.check(kind, id, &plain[range.clone()])?;
         }
-        let whole = u64::from(entry.plain).saturating_sub(4 * u64::from(entry.blobs));
-        if u64::from(self.marks.live(n)) * 4 >= whole * 3 {
+        if moves_whole(index, self.marks, n, self.tight) {
             return self.writer.move_frame(kind, entry, ids, packed);
         }
         let target = if kind == Kind::Data { FRAME_TARGET } else { FRAME_TARGET_SMALL } as u32;

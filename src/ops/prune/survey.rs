@@ -15,7 +15,7 @@ use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::index::Index;
-use crate::repo::{History, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+use crate::repo::{History, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
 
 /// How often snapshots are listed while others make new ones.
 const LISTINGS: usize = 8;
@@ -36,6 +36,8 @@ pub struct Survey {
     pub index: Index,
     /// Which packs each segment names.
     pub segments: BTreeMap<SegmentId, Vec<PackName>>,
+    /// Segments that are far smaller than merged ones.
+    pub small_segments: HashSet<SegmentId>,
     /// Segments that cannot be read.
     pub damaged_segments: u64,
     /// Packs that are there, with their lengths.
@@ -81,8 +83,8 @@ pub fn survey(look: &Looking<'_>) -> Result<Survey> {
     wait(repo.storage().staleness());
     let (snapshots, tombstones) = snapshots(repo, &history)?;
     let expired = expired(look, &tombstones, &snapshots);
-    let mut segments = BTreeMap::new();
-    let (index, damaged_segments) = load_index(repo, &history, &mut segments, cx)?;
+    let (mut segments, mut small_segments) = (BTreeMap::new(), HashSet::new());
+    let (index, damaged_segments) = load_index(repo, &history, (&mut segments, &mut small_segments), cx)?;
     let packs = packs_there(repo)?;
     let settled = before.into_keys().collect();
     let own = session.suffix();
@@ -94,6 +96,7 @@ pub fn survey(look: &Looking<'_>) -> Result<Survey> {
         expired,
         index,
         segments,
+        small_segments,
         damaged_segments,
         packs,
         settled,
@@ -159,14 +162,11 @@ fn look_at_snapshots(repo: &Repository, history: &History) -> Result<Seen> {
     if let Some(e) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
         let e = Error::new(ErrorKind::Damaged, "nothing is deleted while a snapshot or a decision cannot be read")
             .because(e)
-            .hint("`orlop check` tells what is damaged, and what to do about it");
+            .hint("`orlop check` tells what is damaged, and what to do about it")
+            .hint("if a snapshot's record is lost for good, `orlop forget --accept-lost` goes on without it");
         return Err(e);
     }
     check_heads(history, &snapshots, &tombstones)?;
-    if !repo.storage().list(prefix::HOLLOW)?.is_empty() {
-        let what = "this repository is a mirror with a part of another's snapshots, which only a newer orlop can prune";
-        return Err(Error::new(ErrorKind::Unsupported, what));
-    }
     Ok((snapshots, tombstones))
 }
 
@@ -195,7 +195,7 @@ fn expired(look: &Looking<'_>, tombstones: &Tombstones, snapshots: &[Snapshot]) 
 fn load_index(
     repo: &Repository,
     history: &History,
-    segments: &mut BTreeMap<SegmentId, Vec<PackName>>,
+    (segments, small): (&mut BTreeMap<SegmentId, Vec<PackName>>, &mut HashSet<SegmentId>),
     cx: &Context<'_>,
 ) -> Result<(Index, u64)> {
     let damaged = std::cell::Cell::new(0);
@@ -208,9 +208,25 @@ fn load_index(
         &mut |id, segment| {
             let packs = segment.head.packs.iter().map(|p| PackName { id: p.id, uploader: p.uploader });
             segments.insert(id, packs.collect());
+            if segment.rows.len() < MERGED_ROWS / 4 {
+                small.insert(id);
+            }
         },
     )?;
     Ok((index, damaged.get()))
+}
+
+fn is_base(sessions: &Sessions, id: &RecordId) -> bool {
+    sessions.open.iter().any(|s| s.bases.contains(id))
+}
+
+/// Snapshots that are not marked, though nobody forgot them. Nobody promised that a late one is whole;
+/// what is there of it stays, unless another took its place.
+pub fn passed_over(snapshots: &[Snapshot], sessions: &Sessions) -> HashSet<RecordId> {
+    let late = |s: &&Snapshot| s.validity == Validity::Late;
+    let replaced: HashSet<_> = snapshots.iter().filter(|s| !late(s)).filter_map(|s| s.statement.replaces).collect();
+    let over = snapshots.iter().filter(late).filter(|s| replaced.contains(&s.id) && !is_base(sessions, &s.id));
+    over.map(|s| s.id).collect()
 }
 
 /// The name of a pack of the index.
@@ -255,19 +271,12 @@ impl Survey {
 
     /// Whether an open session relies on a snapshot.
     pub fn is_base(&self, id: &RecordId) -> bool {
-        self.sessions.open.iter().any(|s| s.bases.contains(id))
+        is_base(&self.sessions, id)
     }
 
-    /// Snapshots that another one took the place of.
-    pub fn replaced(&self) -> HashSet<RecordId> {
-        let count = self.snapshots.iter().filter(|s| s.validity != Validity::Late);
-        count.filter_map(|s| s.statement.replaces).collect()
-    }
-
-    /// Whether a snapshot is not marked, though nobody forgot it. Nobody promised that a late one is
-    /// whole; what is there of it stays, unless another took its place.
-    pub fn is_passed_over(&self, s: &Snapshot, replaced: &HashSet<RecordId>) -> bool {
-        s.validity == Validity::Late && replaced.contains(&s.id) && !self.is_base(&s.id)
+    /// Snapshots that are not marked, though nobody forgot them.
+    pub fn passed_over(&self) -> HashSet<RecordId> {
+        passed_over(&self.snapshots, &self.sessions)
     }
 
     /// Mark what is needed.
@@ -291,13 +300,14 @@ impl Survey {
 
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {
         let reader = Reader::new(look.repo, &self.index);
-        let replaced = self.replaced();
-        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(|s| !self.is_expired(s)).collect();
+        let passed_over = self.passed_over();
+        let is_root = |s: &&Snapshot| !s.hollow && !self.is_expired(s);
+        let roots: Vec<&Snapshot> = self.snapshots.iter().filter(is_root).collect();
         look.cx.enter(Phase::Marking, Some(roots.len() as u64), None);
         for s in roots {
             let late = s.validity == Validity::Late;
-            if !self.is_passed_over(s, &replaced) {
-                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late };
+            if !passed_over.contains(&s.id) {
+                let marker = Marker { cx: look.cx, reader: &reader, standing, marks, tolerant: late, found: None };
                 s.statement.root.map_or(Ok(()), |root| marker.root(root, threads)).map_err(|e| unmarkable(s, e))?;
             }
             Meter::add(&look.cx.meter.files_done, 1);

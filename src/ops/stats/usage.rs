@@ -20,7 +20,8 @@ pub struct Usage {
     pub restored: u64,
     /// Bytes stored for it, shared ones included; `None` if that was not asked for.
     pub stored: Option<u64>,
-    /// Bytes stored that nothing else needs: free, once its snapshots are forgotten and pruned.
+    /// Stored bytes of chunks and pages that nothing else needs, their shares of frames that hold others,
+    /// too: free, once its snapshots are forgotten and pruned with nothing unused left.
     pub unique: u64,
 }
 

@@ -20,6 +20,8 @@ struct Crash {
     /// The change that is not made any more; counted from 1.
     nth: u64,
     abort: bool,
+    /// Calls that only read count, too.
+    all: bool,
     changes: AtomicU64,
     dead: AtomicBool,
 }
@@ -27,22 +29,27 @@ struct Crash {
 impl<S: Storage> CrashStorage<S> {
     /// From the `nth` change on, every call fails: the process as seen by its storage.
     pub fn die_at(inner: S, nth: u64) -> Self {
-        Self::new(inner, nth, false)
+        Self::new(inner, nth, false, false)
+    }
+
+    /// The same, counting every call, also those that only read.
+    pub fn die_at_call(inner: S, nth: u64) -> Self {
+        Self::new(inner, nth, false, true)
     }
 
     /// At the `nth` change, the process really ends, by `abort`.
     pub fn abort_at(inner: S, nth: u64) -> Self {
-        Self::new(inner, nth, true)
+        Self::new(inner, nth, true, false)
     }
 
     /// Never die, and count.
     pub fn immortal(inner: S) -> Self {
-        Self::new(inner, u64::MAX, false)
+        Self::new(inner, u64::MAX, false, false)
     }
 
-    fn new(inner: S, nth: u64, abort: bool) -> Self {
+    fn new(inner: S, nth: u64, abort: bool, all: bool) -> Self {
         assert!(nth > 0, "changes are counted from 1");
-        let crash = Crash { nth, abort, changes: AtomicU64::new(0), dead: AtomicBool::new(false) };
+        let crash = Crash { nth, abort, all, changes: AtomicU64::new(0), dead: AtomicBool::new(false) };
         Self { tapped: Arc::new(Tapped::new(inner, crash)) }
     }
 
@@ -81,7 +88,7 @@ impl Error for Dead {}
 
 impl Tap for Crash {
     fn before(&self, verb: Verb, _name: &str) -> io::Result<()> {
-        if verb.mutates() && !self.dead.load(Ordering::SeqCst) {
+        if (self.all || verb.mutates()) && !self.dead.load(Ordering::SeqCst) {
             let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
             if change >= self.nth {
                 if self.abort {
