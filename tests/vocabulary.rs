@@ -322,7 +322,8 @@ const LINES: &str = "\
 : rewrite --forget --exclude @/tree/sub --host lists
 # snapshots
 = ls latest --host lists
-: rewrite --forget --new-host other --new-time '2020-05-06 07:08:09' --host h
+: rewrite latest --forget --new-host other --new-time '2020-05-06 07:08:09' --host h
+: rewrite latest --forget --new-host other --new-time '2020-05-07 07:08:09' --host h
 # snapshots
 : rewrite --forget --exclude two.* --host other
 # snapshots

@@ -63,7 +63,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "a directory, `local:`, `s3:`, `azure:`, `sftp:`, `rclone:`, and `webdav:` and `opendal:`; no `rest:`, `b2:` and `swift:`, and `gs:` as `opendal:gcs`",
     ),
     ("*", "--key-hint", "the id of one of orlop's keys; RESTIC_KEY_HINT is not looked at"),
-    ("backup", "--read-concurrency", "8 if nothing is said"),
+    ("backup", "--read-concurrency", "16 if nothing is said, more with more processors"),
     ("backup", "--parent", "also `latest~N`"),
     ("cat", "", "has no `masterkey` and no `lock`; `tree` takes SNAPSHOT:PATH; `key` shows no secrets"),
     ("diff", "", "also takes `latest` and `latest~N`, and a directory as it is now"),
