@@ -9,6 +9,7 @@ mod state;
 #[path = "model/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
@@ -128,7 +129,8 @@ fn search(world: World, threads: usize, most: usize) -> Searched {
     let states = checker.unique_state_count();
     let done = states < most;
     let mut out = Searched { states, lost: None, events: 0 };
-    for (property, path) in checker.discoveries() {
+    // In an order of their own: one state may break several.
+    for (property, path) in checker.discoveries().into_iter().collect::<BTreeMap<_, _>>().into_iter().rev() {
         match EVENTS.iter().find(|(_, name)| *name == property) {
             Some((event, _)) => out.events |= event,
             None => {

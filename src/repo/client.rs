@@ -1,6 +1,6 @@
 //! Who writes: clients, their keys and their records.
 
-use super::{Repository, objects};
+use super::{Repository, locked, objects};
 use crate::crypto::{PublicKey, Secret, SigningKey, derive_client_seed};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
@@ -142,6 +142,21 @@ impl Repository {
     /// A client's record for an epoch of its key.
     pub fn client_key(&self, id: ClientId, epoch: u32) -> Option<&Client> {
         self.clients.iter().find(|c| c.id == id && c.epoch == epoch)
+    }
+
+    /// Whoever signed something. Others may have been enrolled since the repository was opened: their
+    /// records are read when they are first met.
+    pub(super) fn author(&self, id: ClientId, epoch: u32) -> Result<Client> {
+        let newcomer = || locked(&self.newcomers).get(&(id, epoch)).cloned();
+        if let Some(known) = self.client_key(id, epoch).cloned().or_else(newcomer) {
+            return Ok(known);
+        }
+        let met = self.load_client(&names::client(id, epoch)).map_err(|e| match e.kind() {
+            ErrorKind::Storage => e,
+            _ => Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here"),
+        })?;
+        locked(&self.newcomers).insert((id, epoch), met.clone());
+        Ok(met)
     }
 
     /// Whether what this identity signs is the owner's word.

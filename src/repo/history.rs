@@ -381,10 +381,11 @@ impl Saying {
 mod tests {
     use super::*;
     use crate::format::gc::{Condemned, Lost};
+    use crate::format::keys::Credential;
     use crate::format::records::Purpose;
     use crate::model::Body;
     use crate::repo::snapshots::tests::{made, statement};
-    use crate::repo::{NewSnapshot, objects};
+    use crate::repo::{NewSnapshot, objects, open};
 
     struct World {
         repo: Repository,
@@ -453,6 +454,25 @@ mod tests {
         fn forgotten(&self, first: u64, last: u64, anchor: RecordId) -> Vec<Forgotten> {
             vec![Forgotten { client: self.who.client, ranges: vec![(first, last)], anchors: vec![(last, anchor)] }]
         }
+    }
+
+    #[test]
+    fn who_was_enrolled_since_is_met() {
+        let w = World::new();
+        w.plan();
+        let mut history = w.repo.history().unwrap();
+        let mut other = open(w.repo.storage().clone(), &Credential::Nothing, None).unwrap();
+        let who = other.identity(Some("newcomer")).unwrap();
+        let session = other.begin(&who, Purpose::Backup, vec![]).unwrap();
+        let new = NewSnapshot { statement: statement(&other, &who), body: Body::default() };
+        let id = other.commit(&who, &session, new).unwrap();
+        let other = World { repo: other, who, session };
+        other.plan();
+        w.repo.catch_up(&mut history).unwrap();
+        assert_eq!(history.log.generation(), 2);
+        let seen = w.repo.snapshots(&|name, e| panic!("{name}: {e}")).unwrap();
+        assert_eq!(seen.iter().map(|s| s.id).collect::<Vec<_>>(), [id]);
+        assert!(w.repo.sessions().unwrap().open.iter().any(|s| s.open.client == other.who.client));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::format::gc::{self, Payload, Record};
 use crate::format::keys::{Keyring, Slot};
 use crate::format::names::{self, prefix};
 use crate::format::record::RecordType;
-use crate::format::records::{Client, Heartbeat, SessionOpen};
-use crate::id::{ClientId, RecordId, SessionId, SlotId};
+use crate::format::records::{Heartbeat, SessionOpen};
+use crate::id::{RecordId, SessionId, SlotId};
 
 /// How far an object could be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,11 +209,5 @@ impl Repository {
         check_ext("heartbeat", &beat.ext, &[])?;
         opened.verify(&key)?;
         if names::session(beat.session, beat.n) == object { Ok(Verified::Whole) } else { Err(misnamed()) }
-    }
-
-    /// Whoever signed something.
-    pub(super) fn author(&self, client: ClientId, epoch: u32) -> Result<&Client> {
-        let unknown = || Error::new(ErrorKind::Damaged, "it is signed by a client that is not enrolled here");
-        self.client_key(client, epoch).ok_or_else(unknown)
     }
 }

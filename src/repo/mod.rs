@@ -25,6 +25,7 @@ mod tombstones;
 mod tree;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ use crate::crypto::{BlobKeys, Secret, Suite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keys::{Keyring, Role, SlotSecret};
 use crate::format::records::{Client, Config, Profile};
-use crate::id::{DomainId, InstanceId, RecordId, SlotId};
+use crate::id::{ClientId, DomainId, InstanceId, RecordId, SlotId};
 use crate::storage::{Storage, Viewed};
 use crate::sys::Host;
 
@@ -78,6 +79,8 @@ pub struct Repository {
     config: Config,
     config_id: RecordId,
     clients: Vec<Client>,
+    /// Enrolled since, by others.
+    newcomers: Mutex<HashMap<(ClientId, u32), Client>>,
     host: Host,
     beat_every: Duration,
     profile: Option<Remembered>,

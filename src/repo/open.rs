@@ -1,6 +1,6 @@
 //! Making a repository, and unlocking one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{Repository, objects};
 use crate::chunk::Gear;
@@ -290,6 +290,7 @@ pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<Sl
         config,
         config_id,
         clients: vec![],
+        newcomers: Mutex::default(),
         host: Host::current(),
         beat_every: super::session::HEARTBEAT,
         profile: None,

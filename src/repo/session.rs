@@ -264,9 +264,9 @@ impl Repository {
             Err(e) => return Err(e.doing(format!("while reading {object}"))),
         };
         check_ext("session close", &close.ext, &[])?;
-        let author = self.client_key(close.author, close.author_epoch);
-        let key = author.ok_or_else(|| Error::new(ErrorKind::Damaged, "a session was closed by an unknown client"))?;
-        opened.verify(&key.key).doing(|| format!("while reading {object}"))?;
+        let author = self.author(close.author, close.author_epoch);
+        let author = author.doing(|| format!("while reading {object}"))?;
+        opened.verify(&author.key).doing(|| format!("while reading {object}"))?;
         if close.session != session {
             return Err(Error::new(ErrorKind::Damaged, format!("{object} is not what its name says")));
         }

@@ -257,8 +257,8 @@ impl Repository {
     /// Whether a close says anything of what this client committed: others may only fence, and only
     /// those that may collect garbage.
     fn may_close(&self, close: &Close, committer: ClientId) -> bool {
-        let role = self.client_key(close.author, close.author_epoch).map(|c| c.role);
-        let collects = matches!(role, Some(Role::Owner | Role::Maintain));
+        let role = self.author(close.author, close.author_epoch).map(|c| c.role);
+        let collects = matches!(role, Ok(Role::Owner | Role::Maintain));
         close.author == committer || (close.kind == CloseKind::Fence && collects)
     }
 
