@@ -87,9 +87,9 @@ fn asks_little(world: &World, place: &Place) {
     }
     let listed_at_once = place.url.starts_with("s3:") || place.url.starts_with("azure:");
     let most = match (listed_at_once, place.exclusive) {
-        (true, true) => 7,
+        (true, true) => 8,
         // What was written is read once, since another one may have written it, too.
-        (true, false) => 12,
+        (true, false) => 13,
         (false, _) => 40,
     };
     assert!(sum <= most, "{sum} requests: {requests:?}");

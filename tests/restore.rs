@@ -261,7 +261,12 @@ fn holes_and_zeros() {
     b.well(&s, &RestoreOptions::default());
     let blocks = |name: &str| fs::metadata(b.out().join(name)).unwrap().blocks() * 512;
     assert!(blocks("holes") < 1 << 20, "{}", blocks("holes"));
-    assert_eq!(blocks("zeros"), 4 << 20, "zeros that were written are written");
+    // A block more where the file system needs one for the list of pieces.
+    assert!(
+        (4 << 20..=4100 << 10).contains(&blocks("zeros")),
+        "zeros that were written are written: {}",
+        blocks("zeros")
+    );
     fs::remove_file(b.out().join("zeros")).unwrap();
     b.well(&s, &RestoreOptions { sparse: true, ..RestoreOptions::default() });
     assert!(blocks("zeros") < 1 << 20, "{}", blocks("zeros"));

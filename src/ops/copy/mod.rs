@@ -1,8 +1,8 @@
 //! Copy: which snapshots ▸ what of them is not there ▸ take it over ▸ commit ▸ compare.
 //!
 //! Repositories of one domain have the same ids and keys: packs go over as they are, and so do
-//! statements, signatures included ([`mirror`]). Under other keys every blob gets another name and
-//! every page is written anew; the new statement has the original as evidence ([`rekey`]).
+//! statements, signatures included (`mirror`). Under other keys every blob gets another name and
+//! every page is written anew; the new statement has the original as evidence (`rekey`).
 
 mod mirror;
 mod rekey;
