@@ -62,7 +62,8 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
         Some(paths) => files(args, &mut repo, paths, &options, &console),
         None => stream(args, &mut repo, &options, &console),
     });
-    if done.is_ok() && !args.dry_run {
+    let wrote = |done: &BackupSummary| done.stats.data_blobs + done.stats.tree_blobs > 0;
+    if !args.dry_run && done.as_ref().is_ok_and(wrote) {
         merge(&mut repo, &console);
     }
     console.finish();
@@ -70,7 +71,7 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
     Ok((report(args, &done, options.about.utc_offset, &console)?, done.snapshot))
 }
 
-/// Every backup leaves index segments. What goes wrong here costs the backup nothing.
+/// Every backup that stores anything leaves index segments. What goes wrong here costs the backup nothing.
 fn merge(repo: &mut Repository, console: &Console) {
     let cx = console.context();
     if let Err(e) = prune::merge_if_many(repo, &cx) {
