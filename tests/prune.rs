@@ -14,7 +14,8 @@ use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
 use orlop::repo::{Reader, Repository, Validity};
-use orlop::storage::{LocalStorage, MemoryStorage, Storage};
+use orlop::storage::testing::CrashStorage;
+use orlop::storage::{LocalStorage, MemoryStorage, Name, Storage};
 use support::dice::Dice;
 use support::prune::*;
 use support::*;
@@ -390,7 +391,6 @@ fn annotations_are_compacted() {
 fn what_is_lost_can_be_given_up() {
     use orlop::error::ErrorKind;
     use orlop::ops::forget::accept_lost;
-    use orlop::storage::Name;
 
     for gone in [false, true] {
         let (memory, mut repo, dir, _, b) = world();
@@ -425,6 +425,128 @@ fn what_is_lost_can_be_given_up() {
         back_up(&mut repo, dir.path(), &small_packs());
         assert_sound(&mut repo);
     }
+}
+
+/// A record of the log that is lost stops whoever writes, until the owner goes on without it.
+#[test]
+fn a_lost_record_of_the_log_can_be_given_up() {
+    for lost in 1..=4 {
+        for gone in [false, true] {
+            let (memory, mut repo, dir, a, b) = world();
+            let usual = PruneOptions { max_unused: Unused::Bytes(0), ..PruneOptions::default() };
+            forget(&mut repo, a);
+            prune(&mut repo, &usual);
+            memory.advance(90_000);
+            prune(&mut repo, &usual);
+            fs::write(dir.path().join("f9"), noise(70_000, 999)).unwrap();
+            settle();
+            let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+            forget(&mut repo, b);
+            prune(&mut repo, &usual);
+            memory.advance(90_000);
+            prune(&mut repo, &usual);
+            assert_eq!(memory.list("gc/").unwrap().len(), 4);
+            if gone && lost == 4 {
+                continue; // Nobody can tell that there was one.
+            }
+            let name = Name::new(format!("gc/{lost:016x}")).unwrap();
+            memory.delete(&name).unwrap();
+            if !gone {
+                memory.plant(&name, b"rubbish");
+            }
+
+            let mut repo = open(repo.storage());
+            repo.act_as(this_process());
+            let error = try_prune(&mut repo, &usual).unwrap_err();
+            assert!(error.hints().iter().any(|h| h.contains("prune --accept-lost")), "{error}");
+            assert!(try_backup(&mut repo, dir.path(), &small_packs()).is_err());
+            let on = PruneOptions { accept_lost: true, ..usual.clone() };
+            let before = memory.list("").unwrap();
+            prune(&mut repo, &PruneOptions { dry_run: true, ..on.clone() });
+            assert_eq!(memory.list("").unwrap(), before);
+
+            prune(&mut repo, &on);
+            assert_sound(&mut repo);
+            assert_same(&repo, c, dir.path());
+            assert_eq!(back_up(&mut repo, dir.path(), &small_packs()).stats.data_blobs, 0);
+            memory.advance(90_000);
+            // Nothing is lost any more, and to say so again does no harm.
+            prune(&mut repo, &on);
+            prune(&mut repo, &usual);
+            assert!(memory.list("gc/").unwrap().iter().all(|l| l.name != name), "cleared away behind the restart");
+            memory.advance(90_000);
+            prune(&mut repo, &usual);
+            assert_nothing_unneeded(&repo);
+            assert_sound(&mut repo);
+            assert_same(&repo, c, dir.path());
+        }
+    }
+}
+
+/// What a lost record may have doomed outright nobody relies on, wherever the run that goes on without
+/// the record is cut off.
+#[test]
+fn what_lost_records_doomed_is_not_relied_on() {
+    for nth in 1.. {
+        let (memory, mut repo, dir, a, _) = world();
+        (0..10).for_each(|i| fs::write(dir.path().join(format!("f{i}")), noise(70_000, 200 + i)).unwrap());
+        settle();
+        let b = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+        let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+        let held = |name: &Name| (name.clone(), memory.get(name, u64::MAX).unwrap());
+        let listed = [memory.list("packs/").unwrap(), memory.list("index/").unwrap()].concat();
+        let before: Vec<_> = listed.iter().map(|l| held(&l.name)).collect();
+        all.iter().filter(|s| s.id != b).for_each(|s| forget(&mut repo, s.id));
+        prune_now(&mut repo);
+        let gone = |name: &Name| memory.head(name).unwrap().is_none();
+        let doomed: Vec<_> = before.into_iter().filter(|(name, _)| gone(name)).collect();
+        assert!(doomed.len() > 4 && a != b);
+        doomed.iter().for_each(|(name, bytes)| memory.plant(name, bytes));
+        memory.list("gc/").unwrap().iter().for_each(|l| memory.plant(&l.name, b"rubbish"));
+
+        let on = PruneOptions { accept_lost: true, ..PruneOptions::default() };
+        let crash = Arc::new(CrashStorage::die_at(memory.clone(), nth));
+        let mut mortal = open(&(Arc::clone(&crash) as Arc<dyn Storage>));
+        mortal.act_as(this_process());
+        let done = try_prune(&mut mortal, &on);
+        assert_eq!(done.is_err(), crash.is_dead(), "{done:?}");
+        let mut repo = open(&(Arc::new(memory.clone()) as Arc<dyn Storage>));
+        repo.act_as(this_process());
+        if repo.history().is_err() {
+            // Whoever died still has a session that looks alive.
+            prune(&mut repo, &PruneOptions { fence: true, ..on });
+        }
+        let again = tempfile::tempdir().unwrap();
+        plant(again.path());
+        let c = back_up(&mut repo, again.path(), &small_packs()).snapshot.unwrap();
+        doomed.iter().for_each(|(name, _)| memory.delete(name).unwrap());
+        let mut repo = open(repo.storage());
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert_same(&repo, c, again.path());
+        if !crash.is_dead() {
+            assert!(nth > 4, "{nth}");
+            break;
+        }
+    }
+}
+
+/// Another prune that has read the lost record may act upon it.
+#[test]
+fn what_is_lost_is_not_given_up_beside_another_prune() {
+    let (memory, mut repo, _dir, a, _) = world();
+    forget(&mut repo, a);
+    prune(&mut repo, &PruneOptions::default());
+    let who = repo.identity(Some("test")).unwrap();
+    let other = repo.begin(&who, Purpose::Gc, vec![]).unwrap();
+    memory.list("gc/").unwrap().iter().for_each(|l| memory.plant(&l.name, b"rubbish"));
+    let on = PruneOptions { accept_lost: true, ..PruneOptions::default() };
+    let error = try_prune(&mut repo, &on).unwrap_err();
+    assert!(error.hints().iter().any(|h| h.contains("--fence")), "{error}");
+    assert!(repo.history().is_err());
+    prune(&mut repo, &PruneOptions { fence: true, ..on });
+    assert!(repo.history().is_ok() && repo.close(&other, CloseKind::End, vec![]).is_err());
+    assert_sound(&mut repo);
 }
 
 /// Backups alone keep the index in few objects, without looking at what is needed.

@@ -29,14 +29,14 @@ pub enum Step<P: Ord, S: Ord> {
         /// Sessions whose objects are deleted.
         buried: Vec<S>,
     },
-    /// Repeats everything: what is condemned, and by which plan.
-    Checkpoint {
+    /// Says everything: what is condemned, and by which plan.
+    Whole {
         /// All packs that may not be used.
         condemned: Vec<(P, u64)>,
+        /// Of one that condemns packs itself: sessions that were open when it was made.
+        live: BTreeSet<S>,
         /// When it was made, in seconds.
         time: i64,
-        /// The record before it was lost: what earlier ones condemned stays condemned.
-        after_loss: bool,
     },
 }
 
@@ -112,14 +112,9 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     /// Take in the next record.
     pub fn add(&mut self, generation: u64, step: Step<P, S>) -> Result<(), Broken> {
         let expected = self.generation + 1;
-        let whole = matches!(step, Step::Checkpoint { after_loss: false, .. });
-        let lost = matches!(step, Step::Checkpoint { after_loss: true, .. });
-        // A checkpoint says all that records say that are not there any more; a restart goes on after
-        // one record that was lost.
-        let follows = generation == expected
-            || (whole && generation > expected)
-            || (lost && (generation == expected + 1 || (self.generation == 0 && generation > 0)));
-        if !follows {
+        // One that says everything takes the place of records that are not there any more.
+        let whole = matches!(step, Step::Whole { .. });
+        if generation != expected && !(whole && generation > expected) {
             return Err(Broken::Gap { expected });
         }
         self.generation = generation;
@@ -130,7 +125,7 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
             Step::Finish { of, resurrected, doomed, buried } => {
                 self.finish(generation, of, &resurrected, &doomed, buried)
             }
-            Step::Checkpoint { condemned, time, after_loss } => self.restart(generation, condemned, time, after_loss),
+            Step::Whole { condemned, live, time } => self.begin_anew(generation, condemned, live, time),
         }
         Ok(())
     }
@@ -138,7 +133,7 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     /// Records up to this one are lost. What was condemned before stays so.
     pub fn pass_over(&mut self, generation: u64, time: i64) {
         self.generation = generation;
-        self.restart(generation, vec![], time, true);
+        self.begin_anew(generation, vec![], BTreeSet::new(), time);
     }
 
     fn finish(&mut self, generation: u64, of: u64, resurrected: &[P], doomed: &[P], buried: Vec<S>) {
@@ -154,25 +149,17 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
         }
     }
 
-    fn restart(&mut self, generation: u64, condemned: Vec<(P, u64)>, time: i64, after_loss: bool) {
-        let before: BTreeSet<P> = std::mem::take(&mut self.plans).into_values().flat_map(|p| p.condemned).collect();
-        let mut condemned = condemned;
-        if after_loss {
-            // The lost record may have resurrected some of them for those who read it: a finish has to wait
-            // for everybody who does not know that they are condemned again.
-            condemned.extend(before.into_iter().map(|p| (p, generation)));
-            condemned.iter_mut().for_each(|(_, plan)| *plan = generation);
-        } else {
-            // A checkpoint knows nothing of what is gone. Whoever has seen it there, and goes by an
-            // index of that time, must not use it.
-            self.past.extend(before);
-            self.past.append(&mut self.doomed);
-        }
+    fn begin_anew(&mut self, generation: u64, condemned: Vec<(P, u64)>, live: BTreeSet<S>, time: i64) {
+        // It knows nothing of what is gone, and what was lost may have resurrected a pack. Whoever has
+        // seen one condemned, and goes by an index of that time, must not use it; to delete it is only
+        // for those who all know it condemned.
+        self.past.extend(std::mem::take(&mut self.plans).into_values().flat_map(|p| p.condemned));
+        self.past.append(&mut self.doomed);
         // Whatever a lost finish may have deleted, nothing was confirmed by it that we know of.
         self.last_finish = generation;
         self.buried.clear();
         for (pack, plan) in condemned {
-            let empty = || Plan { condemned: BTreeSet::new(), live: BTreeSet::new(), time };
+            let empty = || Plan { condemned: BTreeSet::new(), live: live.clone(), time };
             self.plans.entry(plan).or_insert_with(empty).condemned.insert(pack);
         }
     }
@@ -201,20 +188,22 @@ mod tests {
 
     #[test]
     fn a_checkpoint_may_begin_a_log_and_a_loss_takes_nothing_back() {
-        let whole = |after_loss| Step::Checkpoint { condemned: vec![(7, 3)], time: 5, after_loss };
+        let live = BTreeSet::from([4]);
+        let whole = || Step::Whole { condemned: vec![(7, 9)], live: live.clone(), time: 5 };
         let mut log: Log<u8, u8> = Log::default();
-        log.add(9, whole(false)).unwrap();
-        assert_eq!(log.plan_of(&7), Some(3));
+        log.add(9, whole()).unwrap();
+        assert_eq!((log.plan_of(&7), &log.plans()[&9].live), (Some(9), &live));
         let mut log: Log<u8, u8> = Log::default();
         log.add(1, plan(&[1])).unwrap();
-        assert!(log.clone().add(4, whole(true)).is_err());
-        log.add(3, whole(true)).unwrap();
-        assert_eq!((log.plan_of(&1), log.plan_of(&7), log.plans().len()), (Some(3), Some(3), 1));
+        assert!(log.clone().add(4, plan(&[2])).is_err());
+        log.add(9, whole()).unwrap();
+        // Not everybody knows that this one was condemned: no finish gives it up.
+        assert_eq!((log.condemns(&1), log.plan_of(&1), log.plan_of(&7)), (true, None, Some(9)));
     }
 
     #[test]
     fn who_saw_a_pack_condemned_avoids_it_behind_a_checkpoint() {
-        let repeat = || Step::Checkpoint { condemned: vec![], time: 5, after_loss: false };
+        let repeat = || Step::Whole { condemned: vec![], live: BTreeSet::new(), time: 5 };
         let mut begun: Log<u8, u8> = Log::default();
         begun.add(1, plan(&[1, 2])).unwrap();
         for missed in [false, true] {

@@ -104,7 +104,7 @@ pub struct GcClear {
     pub new_index: Vec<SegmentId>,
     /// Of a plan: those others.
     pub superseded_index: Vec<SegmentId>,
-    /// Of a plan: sessions that were neither closed nor fenced.
+    /// Of a plan or restart: sessions that were neither closed nor fenced.
     pub live_sessions: Vec<SessionId>,
     /// Of a finish: condemned packs that are needed after all.
     pub resurrected: Vec<PackName>,
@@ -158,11 +158,9 @@ impl GcClear {
         };
         refuse(what, self.doomed_names.iter().any(own), "a doomed name is none, or has a list of its own")?;
         let plan = self.kind == GcKind::Plan;
-        let plans = !self.condemned.is_empty()
-            || !self.new_index.is_empty()
-            || !self.superseded_index.is_empty()
-            || !self.live_sessions.is_empty();
-        refuse(what, plans && !plan, "only a plan condemns")?;
+        let plans = !self.condemned.is_empty() || !self.new_index.is_empty() || !self.superseded_index.is_empty();
+        let counts = plan || self.kind == GcKind::Restart;
+        refuse(what, (plans && !plan) || !(counts || self.live_sessions.is_empty()), "only a plan condemns")?;
         let finish = self.kind == GcKind::Finish;
         let finishes = !self.resurrected.is_empty() || !self.doomed_packs.is_empty() || !self.doomed_index.is_empty();
         refuse(what, finishes && !finish, "only a finish dooms packs")?;
@@ -284,8 +282,8 @@ impl Payload for Gc {
         let whole = matches!(clear.kind, GcKind::Checkpoint | GcKind::Restart);
         refuse(what, self.state.is_empty() == whole, "checkpoints and restarts have a state, others none")?;
         refuse(what, self.lost.is_some() != (clear.kind == GcKind::Restart), "only a restart follows a loss")?;
-        let lost_before = self.lost.is_none_or(|l| l.generation.checked_add(1) == Some(clear.generation));
-        refuse(what, !lost_before, "the lost record is not the one before it")
+        let lost_before = self.lost.is_none_or(|l| (1..clear.generation).contains(&l.generation));
+        refuse(what, !lost_before, "the lost record is none before it")
     }
 }
 

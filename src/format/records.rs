@@ -7,6 +7,7 @@ use crate::id::{ClientId, DomainId, InstanceId, PackId, RecordId, SessionId};
 use crate::model::{Ext, Time};
 
 use super::keys::Role;
+use super::limits::{FRAME_TARGET, FRAME_TARGET_LONG, LONG_FILE};
 
 /// One way to cut files into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -21,8 +22,16 @@ pub struct Profile {
     pub avg: u32,
     /// Longest chunk.
     pub max: u32,
-    /// Plaintext of a frame of such chunks.
+    /// Plaintext of a frame of such chunks; page 40 has longer ones for long files.
     pub frame: u32,
+}
+
+impl Profile {
+    /// Plaintext of a frame of a file that is so long.
+    pub fn frame_of(&self, file: u64) -> u32 {
+        let long = file >= LONG_FILE && self.frame as usize == FRAME_TARGET;
+        if long { FRAME_TARGET_LONG as u32 } else { self.frame }
+    }
 }
 
 /// One version of the configuration. `config/<n>`, signed by the owner, the highest valid wins.

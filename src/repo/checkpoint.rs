@@ -1,13 +1,13 @@
-//! Checkpoints of the gc log: saying all of it again in one record, and clearing away what is older.
+//! Checkpoints and restarts of the gc log: saying all of it again in one record, and clearing away what is older.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clear::Cleared;
 use super::{History, Identity, Repository, Saying, Session, Tombstones, objects};
 use crate::error::{ErrorKind, Result};
-use crate::format::gc::{Confirmed, Forgotten, GcKind, Seen, State};
+use crate::format::gc::{Condemned, Confirmed, Forgotten, GcKind, Lost, PackName, Seen, State};
 use crate::format::names::{self, prefix};
-use crate::id::{ClientId, RecordId};
+use crate::id::{ClientId, RecordId, SessionId};
 use crate::model::Head;
 
 /// About so many bytes in one part of a state.
@@ -17,7 +17,7 @@ const EXPIRED_MAX: usize = 16_384;
 /// A client's chain with more runs of places than that is not repeated.
 const RUNS_MAX: usize = 16_384;
 
-/// What a checkpoint says beside what is in the log.
+/// What a checkpoint or restart says beside what is in the log.
 pub struct Repeating {
     /// Snapshots that are known to be whole.
     pub confirmed: BTreeMap<ClientId, Confirmed>,
@@ -27,6 +27,18 @@ pub struct Repeating {
     pub doomed: Vec<String>,
     /// The storage's time, in seconds.
     pub time: i64,
+    /// Of a restart.
+    pub after: Option<AfterLoss>,
+}
+
+/// What a restart says beside what a checkpoint does.
+pub struct AfterLoss {
+    /// What was lost.
+    pub lost: Lost,
+    /// Packs that nobody may use from now on.
+    pub condemned: BTreeSet<PackName>,
+    /// Sessions that are open.
+    pub live: BTreeSet<SessionId>,
 }
 
 /// What is left of the past, as listings show it.
@@ -126,7 +138,14 @@ impl Repository {
         let seen = history.seen.iter().map(|(id, t)| (*id, *t)).collect::<BTreeMap<_, _>>();
         seen.into_iter().for_each(|(statement, received)| parts.add(48, |s| s.seen.push(Seen { statement, received })));
         history.bad.iter().for_each(|p| parts.add(32, |s| s.bad.push(*p)));
-        let mut saying = Saying::new(GcKind::Checkpoint, said.time);
+        let kind = if said.after.is_some() { GcKind::Restart } else { GcKind::Checkpoint };
+        let mut saying = Saying::new(kind, said.time);
+        if let Some(after) = said.after {
+            let condemned = after.condemned.into_iter().map(|pack| Condemned { pack, generation });
+            condemned.for_each(|c| parts.add(48, |s| s.condemned.push(c)));
+            saying.gc.lost = Some(after.lost);
+            saying.clear.live_sessions = after.live.into_iter().collect();
+        }
         for part in parts.done() {
             saying.gc.state.push(self.put_decision(who, &part, &())?.0);
         }

@@ -1,10 +1,12 @@
 //! Records that somebody decided something: reading and writing them.
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use super::{Identity, Repository, objects};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::{self, Found, Payload, Record};
 use crate::id::RecordId;
-use crate::storage::Put;
+use crate::storage::{Listed, Put};
 use crate::sys;
 
 impl Repository {
@@ -16,6 +18,27 @@ impl Repository {
             Ok(gc::open(&bytes, found, &|e| self.index_secret(e))?)
         };
         open().doing(|| format!("while reading {object}"))
+    }
+
+    /// Load records that were listed, side by side. Those that cannot be read are told to `trouble`;
+    /// those that were cleared away since they were listed are left out in silence.
+    pub(super) fn load_listed<T: Send>(
+        &self,
+        listed: &[Listed],
+        trouble: &(dyn Fn(&str, Error) + Sync),
+        load: impl Fn(&str) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let one = |object: &str| match load(object) {
+            Ok(found) => Ok(Some(found)),
+            Err(e) if e.kind() == ErrorKind::Storage => Err(e),
+            Err(e) if e.kind() == ErrorKind::Missing => Ok(None),
+            Err(e) => {
+                trouble(object, e);
+                Ok(None)
+            }
+        };
+        let found: Result<Vec<_>> = listed.par_iter().map(|l| one(l.name.as_str())).collect();
+        Ok(found?.into_iter().flatten().collect())
     }
 
     /// Write one of those records; gives its id, and whether the name was free.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Identity, Repository, Session};
 use crate::collect::{GivenUp, Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, PackName, Payload, Record, State};
+use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, Lost, PackName, Payload, Record, State};
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::model::{Head, Time};
-use crate::storage::Put;
+use crate::storage::{Put, StorageErrorKind};
 use crate::sys;
 
 /// How often the log is read anew when a collector clears away under the reader.
@@ -47,11 +47,11 @@ pub struct History {
     pub bad: BTreeSet<PackId>,
     /// The newest checkpoint.
     pub checkpoint: Option<Repeated>,
-    /// A record is lost: what it confirmed is not known. Good for reading only.
-    pub torn: bool,
+    /// A record is lost: what it confirmed is not known. Good for reading, and for a restart.
+    pub torn: Option<Lost>,
 }
 
-/// A checkpoint: the record that takes the place of all before it.
+/// A checkpoint or restart: the record that takes the place of all before it.
 #[derive(Debug, Clone)]
 pub struct Repeated {
     /// Its place in the log.
@@ -117,7 +117,7 @@ impl History {
                 self.replaced.remove(&clear.finishes);
             }
             GcKind::Checkpoint | GcKind::Restart => {
-                self.begin_anew(clear.kind, states);
+                self.begin_anew(states);
                 let state = gc.state.iter().copied().collect();
                 self.checkpoint = Some(Repeated { generation: clear.generation, time: self.time, state });
             }
@@ -132,13 +132,13 @@ impl History {
         Ok(())
     }
 
-    /// A checkpoint says all that still matters.
-    fn begin_anew(&mut self, kind: GcKind, states: &[State]) {
-        if kind == GcKind::Checkpoint {
-            *self = Self { log: std::mem::take(&mut self.log), last: self.last, time: self.time, ..Self::default() };
-        }
-        // Whatever plans of before a loss condemned is condemned by the restart.
-        self.replaced.clear();
+    /// A checkpoint says all that still matters, and so does a restart.
+    fn begin_anew(&mut self, states: &[State]) {
+        *self = Self { log: std::mem::take(&mut self.log), last: self.last, time: self.time, ..Self::default() };
+        self.learn(states);
+    }
+
+    fn learn(&mut self, states: &[State]) {
         for s in states {
             self.confirmed.extend(s.confirmed.iter().map(|c| (c.client, c.clone())));
             self.forgotten.extend(s.forgotten.iter().map(|f| (f.client, f.clone())));
@@ -150,8 +150,9 @@ impl History {
 }
 
 fn unreadable(e: Error) -> Error {
-    e.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged")
-        .hint("what only reads goes on: restore, or copy what is to stay into another repository")
+    e.hint("nothing can be deleted or reused safely without it: `orlop check` says what is damaged").hint(
+        "what only reads goes on; if the record will not come back, `orlop prune --accept-lost` goes on without it",
+    )
 }
 
 fn step(clear: &GcClear, states: &[State]) -> Step<PackName, SessionId> {
@@ -167,12 +168,19 @@ fn step(clear: &GcClear, states: &[State]) -> Step<PackName, SessionId> {
             doomed: clear.doomed_packs.clone(),
             buried: clear.doomed_names.iter().filter_map(|n| names::parse_session(n)).collect(),
         },
-        GcKind::Checkpoint | GcKind::Restart => Step::Checkpoint {
-            condemned: states.iter().flat_map(|s| &s.condemned).map(|c| (c.pack, c.generation)).collect(),
-            time: clear.storage_time.sec,
-            after_loss: clear.kind == GcKind::Restart,
-        },
+        GcKind::Checkpoint | GcKind::Restart => {
+            // A restart condemns all that it names itself: nobody knows who has read an earlier plan.
+            let by = |of: u64| if clear.kind == GcKind::Restart { clear.generation } else { of };
+            let condemned = states.iter().flat_map(|s| &s.condemned).map(|c| (c.pack, by(c.generation)));
+            let live = clear.live_sessions.iter().copied().collect();
+            Step::Whole { condemned: condemned.collect(), live, time: clear.storage_time.sec }
+        }
     }
+}
+
+/// Whether a record takes the place of all before it.
+fn is_whole(clear: &GcClear) -> bool {
+    matches!(clear.kind, GcKind::Checkpoint | GcKind::Restart)
 }
 
 impl Repository {
@@ -196,12 +204,12 @@ impl Repository {
         let listed = self.storage.list(prefix::GC)?;
         let mut generations: Vec<u64> = listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).collect();
         generations.sort_unstable();
-        let newest = generations.last().copied().unwrap_or(0);
+        let top = generations.last().copied().unwrap_or(0);
         let (mut records, mut lost) = (Vec::new(), BTreeSet::new());
         while let Some(generation) = generations.pop() {
             match self.load_gc_and_states(generation) {
                 Ok(found) => {
-                    let whole = found.0.clear.kind == GcKind::Checkpoint;
+                    let whole = is_whole(&found.0.clear);
                     records.push(found);
                     if whole {
                         break;
@@ -219,11 +227,11 @@ impl Repository {
         for l in self.storage.list(prefix::STATE)? {
             let id = l.name.as_str().strip_prefix(prefix::STATE).and_then(|id| RecordId::parse(id).ok());
             let state = id.and_then(|id| self.load_state(id).ok()).filter(|s| lost.contains(&s.generation));
-            out.begin_anew(GcKind::Restart, state.as_slice());
+            out.learn(state.as_slice());
         }
         while let Some((record, states)) = records.pop() {
             let generation = record.clear.generation;
-            if record.clear.kind != GcKind::Checkpoint && generation != out.log.generation() + 1 {
+            if !is_whole(&record.clear) && generation != out.log.generation() + 1 {
                 if lost.insert(generation - 1) {
                     let what = "it is gone from between others";
                     trouble(&names::gc(generation - 1), Error::new(ErrorKind::Missing, what));
@@ -233,11 +241,23 @@ impl Repository {
             }
             out.add(&record, &states)?;
         }
-        if out.log.generation() < newest {
-            out.log.pass_over(newest, out.time);
+        if out.log.generation() < top {
+            out.log.pass_over(top, out.time);
         }
-        out.torn = true;
+        let newest = lost.last().copied();
+        out.torn = newest.map(|generation| self.what_is_lost(generation)).transpose()?;
         Ok(out)
+    }
+
+    /// A lost record, with the hash of what is stored in its place, if that is no longer than any may be.
+    fn what_is_lost(&self, generation: u64) -> Result<Lost> {
+        match self.storage.get(&super::objects::name(&names::gc(generation))?, super::objects::STORED_MAX) {
+            Ok(bytes) => Ok(Lost { generation, raw: Some(*blake3::hash(&bytes).as_bytes()) }),
+            Err(e) if matches!(e.kind, StorageErrorKind::NotFound | StorageErrorKind::Length) => {
+                Ok(Lost { generation, raw: None })
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn load_gc_and_states(&self, generation: u64) -> Result<(Record<Gc>, Vec<State>)> {
@@ -274,9 +294,7 @@ impl Repository {
         let mut records = Vec::new();
         while let Some(generation) = generations.pop() {
             let record = self.load_gc(generation)?;
-            let whole = record.clear.kind == GcKind::Checkpoint;
-            // What a restart goes on without is not asked for.
-            generations.retain(|g| record.payload.lost.is_none_or(|lost| lost.generation != *g));
+            let whole = is_whole(&record.clear);
             records.push(record);
             if whole {
                 break;
@@ -284,7 +302,7 @@ impl Repository {
         }
         let mut next = history.clone();
         while let Some(record) = records.pop() {
-            if record.clear.kind == GcKind::Checkpoint && record.clear.generation != next.log.generation() + 1 {
+            if is_whole(&record.clear) && record.clear.generation != next.log.generation() + 1 {
                 // What was condemned before is remembered, and nothing else.
                 next = History { log: next.log, ..History::default() };
             }
@@ -332,7 +350,7 @@ impl Repository {
     ) -> Result<bool> {
         let Saying { mut clear, mut gc } = said;
         clear.generation = history.log.generation() + 1;
-        clear.prev = history.last;
+        clear.prev = if clear.kind == GcKind::Restart { RecordId::ZERO } else { history.last };
         (gc.author, gc.author_epoch, gc.session) = (who.client, who.epoch, session.id);
         (gc.config, gc.nonce) = (self.config_id(), sys::random()?);
         let (id, put) = self.put_decision(who, &gc, &clear)?;
@@ -353,7 +371,7 @@ impl Repository {
             return Ok(true);
         }
         match self.load_gc(generation + 1) {
-            Ok(next) => Ok(next.clear.prev == id),
+            Ok(next) => Ok(next.clear.prev == id || next.clear.kind == GcKind::Restart),
             Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
             Err(e) => Err(e),
         }
@@ -380,12 +398,11 @@ impl Saying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::gc::{Condemned, Lost};
     use crate::format::keys::Credential;
     use crate::format::records::Purpose;
     use crate::model::Body;
     use crate::repo::snapshots::tests::{made, statement};
-    use crate::repo::{NewSnapshot, objects, open};
+    use crate::repo::{AfterLoss, NewSnapshot, Repeating, objects, open};
 
     struct World {
         repo: Repository,
@@ -495,39 +512,44 @@ mod tests {
         assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Missing);
     }
 
-    /// Bytes that nobody can read stand at its place, or none.
+    /// Bytes that nobody can read stand at its place, or none; whoever has read it, or not, goes on behind it.
     #[test]
     fn a_restart_goes_on_where_a_record_was_lost() {
-        for gone in [false, true] {
+        for (lost, gone) in [(3, false), (2, false), (2, true)] {
             let w = World::new();
             w.checkpoint(w.forgotten(1, 1, RecordId([1; 32])));
             let mut early = w.repo.history().unwrap();
             w.plan();
             w.plan();
             let mut knows = w.repo.history().unwrap();
-            w.delete(&names::gc(3));
+            w.delete(&names::gc(lost));
             if !gone {
-                w.repo.put_small(&names::gc(3), b"rubbish").unwrap();
-                assert_eq!(w.repo.history().unwrap_err().kind(), ErrorKind::Damaged);
+                w.repo.put_small(&names::gc(lost), b"rubbish").unwrap();
             }
+            let kind = if gone { ErrorKind::Missing } else { ErrorKind::Damaged };
+            assert_eq!(w.repo.history().unwrap_err().kind(), kind);
+            let session = w.repo.begin_after_loss(&w.who, &|_, _| {}).unwrap();
+            let mut torn = session.history();
+            let stands = || w.repo.storage.get(&objects::name(&names::gc(lost)).unwrap(), 9999).unwrap();
+            let raw = (!gone).then(|| *blake3::hash(&stands()).as_bytes());
+            assert_eq!(torn.torn, Some(Lost { generation: lost, raw }));
             let pack = PackName { id: PackId([7; 32]), uploader: [1; 4] };
-            let condemned = vec![Condemned { pack, generation: 2 }];
-            let forgotten = w.forgotten(1, 1, RecordId([1; 32]));
-            let (author, author_epoch) = (w.who.client, w.who.epoch);
-            let state = State { generation: 4, author, author_epoch, condemned, forgotten, ..State::default() };
-            let state = vec![w.repo.put_decision(&w.who, &state, &()).unwrap().0];
-            let mut saying = Saying::new(GcKind::Restart, 3000);
-            saying.clear.generation = 4;
-            let raw = (!gone).then(|| *blake3::hash(b"rubbish").as_bytes());
-            let lost = Some(Lost { generation: 3, raw });
-            let gc = Gc { author, author_epoch, state, lost, config: w.repo.config_id(), ..saying.gc };
-            w.repo.put_decision(&w.who, &gc, &saying.clear).unwrap();
+            let after = AfterLoss {
+                lost: torn.torn.unwrap(),
+                condemned: BTreeSet::from([pack]),
+                live: BTreeSet::from([w.session.id]),
+            };
+            let (confirmed, heads) = (BTreeMap::new(), vec![]);
+            let said = Repeating { confirmed, heads, doomed: vec![], time: 3000, after: Some(after) };
+            let tombstones = w.repo.tombstones(&|_, _| {}).unwrap();
+            assert!(w.repo.repeat(&w.who, &session, &mut torn, &tombstones, said).unwrap());
             let fresh = w.repo.history().unwrap();
             w.repo.catch_up(&mut early).unwrap();
             w.repo.catch_up(&mut knows).unwrap();
-            for mut history in [fresh, early, knows] {
+            for mut history in [torn, fresh, early, knows] {
                 assert_eq!((history.log.generation(), history.log.last_finish()), (4, 4));
                 assert!(history.log.plan_of(&pack) == Some(4) && history.forgot(w.who.client, 1));
+                assert!(history.log.plans()[&4].live.contains(&w.session.id) && history.torn.is_none());
                 assert!(w.say(&mut history, GcKind::Plan));
                 w.delete(&names::gc(5));
             }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::{Identity, Repository};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc;
@@ -43,19 +41,9 @@ impl Repository {
     /// they are about counts as here, and is missed where it is looked for.
     pub fn hollows(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Hollows> {
         let listed = self.storage.list(prefix::HOLLOW)?;
-        let load = |object: &str| match self.load_hollow(object) {
-            Ok(mark) => Ok(Some(mark)),
-            Err(e) if e.kind() == ErrorKind::Storage => Err(e),
-            // Cleared away with its snapshot since it was listed.
-            Err(e) if e.kind() == ErrorKind::Missing => Ok(None),
-            Err(e) => {
-                trouble(object, e);
-                Ok(None)
-            }
-        };
-        let found: Result<Vec<_>> = listed.par_iter().map(|l| load(l.name.as_str())).collect();
+        let found = self.load_listed(&listed, trouble, |object| self.load_hollow(object))?;
         let mut out = Hollows::default();
-        found?.iter().flatten().for_each(|mark| out.take(mark));
+        found.iter().for_each(|mark| out.take(mark));
         Ok(out)
     }
 

@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use checkpoint::{Repeating, Rest};
+pub use checkpoint::{AfterLoss, Repeating, Rest};
 pub use clear::{Cleared, MERGED_ROWS};
 pub use client::Identity;
 pub use frames::FrameScope;

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rayon::prelude::*;
-
 use super::{Identity, Repository, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{About, Annotation, Note, Payload};
@@ -140,19 +138,10 @@ impl Repository {
     /// All annotations. What cannot be read is told to `trouble` and says nothing.
     pub fn notes(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Notes> {
         let listed = self.storage.list(prefix::NOTES)?;
-        let load = |object: &str| match self.load_note(object) {
-            Ok(found) => Ok(Some(found)),
-            Err(e) if e.kind() == ErrorKind::Storage => Err(e),
-            Err(e) if e.kind() == ErrorKind::Missing => Ok(None),
-            Err(e) => {
-                trouble(object, e);
-                Ok(None)
-            }
-        };
-        let found: Result<Vec<_>> = listed.par_iter().map(|l| load(l.name.as_str())).collect();
+        let found = self.load_listed(&listed, trouble, |object| self.load_note(object))?;
         let seen = listed.iter().filter_map(|l| names::parse_note(l.name.as_str()));
         let mut out = Notes { highest: seen.map(|(_, n, _)| n).max().unwrap_or(0), ..Notes::default() };
-        for (about, said) in found?.into_iter().flatten() {
+        for (about, said) in found {
             match about {
                 About::Snapshot(id) => out.of_snapshots.entry(id).or_default().push(said),
                 About::Repository(id) if id == self.instance() && said.by_owner => out.of_repository.push(said),

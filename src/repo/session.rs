@@ -116,6 +116,37 @@ impl Repository {
 
     /// Begin a session that relies on `bases`, before the index is read.
     pub fn begin(&self, who: &Identity, purpose: Purpose, bases: Vec<RecordId>) -> Result<Session> {
+        let id = self.open_session_of(who, purpose, &bases)?;
+        // Whatever a backup goes by is listed after its first object was there, and once.
+        let looks = purpose == Purpose::Backup;
+        if looks {
+            self.look();
+        }
+        let history = self.history().inspect_err(|_| {
+            // Nobody need wait for a session that never came to anything.
+            self.put_close(id, CloseKind::Abort, vec![], 0, (who.client, who.epoch, &who.signer)).ok();
+        })?;
+        let waited_for = purpose != Purpose::Gc && !history.log.plans().is_empty();
+        let session = Session { bases, ..Self::unseen(id, who, history) };
+        if waited_for {
+            // A finish waits for whoever may not know its plan: tell it at once.
+            self.beat(&session, vec![], 0)?;
+            if looks {
+                self.look();
+            }
+        }
+        Ok(session)
+    }
+
+    /// Begin a session that collects garbage although a record of the log may be lost: the lost ones are
+    /// told to `trouble`. It must write a restart before it decides anything.
+    pub fn begin_after_loss(&self, who: &Identity, trouble: &dyn Fn(&str, Error)) -> Result<Session> {
+        let id = self.open_session_of(who, Purpose::Gc, &[])?;
+        Ok(Self::unseen(id, who, self.history_to_read(trouble)?))
+    }
+
+    /// Write a session's first object.
+    fn open_session_of(&self, who: &Identity, purpose: Purpose, bases: &[RecordId]) -> Result<SessionId> {
         let id = SessionId(sys::random()?);
         let host = self.host();
         let open = SessionOpen {
@@ -129,29 +160,14 @@ impl Repository {
             pid: host.pid,
             pid_started: host.pid_started,
             hostname: host.hostname.clone(),
-            bases: bases.clone(),
+            bases: bases.to_vec(),
             nonce: sys::random()?,
             ext: vec![],
         };
         let object = names::session(id, 0);
         let bytes = self.seal_record(RecordType::SessionOpen, &object, &open, &who.signer)?;
         self.put_small(&object, &bytes)?;
-        // Whatever a backup goes by is listed after its first object was there, and once.
-        let looks = purpose == Purpose::Backup;
-        if looks {
-            self.look();
-        }
-        let history = self.history()?;
-        let waited_for = purpose != Purpose::Gc && !history.log.plans().is_empty();
-        let session = Session { bases, ..Self::unseen(id, who, history) };
-        if waited_for {
-            // A finish waits for whoever may not know its plan: tell it at once.
-            self.beat(&session, vec![], 0)?;
-            if looks {
-                self.look();
-            }
-        }
-        Ok(session)
+        Ok(id)
     }
 
     fn unseen(id: SessionId, who: &Identity, history: History) -> Session {
@@ -163,6 +179,11 @@ impl Repository {
     /// A session that the repository does not learn of, for a run that writes nothing.
     pub fn begin_unseen(&self, who: &Identity) -> Result<Session> {
         Ok(Self::unseen(SessionId(sys::random()?), who, self.history()?))
+    }
+
+    /// The same, where a record of the log may be lost.
+    pub fn begin_unseen_after_loss(&self, who: &Identity, trouble: &dyn Fn(&str, Error)) -> Result<Session> {
+        Ok(Self::unseen(SessionId(sys::random()?), who, self.history_to_read(trouble)?))
     }
 
     /// The pseudonym of this machine.

@@ -248,7 +248,8 @@ impl Repository {
                 }),
             };
             // Whether a session is not there because it was confirmed, only the lost record says.
-            let recorded = history.confirms(s.statement.client, s.statement.seq) || (history.torn && !listed.opened);
+            let recorded =
+                history.confirms(s.statement.client, s.statement.seq) || (history.torn.is_some() && !listed.opened);
             s.validity = validity(listed.opened, s.closed, recorded);
         }
         Ok(())
@@ -330,15 +331,21 @@ impl Repository {
                 snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
             let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
             let head = Head { client: author.client, seq: statement.seq, id };
-            match self.put_snapshot(who, session, &bytes, head, received, &mut history)? {
-                Placed::GivenUp => {}
-                Placed::Put(Put::Created) => return Ok(id),
-                Placed::Put(Put::Exists)
-                    if self.load_snapshot(&names::snapshot(head.client, head.seq)).is_ok_and(|s| s.id == id) =>
-                {
+            let (name, object) = self.seal_snapshot(who, session, &bytes, head, received)?;
+            let put = self.put_small(&name, &object)?;
+            // Whoever slept while a checkpoint took the place of its tombstones finds a place free that
+            // was given up: nobody looks there any more.
+            self.catch_up(&mut history)?;
+            if history.forgot(head.client, head.seq) {
+                continue;
+            }
+            match put {
+                Put::Created => {
+                    self.has_committed(head, &name, &object);
                     return Ok(id);
                 }
-                Placed::Put(Put::Exists) => {}
+                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),
+                Put::Exists => {}
             }
         }
         let what =
@@ -348,26 +355,16 @@ impl Repository {
     }
 }
 
-/// What became of an object that was put at its place in a chain.
-enum Placed {
-    /// It is there, or another was before.
-    Put(Put),
-    /// Whoever slept while a checkpoint took the place of its tombstones finds a place free that was
-    /// given up: nobody looks there any more.
-    GivenUp,
-}
-
 impl Repository {
-    /// Count a sealed statement in, at its place in the chain.
-    fn put_snapshot(
+    /// The object that counts a sealed statement in at its place in the chain, and its name.
+    fn seal_snapshot(
         &self,
         who: &Identity,
         session: &Session,
         statement: &[u8],
         head: Head,
         received: Received,
-        history: &mut History,
-    ) -> Result<Placed> {
+    ) -> Result<(String, Vec<u8>)> {
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
@@ -384,19 +381,16 @@ impl Repository {
         };
         let name = names::snapshot(head.client, head.seq);
         let object = snapshot::seal_object(statement, &commit, &name, self.domain(), &with, sys::salt()?, &who.signer);
-        let put = self.put_small(&name, &object)?;
-        self.catch_up(history)?;
-        if history.forgot(head.client, head.seq) {
-            return Ok(Placed::GivenUp);
+        Ok((name, object))
+    }
+
+    /// What is done behind a commit.
+    fn has_committed(&self, head: Head, name: &str, object: &[u8]) {
+        // The second home is a convenience: its absence costs nothing but a chance of repair.
+        self.put_small(&names::copy_of(name), object).ok();
+        if let Some(profile) = &self.profile {
+            profile.committed(head);
         }
-        if put == Put::Created {
-            // The second home is a convenience: its absence costs nothing but a chance of repair.
-            self.put_small(&names::copy_of(&name), &object).ok();
-            if let Some(profile) = &self.profile {
-                profile.committed(head);
-            }
-        }
-        Ok(Placed::Put(put))
     }
 
     /// A snapshot's object as others take it over: its sealed statement, and that as evidence for
@@ -425,12 +419,12 @@ impl Repository {
         received: Received,
     ) -> Result<Option<Snapshot>> {
         let head = Head { client: s.statement.client, seq: s.statement.seq, id: s.id };
-        match self.put_snapshot(who, session, statement, head, received, &mut session.history())? {
-            // As if it had been forgotten there right after it came.
-            Placed::GivenUp | Placed::Put(Put::Created) => return Ok(None),
-            Placed::Put(Put::Exists) => {}
+        let (name, object) = self.seal_snapshot(who, session, statement, head, received)?;
+        if self.put_small(&name, &object)? == Put::Created {
+            self.has_committed(head, &name, &object);
+            return Ok(None);
         }
-        match self.load_snapshot(&names::snapshot(head.client, head.seq))? {
+        match self.load_snapshot(&name)? {
             there if there.id == head.id => Ok(Some(there)),
             there => Err(parted(s, &there)),
         }

@@ -46,17 +46,11 @@ impl Times {
 impl Repository {
     /// The times that the owner's side recorded: whoever makes snapshots says nothing about when
     /// they came. What cannot be read is told to `trouble`.
-    pub fn times(&self, trouble: &dyn Fn(&str, Error)) -> Result<Times> {
+    pub fn times(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Times> {
         let mut out = Times::default();
-        for listed in self.storage.list(prefix::TIMES)? {
-            let object = listed.name.as_str();
-            match self.load_times(object) {
-                Ok(times) => out.add(&times),
-                Err(e) if e.kind() == ErrorKind::Storage => return Err(e),
-                Err(e) if e.kind() == ErrorKind::Missing => {}
-                Err(e) => trouble(object, e),
-            }
-        }
+        let listed = self.storage.list(prefix::TIMES)?;
+        let found = self.load_listed(&listed, trouble, |object| self.load_times(object))?;
+        found.iter().for_each(|times| out.add(times));
         Ok(out)
     }
 

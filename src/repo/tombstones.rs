@@ -53,17 +53,11 @@ impl Repository {
     /// told to `trouble` and decide nothing.
     pub fn tombstones(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Tombstones> {
         let (mut found, mut undone) = (Vec::new(), BTreeSet::new());
-        for listed in self.storage.list(prefix::TOMBSTONES)? {
-            let object = listed.name.as_str();
-            match self.load_tombstone(object) {
-                Ok((tombstone, Reason::Undelete(id))) => {
-                    undone.insert((tombstone.client, tombstone.seq, id));
-                }
-                Ok((tombstone, _)) => found.push(tombstone),
-                Err(e) if e.kind() == ErrorKind::Storage => return Err(e),
-                // It may have been cleared away since it was listed.
-                Err(e) if e.kind() == ErrorKind::Missing => {}
-                Err(e) => trouble(object, e),
+        let listed = self.storage.list(prefix::TOMBSTONES)?;
+        for (tombstone, reason) in self.load_listed(&listed, trouble, |object| self.load_tombstone(object))? {
+            match reason {
+                Reason::Undelete(id) => drop(undone.insert((tombstone.client, tombstone.seq, id))),
+                _ => found.push(tombstone),
             }
         }
         let (taken_back, found): (Vec<_>, Vec<_>) =

@@ -15,7 +15,7 @@ use super::{Keep, Metadata, SourceError, Stat, at, file_metadata};
 /// the cache loses.
 pub const LARGE_FILE: u64 = 1 << 20;
 /// What direct reads are aligned to; no block device in use asks for more.
-const ALIGN: usize = 4096;
+pub const ALIGN: usize = 4096;
 /// Read through the cache, but drop what was not in it before (Linux 6.14).
 const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 

@@ -15,7 +15,7 @@ mod meta;
 mod stat;
 
 pub use dir::{Dir, Name, Names};
-pub use file::{LARGE_FILE, OpenFile, ReadBuffer, Segment, Segments};
+pub use file::{ALIGN, LARGE_FILE, OpenFile, ReadBuffer, Segment, Segments};
 pub use identity::Identities;
 pub use links::LinkMap;
 pub use meta::{Keep, Metadata, file_metadata};

@@ -1,9 +1,8 @@
 //! Counts what is asked of a storage, by verb and by kind of object.
 
-use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError};
+use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, hand_on};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// How often something was asked for: what, of which kind of objects, how often.
 #[derive(Debug, Default)]
@@ -44,6 +43,8 @@ impl Counted {
 }
 
 impl Storage for Counted {
+    hand_on!([inner]: glances staleness exclusive claims_exclusive place);
+
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.asked("put", name).put_new(name, bytes)
     }
@@ -73,9 +74,6 @@ impl Storage for Counted {
         }
         self.inner.glance()
     }
-    fn glances(&self) -> bool {
-        self.inner.glances()
-    }
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         self.asked("delete", name).delete(name)
     }
@@ -88,18 +86,6 @@ impl Storage for Counted {
     }
     fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
         self.asked("head", name).received(name)
-    }
-    fn staleness(&self) -> Duration {
-        self.inner.staleness()
-    }
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-    fn claims_exclusive(&self) -> bool {
-        self.inner.claims_exclusive()
-    }
-    fn place(&self) -> String {
-        self.inner.place()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A storage that was found to do less than it promises.
 
-use super::{Storage, hand_on_verbs};
+use super::{Storage, hand_on};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) struct Doubted {
 }
 
 impl Storage for Doubted {
-    hand_on_verbs!(storage);
+    hand_on!([storage]: put_new draft get get_range head list glance glances keep keeps delete heal clock received place);
 
     fn staleness(&self) -> Duration {
         self.staleness.max(self.storage.staleness())

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Draft, Listed, Name, Put, Storage, StorageError};
+use super::{Draft, Name, Put, Storage, StorageError, hand_on};
 
 /// How long a rate is believed before it is asked for again.
 const ASK_AFTER: Duration = Duration::from_millis(500);
@@ -134,6 +134,8 @@ impl Draft for LimitedDraft {
 }
 
 impl<S: Storage> Storage for LimitedStorage<S> {
+    hand_on!([inner]: head list glance glances delete clock received staleness exclusive claims_exclusive place);
+
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.up.pass(bytes.len() as u64, || self.inner.put_new(name, bytes))
     }
@@ -149,41 +151,8 @@ impl<S: Storage> Storage for LimitedStorage<S> {
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
         self.down.pass(into.len() as u64, || self.inner.get_range(name, offset, into))
     }
-    fn head(&self, name: &Name) -> Result<Option<u64>, StorageError> {
-        self.inner.head(name)
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
-        self.inner.list(prefix)
-    }
-    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
-        self.inner.glance()
-    }
-    fn glances(&self) -> bool {
-        self.inner.glances()
-    }
-    fn delete(&self, name: &Name) -> Result<(), StorageError> {
-        self.inner.delete(name)
-    }
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         self.up.pass(bytes.len() as u64, || self.inner.heal(name, bytes))
-    }
-    fn clock(&self) -> Result<i64, StorageError> {
-        self.inner.clock()
-    }
-    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
-        self.inner.received(name)
-    }
-    fn staleness(&self) -> Duration {
-        self.inner.staleness()
-    }
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-    fn claims_exclusive(&self) -> bool {
-        self.inner.claims_exclusive()
-    }
-    fn place(&self) -> String {
-        self.inner.place()
     }
 }
 

@@ -252,74 +252,107 @@ pub(crate) fn no_prefix(prefix: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("not a listing prefix: {prefix:?}"))
 }
 
-/// All verbs handed on to `$field`, which is some other storage; its promises, too.
+/// Verbs handed on to `$field`, which is some other storage: those that are named behind it, or all.
 macro_rules! hand_on {
-    ($($field:tt)+) => {
-        $crate::storage::hand_on_verbs!($($field)+);
+    ($field:tt: $($verb:ident)+) => {
+        $($crate::storage::hand_on!(@$verb $field);)+
+    };
+    (@put_new [$($field:tt)+]) => {
+        fn put_new(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<$crate::storage::Put, $crate::storage::StorageError> {
+            self.$($field)+.put_new(name, bytes)
+        }
+    };
+    (@draft [$($field:tt)+]) => {
+        fn draft(&self) -> Result<Box<dyn $crate::storage::Draft>, $crate::storage::StorageError> {
+            self.$($field)+.draft()
+        }
+    };
+    (@get [$($field:tt)+]) => {
+        fn get(&self, name: &$crate::storage::Name, max: u64) -> Result<Vec<u8>, $crate::storage::StorageError> {
+            self.$($field)+.get(name, max)
+        }
+    };
+    (@get_range [$($field:tt)+]) => {
+        fn get_range(&self, name: &$crate::storage::Name, offset: u64, into: &mut [u8]) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.get_range(name, offset, into)
+        }
+    };
+    (@head [$($field:tt)+]) => {
+        fn head(&self, name: &$crate::storage::Name) -> Result<Option<u64>, $crate::storage::StorageError> {
+            self.$($field)+.head(name)
+        }
+    };
+    (@list [$($field:tt)+]) => {
+        fn list(&self, prefix: &str) -> Result<Vec<$crate::storage::Listed>, $crate::storage::StorageError> {
+            self.$($field)+.list(prefix)
+        }
+    };
+    (@glance [$($field:tt)+]) => {
+        fn glance(&self) -> Result<Option<Vec<$crate::storage::Listed>>, $crate::storage::StorageError> {
+            self.$($field)+.glance()
+        }
+    };
+    (@glances [$($field:tt)+]) => {
+        fn glances(&self) -> bool {
+            self.$($field)+.glances()
+        }
+    };
+    (@keep [$($field:tt)+]) => {
+        fn keep(&self, name: &$crate::storage::Name, offset: u64, bytes: &[u8]) {
+            self.$($field)+.keep(name, offset, bytes);
+        }
+    };
+    (@keeps [$($field:tt)+]) => {
+        fn keeps(&self) -> bool {
+            self.$($field)+.keeps()
+        }
+    };
+    (@delete [$($field:tt)+]) => {
+        fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.delete(name)
+        }
+    };
+    (@heal [$($field:tt)+]) => {
+        fn heal(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<(), $crate::storage::StorageError> {
+            self.$($field)+.heal(name, bytes)
+        }
+    };
+    (@clock [$($field:tt)+]) => {
+        fn clock(&self) -> Result<i64, $crate::storage::StorageError> {
+            self.$($field)+.clock()
+        }
+    };
+    (@received [$($field:tt)+]) => {
+        fn received(&self, name: &$crate::storage::Name) -> Result<Option<i64>, $crate::storage::StorageError> {
+            self.$($field)+.received(name)
+        }
+    };
+    (@staleness [$($field:tt)+]) => {
         fn staleness(&self) -> std::time::Duration {
             self.$($field)+.staleness()
         }
+    };
+    (@exclusive [$($field:tt)+]) => {
         fn exclusive(&self) -> bool {
             self.$($field)+.exclusive()
         }
+    };
+    (@claims_exclusive [$($field:tt)+]) => {
         fn claims_exclusive(&self) -> bool {
             self.$($field)+.claims_exclusive()
         }
     };
-}
-pub(crate) use hand_on;
-
-/// The same without the promises.
-macro_rules! hand_on_verbs {
-    ($($field:tt)+) => {
-        fn put_new(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<$crate::storage::Put, $crate::storage::StorageError> {
-            self.$($field)+.put_new(name, bytes)
-        }
-        fn draft(&self) -> Result<Box<dyn $crate::storage::Draft>, $crate::storage::StorageError> {
-            self.$($field)+.draft()
-        }
-        fn get(&self, name: &$crate::storage::Name, max: u64) -> Result<Vec<u8>, $crate::storage::StorageError> {
-            self.$($field)+.get(name, max)
-        }
-        fn get_range(&self, name: &$crate::storage::Name, offset: u64, into: &mut [u8]) -> Result<(), $crate::storage::StorageError> {
-            self.$($field)+.get_range(name, offset, into)
-        }
-        fn head(&self, name: &$crate::storage::Name) -> Result<Option<u64>, $crate::storage::StorageError> {
-            self.$($field)+.head(name)
-        }
-        fn list(&self, prefix: &str) -> Result<Vec<$crate::storage::Listed>, $crate::storage::StorageError> {
-            self.$($field)+.list(prefix)
-        }
-        fn glance(&self) -> Result<Option<Vec<$crate::storage::Listed>>, $crate::storage::StorageError> {
-            self.$($field)+.glance()
-        }
-        fn glances(&self) -> bool {
-            self.$($field)+.glances()
-        }
-        fn keep(&self, name: &$crate::storage::Name, offset: u64, bytes: &[u8]) {
-            self.$($field)+.keep(name, offset, bytes);
-        }
-        fn keeps(&self) -> bool {
-            self.$($field)+.keeps()
-        }
-        fn delete(&self, name: &$crate::storage::Name) -> Result<(), $crate::storage::StorageError> {
-            self.$($field)+.delete(name)
-        }
-        fn heal(&self, name: &$crate::storage::Name, bytes: &[u8]) -> Result<(), $crate::storage::StorageError> {
-            self.$($field)+.heal(name, bytes)
-        }
-        fn clock(&self) -> Result<i64, $crate::storage::StorageError> {
-            self.$($field)+.clock()
-        }
-        fn received(&self, name: &$crate::storage::Name) -> Result<Option<i64>, $crate::storage::StorageError> {
-            self.$($field)+.received(name)
-        }
+    (@place [$($field:tt)+]) => {
         fn place(&self) -> String {
             self.$($field)+.place()
         }
     };
+    ($($field:tt)+) => {
+        $crate::storage::hand_on!([$($field)+]: put_new draft get get_range head list glance glances keep keeps delete
+            heal clock received staleness exclusive claims_exclusive place);
+    };
 }
-pub(crate) use hand_on_verbs;
+pub(crate) use hand_on;
 
 impl<S: Storage + ?Sized> Storage for Box<S> {
     hand_on!(as_ref());

@@ -11,7 +11,7 @@
 //! if the storage gives any. So what is gone, or was replaced, is never served.
 
 use super::cache::Part;
-use super::{Cache, Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
+use super::{Cache, Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind, hand_on};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -181,6 +181,8 @@ fn below(listed: &[Listed], prefix: &str) -> Vec<Listed> {
 }
 
 impl Storage for Viewed {
+    hand_on!([inner]: glance glances clock received staleness exclusive claims_exclusive place);
+
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.look_away();
         let put = self.inner.put_new(name, bytes)?;
@@ -249,14 +251,6 @@ impl Storage for Viewed {
         Ok(listed)
     }
 
-    fn glance(&self) -> Result<Option<Vec<Listed>>, StorageError> {
-        self.inner.glance()
-    }
-
-    fn glances(&self) -> bool {
-        self.inner.glances()
-    }
-
     fn keep(&self, name: &Name, offset: u64, bytes: &[u8]) {
         let Some(cache) = self.cache() else { return };
         let range = Part::Range(offset, bytes.len() as u64);
@@ -283,30 +277,6 @@ impl Storage for Viewed {
         self.look_away();
         self.state().listed.remove(name);
         self.inner.heal(name, bytes)
-    }
-
-    fn clock(&self) -> Result<i64, StorageError> {
-        self.inner.clock()
-    }
-
-    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
-        self.inner.received(name)
-    }
-
-    fn staleness(&self) -> Duration {
-        self.inner.staleness()
-    }
-
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-
-    fn claims_exclusive(&self) -> bool {
-        self.inner.claims_exclusive()
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
     }
 }
 

@@ -192,3 +192,32 @@ impl AsFd for TargetFile {
         self.fd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Also where the file system knows no way past its cache, as the one in memory does not.
+    #[test]
+    fn what_is_written_is_there_wherever_it_begins_and_ends() {
+        let places = [std::env::temp_dir().as_path(), Path::new("/dev/shm")].map(|p| tempfile::tempfile_in(p).ok());
+        let bytes: Vec<u8> = (0..3 * LONG as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect();
+        for there in places.into_iter().flatten() {
+            let file = TargetFile::new(there.try_clone().expect("a descriptor").into(), None, false);
+            for offset in [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE - 7] {
+                for len in [0, 1, PAGE, LONG - 1, LONG, LONG + 1, LONG + PAGE - 1, LONG + PAGE, 2 * LONG + 777] {
+                    there.set_len(0).and_then(|()| there.set_len(4 * LONG as u64)).expect("emptied");
+                    file.write_at(offset as u64, &bytes[..len]).expect("written");
+                    let mut found = vec![9; 4 * LONG];
+                    there.read_exact_at(&mut found, 0).expect("read");
+                    assert!(found[..offset].iter().all(|b| *b == 0), "before {offset}, {len}");
+                    assert!(found[offset..offset + len] == bytes[..len], "at {offset}, {len}");
+                    assert!(found[offset + len..].iter().all(|b| *b == 0), "behind {offset}, {len}");
+                }
+            }
+        }
+    }
+}

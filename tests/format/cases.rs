@@ -546,7 +546,8 @@ fn gc_records() -> Vec<Vector> {
     };
     let finish = gc::GcClear { kind: gc::GcKind::Finish, finishes: 299, doomed_packs: vec![pack], ..empty.clone() };
     let with_state = gc::Gc { state: vec![RecordId([0x57; 32])], ..plan.clone() };
-    let restart = gc::GcClear { kind: gc::GcKind::Restart, prev: RecordId::ZERO, ..empty.clone() };
+    let restart =
+        gc::GcClear { kind: gc::GcKind::Restart, prev: RecordId::ZERO, live_sessions: vec![SESSION], ..empty.clone() };
     let mut out = gc_record(
         "gc",
         &clear,
@@ -644,8 +645,8 @@ fn gc_records() -> Vec<Vector> {
             (
                 "restart-wrong",
                 "invalid",
-                "the lost record is not the one before",
-                &gc::Gc { lost: Some(gc::Lost { generation: 298, raw: None }), ..with_state.clone() },
+                "the lost record is none before it",
+                &gc::Gc { lost: Some(gc::Lost { generation: 300, raw: None }), ..with_state.clone() },
                 &restart,
             ),
         ],

@@ -185,6 +185,8 @@ fn limits_are_the_same() {
     let all: &[(&str, u64)] = &[
         ("BLOB_MAX", BLOB_MAX as u64),
         ("FRAME_TARGET", FRAME_TARGET as u64),
+        ("FRAME_TARGET_LONG", FRAME_TARGET_LONG as u64),
+        ("LONG_FILE", LONG_FILE),
         ("FRAME_TARGET_SMALL", FRAME_TARGET_SMALL as u64),
         ("FRAME_PLAIN_MAX", FRAME_PLAIN_MAX as u64),
         ("FRAME_BLOBS_MAX", FRAME_BLOBS_MAX as u64),

@@ -243,7 +243,7 @@ impl State {
                     doomed: list(doomed),
                     buried: list(buried),
                 },
-                Record::Checkpoint { .. } => Step::Checkpoint { condemned: vec![], time: 0, after_loss: false },
+                Record::Checkpoint { .. } => Step::Whole { condemned: vec![], live: BTreeSet::new(), time: 0 },
             };
             log.add(n, step).expect("the log has no gaps");
         }

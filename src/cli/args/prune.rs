@@ -39,6 +39,10 @@ pub struct Prune {
     /// repairs its own work
     #[arg(long)]
     pub fence: bool,
+    /// Go on although a record of the log of garbage collection is lost: first all is read that
+    /// snapshots consist of, and nothing is freed by this run but what was condemned before
+    #[arg(long)]
+    pub accept_lost: bool,
 }
 
 /// How much may stay that nothing needs.

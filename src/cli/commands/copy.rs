@@ -2,15 +2,14 @@
 
 use std::ffi::OsStr;
 
-use super::{filter, named, open_place, outcome, standing, usual_source};
-use crate::cli::args::{self, Compression};
+use super::{filter, named, open_place, outcome, standing, usual_source, way};
+use crate::cli::args;
 use crate::cli::console::Console;
 use crate::cli::password::Source;
 use crate::cli::settings::{self, Environment, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RecordId;
 use crate::ops::copy::{Became, CopyOptions, CopySummary, From, copy};
-use crate::ops::remake::Way;
 use crate::ops::select;
 use crate::repo::{Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
@@ -113,23 +112,6 @@ fn one(
             console.remark(Loudness::Normal, &told::text(&report, console.names))?;
             console.remark(Loudness::Verbose, &told::quantities(&report))
         }
-    }
-}
-
-fn way(settings: &Settings, to: &Repository, dry_run: bool) -> Way {
-    Way {
-        client: settings.client.clone(),
-        dry_run,
-        compression: match settings.compression {
-            Compression::Off => None,
-            Compression::Fastest => Some(1),
-            Compression::Auto => Some(to.config().compression),
-            Compression::Better => Some(9),
-            Compression::Max => Some(19),
-        },
-        pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
-        verify: settings.extra_verify,
-        program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 

@@ -51,6 +51,7 @@ use crate::format::keys::Credential;
 use crate::id::{RecordId, SlotId};
 use crate::index::Index;
 use crate::model::PageRef;
+use crate::ops::remake::Way;
 use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
@@ -308,6 +309,18 @@ pub(super) fn row(s: &Snapshot) -> Row {
 /// Partial if anything was told as a problem.
 pub(super) fn outcome(console: &Console) -> Outcome {
     Outcome::of(console.meter().problems.load(std::sync::atomic::Ordering::Relaxed))
+}
+
+/// How a session goes that makes snapshots of others.
+fn way(settings: &Settings, repo: &Repository, dry_run: bool) -> Way {
+    Way {
+        client: settings.client.clone(),
+        dry_run,
+        compression: level(settings, repo),
+        pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
+        verify: settings.extra_verify,
+        program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
 }
 
 /// How hard to compress: as was asked for, else as the repository says. `None`: not at all.

@@ -26,6 +26,7 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
         time_budget: args.time_budget,
         now: args.now,
         fence: args.fence,
+        accept_lost: args.accept_lost,
         ..usual(&repo, settings)
     };
     let done = prune::prune(&mut repo, &options, &console.context());

@@ -1,7 +1,7 @@
 //! `rewrite` and `merge`.
 
 use super::forget::times;
-use super::{filter, level, named, open, outcome, sources, standing};
+use super::{filter, named, open, outcome, sources, standing, way};
 use crate::cli::args::{self, When};
 use crate::cli::console::Console;
 use crate::cli::settings::{Environment, Settings};
@@ -10,7 +10,7 @@ use crate::event::Context;
 use crate::format::keys::Role;
 use crate::id::RecordId;
 use crate::model::Time;
-use crate::ops::remake::{self, Became, MergeOptions, RewriteOptions, Rewritten, Way};
+use crate::ops::remake::{self, Became, MergeOptions, RewriteOptions, Rewritten};
 use crate::ops::{forget, select};
 use crate::plan::filter::RestoreSelection;
 use crate::repo::{Repository, Snapshot, Standing, Validity};
@@ -90,17 +90,6 @@ fn report(args: &args::Rewrite, done: &[Rewritten], removed: &[RecordId], consol
 
 fn resolve(when: &When, console: &Console) -> Result<(Time, i32)> {
     when.resolve(&console.zone()).map_err(|e| Error::new(ErrorKind::Invalid, e))
-}
-
-fn way(settings: &Settings, repo: &Repository, dry_run: bool) -> Way {
-    Way {
-        client: settings.client.clone(),
-        dry_run,
-        compression: level(settings, repo),
-        pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
-        verify: settings.extra_verify,
-        program: concat!("orlop ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
 }
 
 /// Those that were named, or all that match. Nothing is made of one whose content nobody vouches for.

@@ -22,13 +22,11 @@ use crate::format::records::Profile;
 use crate::id::BlobId;
 use crate::model::{Content, Extent};
 use crate::repo::{FrameScope, Writer};
-use crate::source::{OpenFile, ReadBuffer, Segments, SourceError};
+use crate::source::{ALIGN, OpenFile, ReadBuffer, Segments, SourceError};
 
 /// Buffer of a large file that is read ahead, and how many of them it has.
 const LARGE_BUFFER: usize = 4 << 20;
 const LARGE_BUFFERS: usize = 4;
-/// Chunks of the greatest length that every buffer has room for; one is not enough to find its end.
-const ROOM: usize = 2;
 /// Large files that are read ahead at the same time.
 const LARGE_FILES: usize = 2;
 /// Buffer of a small file; files from this length on are large.
@@ -133,6 +131,12 @@ impl<'a> Sink<'a> {
     }
 }
 
+/// Room at the beginning of a buffer for what was left undecided of the one before, which is less
+/// than the longest chunk. What is read goes behind it, so that reads begin at whole pages.
+fn lead(profile: &Profile) -> usize {
+    (profile.max as usize).next_multiple_of(ALIGN)
+}
+
 /// Where the data in a buffer ends for now: a hole of this length follows.
 struct Mark {
     at: usize,
@@ -199,8 +203,10 @@ impl<'f> Stream<'f> {
 
 /// A buffer that was read and cut.
 struct Ready {
-    /// Bytes in the buffer.
-    len: usize,
+    /// Where in the buffer its bytes begin,
+    begin: usize,
+    /// and where they end.
+    end: usize,
     /// What to do with them.
     steps: Vec<Step>,
     /// Where the bytes begin that are not decided yet.
@@ -210,19 +216,19 @@ struct Ready {
 }
 
 impl Stream<'_> {
-    /// Read behind what was kept from the buffer before, and cut.
+    /// Read from `at` on, behind what was kept from the buffer before, and cut.
     fn prepare(
         &mut self,
         chunker: &Chunker<'_>,
         buffer: &mut [u8],
-        kept: usize,
+        (kept, at): (usize, usize),
         cx: &Context<'_>,
     ) -> Result<Ready, Trouble> {
-        let (n, mut marks) = self.fill(&mut buffer[kept..], cx)?;
-        marks.iter_mut().for_each(|m| m.at += kept);
-        let len = kept + n;
-        let (steps, rest) = cut(chunker, &buffer[..len], &marks, self.done);
-        Ok(Ready { len, steps, rest, done: self.done })
+        let (n, mut marks) = self.fill(&mut buffer[at..], cx)?;
+        marks.iter_mut().for_each(|m| m.at += at);
+        let (begin, end) = (at - kept, at + n);
+        let (steps, rest) = cut(chunker, &buffer[..end], begin, &marks, self.done);
+        Ok(Ready { begin, end, steps, rest, done: self.done })
     }
 }
 
@@ -232,9 +238,9 @@ enum Step {
     Hole(u64),
 }
 
-/// Cut what is known of a buffer; gives the steps and where the undecided rest begins.
-fn cut(chunker: &Chunker<'_>, bytes: &[u8], marks: &[Mark], last: bool) -> (Vec<Step>, usize) {
-    let (mut steps, mut at) = (Vec::new(), 0);
+/// Cut what is known of a buffer from `begin` on; gives the steps and where the undecided rest begins.
+fn cut(chunker: &Chunker<'_>, bytes: &[u8], begin: usize, marks: &[Mark], last: bool) -> (Vec<Step>, usize) {
+    let (mut steps, mut at) = (Vec::new(), begin);
     let run = |from: &mut usize, to: usize, last: bool, steps: &mut Vec<Step>| {
         while let Some(len) = chunker.cut(&bytes[*from..to], last) {
             steps.push(Step::Chunk(*from..*from + len));
@@ -274,8 +280,8 @@ struct Group {
 /// Each group is about a frame's worth of neighbours, so that they end up together.
 fn in_groups(loaded: Loaded, scope: FrameScope) -> (UnderWay, Vec<Group>) {
     let loaded = Arc::new(loaded);
-    let Ready { len, steps, .. } = &loaded.ready;
-    let a_group = (scope.target as usize * steps.len() / (*len).max(1)).clamp(1, steps.len().max(1));
+    let Ready { begin, end, steps, .. } = &loaded.ready;
+    let a_group = (scope.target as usize * steps.len() / (end - begin).max(1)).clamp(1, steps.len().max(1));
     let (tell, stored) = mpsc::channel();
     let group = |(nr, from)| Group {
         loaded: Arc::clone(&loaded),
@@ -342,7 +348,7 @@ impl Contents<'_> {
             return self.read_small(file, profile, scope);
         }
         let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
-        self.read_large(profile, scope, |buffer, kept| stream.prepare(&chunker, buffer, kept, self.cx))
+        self.read_large(profile, scope, |buffer, at| stream.prepare(&chunker, buffer, at, self.cx))
     }
 
     fn read_small(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
@@ -358,9 +364,7 @@ impl Contents<'_> {
             Ok((n as u64, Content::Inline(buffer[..n].to_vec())))
         } else if file.stat().blocks.saturating_mul(512) < file.stat().size {
             let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
-            self.read_along(profile.id, scope, &mut buffer, |buffer, kept| {
-                stream.prepare(&chunker, buffer, kept, self.cx)
-            })
+            self.read_along(profile, scope, &mut buffer, |buffer, at| stream.prepare(&chunker, buffer, at, self.cx))
         } else {
             self.store_small(&buffer[..n], profile, scope)
         };
@@ -371,18 +375,18 @@ impl Contents<'_> {
     fn store_small(&self, bytes: &[u8], profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
         let chunker = Chunker::new(self.gear, profile);
         let mut sink = Sink::new(self.writer, self.keys);
-        let (steps, _) = cut(&chunker, bytes, &[], true);
+        let (steps, _) = cut(&chunker, bytes, 0, &[], true);
         self.store(bytes, &steps, scope, &mut sink)?;
         Ok(sink.finish(profile.id)?)
     }
 
-    /// Read what needs more than a buffer. `prepare` fills a buffer behind what was kept from the
-    /// one before.
+    /// Read what needs more than a buffer. `prepare` is told how much was kept from the buffer before,
+    /// and where it ends and more is to be read to.
     fn read_large<E: From<crate::error::Error>>(
         &self,
         profile: &Profile,
         scope: FrameScope,
-        prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+        prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
     ) -> Result<(u64, Content), E> {
         let slot = self.large.fetch_add(1, SeqCst);
         // Who waits for other threads needs some.
@@ -390,9 +394,8 @@ impl Contents<'_> {
             self.read_ahead(profile, scope, prepare)
         } else {
             // Taken out, not borrowed: storing may run other work of this thread in between.
-            let room = SMALL_BUFFER.max(ROOM * profile.max as usize);
-            let mut buffer = BUFFER.take().filter(|b| b.len() >= room).unwrap_or_else(|| ReadBuffer::new(room));
-            let out = self.read_along(profile.id, scope, &mut buffer, prepare);
+            let mut buffer = BUFFER.take().unwrap_or_else(|| ReadBuffer::new(SMALL_BUFFER));
+            let out = self.read_along(profile, scope, &mut buffer, prepare);
             BUFFER.set(Some(buffer));
             out
         };
@@ -403,21 +406,25 @@ impl Contents<'_> {
     /// One buffer, one thread.
     fn read_along<E: From<crate::error::Error>>(
         &self,
-        profile: u8,
+        profile: &Profile,
         scope: FrameScope,
         buffer: &mut ReadBuffer,
-        mut prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+        mut prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
     ) -> Result<(u64, Content), E> {
+        let lead = lead(profile);
+        if buffer.len() < 2 * lead {
+            *buffer = ReadBuffer::new(2 * lead);
+        }
         let mut sink = Sink::new(self.writer, self.keys);
         let mut kept = 0;
         loop {
-            let ready = prepare(buffer, kept)?;
-            self.store(&buffer[..ready.len], &ready.steps, scope, &mut sink)?;
+            let ready = prepare(buffer, (kept, lead))?;
+            self.store(&buffer[..ready.end], &ready.steps, scope, &mut sink)?;
             if ready.done {
-                return Ok(sink.finish(profile)?);
+                return Ok(sink.finish(profile.id)?);
             }
-            buffer.copy_within(ready.rest..ready.len, 0);
-            kept = ready.len - ready.rest;
+            kept = ready.end - ready.rest;
+            buffer.copy_within(ready.rest..ready.end, lead - kept);
         }
     }
 
@@ -426,9 +433,10 @@ impl Contents<'_> {
         &self,
         profile: &Profile,
         scope: FrameScope,
-        mut prepare: impl FnMut(&mut [u8], usize) -> Result<Ready, E>,
+        mut prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
     ) -> Result<(u64, Content), E> {
-        let room = LARGE_BUFFER.max(ROOM * profile.max as usize);
+        let lead = lead(profile);
+        let room = lead + LARGE_BUFFER.max(lead);
         let (work, mut sink) = (Work::new(), Sink::new(self.writer, self.keys));
         let mut rest = Vec::new();
         rayon::in_place_scope(|threads| {
@@ -439,10 +447,10 @@ impl Contents<'_> {
                     _ => None,
                 }
                 .unwrap_or_else(|| ReadBuffer::new(room));
-                buffer[..rest.len()].copy_from_slice(&rest);
-                let ready = prepare(&mut buffer, rest.len())?;
+                buffer[lead - rest.len()..lead].copy_from_slice(&rest);
+                let ready = prepare(&mut buffer, (rest.len(), lead))?;
                 rest.clear();
-                rest.extend_from_slice(&buffer[ready.rest..ready.len]);
+                rest.extend_from_slice(&buffer[ready.rest..ready.end]);
                 let done = ready.done;
                 let (what, groups) = in_groups(Loaded { buffer, ready }, scope);
                 under_way.push_back(what);
@@ -482,17 +490,18 @@ impl Contents<'_> {
         let chunker = Chunker::new(self.gear, profile);
         let mut first = true;
         let mut small = None;
-        let out = self.read_large(profile, scope, |buffer, kept| -> Result<Ready> {
-            let n = fill_from(from, &mut buffer[kept..], self.cx)?;
+        let out = self.read_large(profile, scope, |buffer, (kept, at)| -> Result<Ready> {
+            let n = fill_from(from, &mut buffer[at..], self.cx)?;
             Meter::add(&self.cx.meter.bytes_read, n as u64);
             Meter::add(&self.cx.meter.bytes_done, n as u64);
-            let (len, done) = (kept + n, kept + n < buffer.len());
-            if std::mem::take(&mut first) && done && len <= INLINE_MAX {
-                small = Some(buffer[..len].to_vec());
-                return Ok(Ready { len, steps: vec![], rest: len, done });
+            let (begin, end) = (at - kept, at + n);
+            let done = end < buffer.len();
+            if std::mem::take(&mut first) && done && n <= INLINE_MAX {
+                small = Some(buffer[begin..end].to_vec());
+                return Ok(Ready { begin, end, steps: vec![], rest: end, done });
             }
-            let (steps, rest) = cut(&chunker, &buffer[..len], &[], done);
-            Ok(Ready { len, steps, rest, done })
+            let (steps, rest) = cut(&chunker, &buffer[..end], begin, &[], done);
+            Ok(Ready { begin, end, steps, rest, done })
         })?;
         Ok(small.map_or(out, |bytes| (bytes.len() as u64, Content::Inline(bytes))))
     }

@@ -28,7 +28,7 @@ impl Walk<'_> {
             .collect();
         let name = parts.pop().ok_or_else(|| Error::new(ErrorKind::Invalid, "the stream needs a file name"))?;
         let uid = rustix::process::getuid().as_raw();
-        let scope = FrameScope { source: 0, uid, target: self.profile.frame };
+        let scope = FrameScope { source: 0, uid, target: self.profile.frame_of(u64::MAX) };
         let (size, content) = self.contents.read_stream(from, &self.profile, scope)?;
         accept()?;
         let now = sys::now();

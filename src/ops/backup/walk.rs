@@ -551,8 +551,9 @@ impl Walk<'_> {
                 found
             }
             None => {
-                let scope = FrameScope { source: here.source, uid: stat.uid, target: self.profile_of(was).frame };
-                self.contents.read(&file, self.profile_of(was), scope)?
+                let profile = self.profile_of(was);
+                let scope = FrameScope { source: here.source, uid: stat.uid, target: profile.frame_of(stat.size) };
+                self.contents.read(&file, profile, scope)?
             }
         };
         let after = file.stat_now()?;

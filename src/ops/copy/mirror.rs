@@ -16,7 +16,7 @@ use crate::format::records::{CloseKind, Purpose};
 use crate::format::segment::PackEntry;
 use crate::id::{BlobId, ClientId, PackId, RecordId};
 use crate::index::{Index, Location};
-use crate::ops::backup::{BackupOptions, load_index};
+use crate::ops::backup::{load_index, writer_options};
 use crate::ops::prune::mark::{Marker, Marks};
 use crate::ops::prune::repack::Repacking;
 use crate::repo::{Hollows, Identity, Reader, Received, Repository, Session, Snapshot, Writer, parted};
@@ -155,9 +155,9 @@ fn run(
     let mut summary = CopySummary { mirror: true, ..CopySummary::default() };
     let mut failed = HashSet::new();
     if !plan.wanted.is_empty() {
-        let options = BackupOptions { dry_run: work.options.way.dry_run, ..BackupOptions::default() };
+        let options = work.options.way.of_backup();
         let (theirs, _) = load_index(to, who, session, &options, work.cx)?;
-        let writer = Writer::new(to, who, session, &theirs, work.cx, work.writer_options(&theirs));
+        let writer = Writer::new(to, who, session, &theirs, work.cx, writer_options(&options, &theirs));
         let done = content(work, &plan.wanted, (to, &writer), &mut summary);
         // Also where it stopped: what became durable is found by the next run.
         writer.finish()?;

@@ -10,7 +10,6 @@ mod same;
 
 use std::collections::HashSet;
 
-use super::backup::{BackupOptions, writer_options};
 use super::remake::Way;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
@@ -18,9 +17,8 @@ use crate::format::gc::Seen;
 use crate::format::keys::Role;
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
-use crate::index::Index;
 use crate::model::{Statement, Time};
-use crate::repo::{Received, Repository, Session, Snapshot, Times, WriterOptions};
+use crate::repo::{Received, Repository, Session, Snapshot, Times};
 
 /// Directories can be nested deeply, and are walked by recursion.
 const STACK: usize = 64 << 20;
@@ -151,18 +149,6 @@ impl Work<'_> {
         let who = to.identity(self.options.way.client.as_deref())?;
         to.record_times(&who, seen, false)?;
         to.record_times(&who, accepted, true)
-    }
-
-    fn writer_options(&self, index: &Index) -> WriterOptions {
-        let way = &self.options.way;
-        let options = BackupOptions {
-            dry_run: way.dry_run,
-            compression: way.compression,
-            pack_target: way.pack_target,
-            verify: way.verify,
-            ..BackupOptions::default()
-        };
-        writer_options(&options, index)
     }
 
     /// Not worth stopping for: damage of one snapshot is no reason to leave the others alone.

@@ -11,7 +11,7 @@ use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Meter, Phase};
 use crate::format::keys::Role;
-use crate::format::limits::DEPTH_MAX;
+use crate::format::limits::{DEPTH_MAX, FRAME_TARGET};
 use crate::format::pack::Kind;
 use crate::format::page::Builder;
 use crate::format::records::{CloseKind, Purpose};
@@ -19,7 +19,7 @@ use crate::format::snapshot::open_origin;
 use crate::id::{BlobId, RecordId};
 use crate::model::ext::{decode_xattrs, encode_xattrs};
 use crate::model::{Body, Content, Extent, Node, NodeKind, PageRef, Statement, XattrValue, ext_tag};
-use crate::ops::backup::{BackupOptions, load_index};
+use crate::ops::backup::{load_index, writer_options};
 use crate::repo::{
     Entries, Extents, FrameScope, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer,
 };
@@ -196,9 +196,9 @@ impl Run<'_> {
         let (work, to) = (self.work, self.to);
         let mut pairs = self.standing(pairs, theirs)?;
         let dry_run = work.options.way.dry_run;
-        let options = BackupOptions { dry_run, ..BackupOptions::default() };
+        let options = work.options.way.of_backup();
         let (index, _) = load_index(to, self.who, self.session, &options, work.cx)?;
-        let writer = Writer::new(to, self.who, self.session, &index, work.cx, work.writer_options(&index));
+        let writer = Writer::new(to, self.who, self.session, &index, work.cx, writer_options(&options, &index));
         let trouble = |name: &str, e: Error| work.cx.problem("damaged", name.as_bytes(), "read", e.to_string());
         let source = work.from.repo.load_index(&trouble)?;
         let (reader, theirs) = (Reader::new(work.from.repo, &source), Reader::new(to, &index));
@@ -370,7 +370,7 @@ impl Rekey<'_> {
         if let NodeKind::File { size, content } = &node.kind {
             let content = match like.and_then(|l| l.content_of(content)) {
                 Some(known) => known.clone(),
-                None => self.content(content, node.uid)?,
+                None => self.content(content, *size, node.uid)?,
             };
             new.kind = NodeKind::File { size: *size, content };
         }
@@ -390,15 +390,14 @@ impl Rekey<'_> {
         let mut all = decode_xattrs(data).map_err(senseless)?;
         for x in &mut all {
             if let XattrValue::Chunk { id, .. } = &mut x.value {
-                *id = self.chunk(id, self.scope(1, uid))?;
+                *id = self.chunk(id, self.scope(1, 0, uid))?;
             }
         }
         Ok(encode_xattrs(&all))
     }
 
-    fn scope(&self, profile: u8, uid: u32) -> FrameScope {
-        let target =
-            self.writer.repo().profile(profile).map_or(crate::format::limits::FRAME_TARGET as u32, |p| p.frame);
+    fn scope(&self, profile: u8, size: u64, uid: u32) -> FrameScope {
+        let target = self.writer.repo().profile(profile).map_or(FRAME_TARGET as u32, |p| p.frame_of(size));
         FrameScope { source: 0, uid, target }
     }
 
@@ -415,18 +414,18 @@ impl Rekey<'_> {
         })
     }
 
-    fn content(&self, content: &Content, uid: u32) -> Result<Content> {
+    fn content(&self, content: &Content, size: u64, uid: u32) -> Result<Content> {
         Ok(match content {
             Content::Inline(_) => content.clone(),
             Content::Extents { profile, extents } => {
                 let profile = self.profile(*profile);
-                let scope = self.scope(profile, uid);
+                let scope = self.scope(profile, size, uid);
                 let extents = extents.iter().map(|e| self.extent(e, scope)).collect::<Result<_>>()?;
                 Content::Extents { profile, extents }
             }
             Content::Pages { profile, root } => {
                 let profile = self.profile(*profile);
-                let scope = self.scope(profile, uid);
+                let scope = self.scope(profile, size, uid);
                 let mut extents = Extents::new(self.reader, content);
                 let mut builder = Builder::list(self.writer.repo().keys());
                 let mut emit = |bytes: Vec<u8>| self.writer.page(&bytes);

@@ -44,7 +44,8 @@ pub fn checkpoint(look: &Looking<'_>, who: &Identity, options: &PruneOptions) ->
     }
     let mut doomed = finish::burials(look.repo, &sessions, &snapshots, &confirmed);
     doomed.extend(over.into_iter().take(OVER_MAX));
-    let said = Repeating { heads: plan::heads(&history, &snapshots), confirmed, doomed, time: look.time };
+    let heads = plan::heads(&history, &snapshots);
+    let said = Repeating { heads, confirmed, doomed, time: look.time, after: None };
     let done = look.repo.repeat(who, look.session, &mut history, &tombstones, said)?;
     look.session.go_by(history);
     Ok(done)

@@ -9,6 +9,7 @@ mod finish;
 pub(super) mod mark;
 mod plan;
 pub(super) mod repack;
+mod restart;
 mod survey;
 mod verify;
 
@@ -45,6 +46,8 @@ pub struct PruneOptions {
     pub now: bool,
     /// Give up sessions of other machines that are in the way.
     pub fence: bool,
+    /// Go on without a record of the gc log that is lost.
+    pub accept_lost: bool,
     /// Time between condemning and deleting.
     pub grace: Duration,
     /// A session that was silent for so long is given up.
@@ -71,6 +74,7 @@ impl Default for PruneOptions {
             time_budget: None,
             now: false,
             fence: false,
+            accept_lost: false,
             grace: DAY,
             silence: DAY,
             compression: Some(3),
@@ -167,10 +171,7 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
     cx.enter(Phase::Opening, None, None);
     let who = if options.dry_run { repo.identity_unseen(None)? } else { repo.identity(None)? };
     let repo = &*repo;
-    let session = match options.dry_run {
-        true => repo.begin_unseen(&who)?,
-        false => repo.begin(&who, Purpose::Gc, vec![])?,
-    };
+    let session = begin(repo, &who, options, cx)?;
     let run = Run { repo, who: &who, session: &session, options, cx, began: Instant::now() };
     let done = run.all();
     if !options.dry_run {
@@ -182,6 +183,18 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
         }
     }
     done
+}
+
+fn begin(repo: &Repository, who: &Identity, options: &PruneOptions, cx: &Context<'_>) -> Result<Session> {
+    let lost = |name: &str, e: Error| {
+        cx.notice("lost", format!("{name} of the gc log is lost, and pruning goes on without it: {e}"));
+    };
+    match (options.dry_run, options.accept_lost) {
+        (true, false) => repo.begin_unseen(who),
+        (true, true) => repo.begin_unseen_after_loss(who, &lost),
+        (false, false) => repo.begin(who, Purpose::Gc, vec![]),
+        (false, true) => repo.begin_after_loss(who, &lost),
+    }
 }
 
 /// After a backup: where many index segments have gathered, merge them. Those that go are deleted by a
@@ -252,6 +265,9 @@ impl Run<'_> {
     fn all(&self) -> Result<PruneSummary> {
         let mut summary = PruneSummary { dry_run: self.options.dry_run, ..PruneSummary::default() };
         if !self.options.dry_run {
+            if let Some(lost) = self.session.history().torn {
+                restart::restart(&self.look()?, self.who, lost, self.options.fence, self.threads())?;
+            }
             self.delete(&mut summary)?;
             self.bury_dead()?;
             self.finish_due(&mut summary)?;

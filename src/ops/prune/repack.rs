@@ -8,7 +8,7 @@ use crate::compress::decompress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
 use crate::format::gc::PackName;
-use crate::format::limits::{FRAME_TARGET, FRAME_TARGET_SMALL};
+use crate::format::limits::{FRAME_TARGET, FRAME_TARGET_LONG, FRAME_TARGET_SMALL};
 use crate::format::names;
 use crate::format::pack::{Kind, Table, blob_ranges};
 use crate::id::BlobId;
@@ -121,8 +121,13 @@ impl Repacking<'_> {
         if moves_whole(index, self.marks, n, self.tight) {
             return self.writer.move_frame(kind, entry, ids, packed);
         }
-        let target = if kind == Kind::Data { FRAME_TARGET } else { FRAME_TARGET_SMALL } as u32;
-        let scope = FrameScope { source: 0, uid: self.marks.owner(n), target };
+        let target = match kind {
+            Kind::Tree => FRAME_TARGET_SMALL,
+            // As long as those of its file are.
+            Kind::Data if entry.plain as usize > FRAME_TARGET => FRAME_TARGET_LONG,
+            Kind::Data => FRAME_TARGET,
+        };
+        let scope = FrameScope { source: 0, uid: self.marks.owner(n), target: target as u32 };
         for (ordinal, (range, id)) in ranges.into_iter().zip(ids).enumerate() {
             if self.marks.needs(Location { frame: n, ordinal: ordinal as u16 }) {
                 self.writer.again(kind, scope, *id, &plain[range])?;

@@ -45,6 +45,19 @@ pub struct Way {
     pub program: String,
 }
 
+impl Way {
+    /// A backup that goes the same way.
+    pub(super) fn of_backup(&self) -> BackupOptions {
+        BackupOptions {
+            dry_run: self.dry_run,
+            compression: self.compression,
+            pack_target: self.pack_target,
+            verify: self.verify,
+            ..BackupOptions::default()
+        }
+    }
+}
+
 /// What there is to work with in a session.
 struct Workshop<'a> {
     repo: &'a Repository,
@@ -113,13 +126,7 @@ fn run<T: Send>(
     make: &(impl Fn(&Workshop<'_>, &[&Snapshot]) -> Result<(News, T)> + Sync),
     (ids, left): (&mut Vec<RecordId>, &mut HashMap<RecordId, RecordId>),
 ) -> Result<T> {
-    let options = BackupOptions {
-        dry_run: way.dry_run,
-        compression: way.compression,
-        pack_target: way.pack_target,
-        verify: way.verify,
-        ..BackupOptions::default()
-    };
+    let options = way.of_backup();
     let bases = still_standing(repo, session, bases, cx)?;
     let (index, _) = load_index(repo, who, session, &options, cx)?;
     let reader = Reader::new(repo, &index);

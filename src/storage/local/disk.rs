@@ -30,6 +30,12 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// An existing plain file, for reading.
     fn open(&self, dir: &Self::Dir, name: &str) -> io::Result<Self::File>;
     fn append(&self, file: &Self::File, bytes: &[u8]) -> io::Result<()>;
+    /// Append both, one after the other: a long stretch that nobody will read soon, of whole pages
+    /// from the beginning of one.
+    fn append_pages(&self, file: &Self::File, first: &[u8], then: &[u8]) -> io::Result<()> {
+        self.append(file, first)?;
+        self.append(file, then)
+    }
     /// Ask for write-back of a range to begin. A wish, never a promise.
     fn begin_write_back(&self, file: &Self::File, offset: u64, len: u64);
     /// Nobody may write it from now on.

@@ -8,18 +8,26 @@
 use super::disk::{At, Disk, Entry, Kind, Stat};
 use super::shelf::TEMPORARIES;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2, retry_on_intr};
 use std::fs::{DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 pub(crate) struct PosixDisk {
     root: Arc<OwnedFd>,
+    /// Writing past the page cache does not work here.
+    through_cache: AtomicBool,
 }
+
+/// Start writing to the disk at once and keep nothing in the page cache (Linux 6.14).
+const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// Where the file's own position is.
+const HERE: u64 = u64::MAX;
 
 const DIR_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -27,7 +35,7 @@ impl PosixDisk {
     /// An existing directory. The path itself is the user's word and may contain links.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = retry_on_intr(|| fs::open(path, DIR_FLAGS, Mode::empty()))?;
-        Ok(Self { root: Arc::new(root) })
+        Ok(Self { root: Arc::new(root), through_cache: AtomicBool::new(false) })
     }
 
     /// A directory that is made now or is there and empty.
@@ -171,6 +179,23 @@ impl Disk for PosixDisk {
 
     fn append(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
+    }
+
+    fn append_pages(&self, file: &File, mut first: &[u8], mut then: &[u8]) -> io::Result<()> {
+        while !(self.through_cache.load(Relaxed) || first.is_empty() && then.is_empty()) {
+            match pwritev2(file, &[IoSlice::new(first), IoSlice::new(then)], HERE, RWF_DONTCACHE) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    let of_first = n.min(first.len());
+                    (first, then) = (&first[of_first..], &then[n - of_first..]);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.through_cache.store(true, Relaxed),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.append(file, first)?;
+        self.append(file, then)
     }
 
     fn begin_write_back(&self, file: &File, offset: u64, len: u64) {

@@ -34,8 +34,11 @@ pub(crate) const TEMPORARIES: &str = ".tmp";
 /// A temporary file that nobody has written to for so long belongs to nobody.
 pub(crate) const ABANDONED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// Drafts are handed to the disk in pieces of at least this size.
+/// Drafts are handed to the disk in pieces of at least this size,
 const WRITE_BYTES: usize = 256 * 1024;
+
+/// which end where a page ends, but for the last.
+const PAGE: u64 = 4096;
 
 /// Write-back is asked for in steps of this size, so that the flush at the end of a draft finds
 /// little left to do and memory is not filled with what waits for the disk.
@@ -485,38 +488,40 @@ struct ShelfDraft<D: Disk> {
 
 impl<D: Disk> ShelfDraft<D> {
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.pending.len() + bytes.len() >= WRITE_BYTES {
-            self.flush()?;
+        let len = self.pending.len() + bytes.len();
+        if len < WRITE_BYTES {
+            self.pending.extend_from_slice(bytes);
+            return Ok(());
         }
+        // A piece of a page waits for the rest of it.
+        let piece = ((self.written + len as u64) % PAGE) as usize;
+        let (now, later) = bytes.split_at(bytes.len().saturating_sub(piece));
+        let disk = &self.file.shelf.disk;
         if bytes.len() >= WRITE_BYTES {
-            return self.append(bytes);
+            disk.append_pages(&self.file.file, &self.pending, now)?;
+        } else {
+            self.pending.extend_from_slice(now);
+            disk.append(&self.file.file, &self.pending)?;
         }
-        self.pending.extend_from_slice(bytes);
+        let written = len - later.len();
+        self.pending.clear();
+        self.pending.extend_from_slice(later);
+        self.wrote(written);
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        let mut pending = std::mem::take(&mut self.pending);
-        let done = self.append(&pending);
-        pending.clear();
-        self.pending = pending;
-        done
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn wrote(&mut self, bytes: usize) {
         let disk = &self.file.shelf.disk;
-        disk.append(&self.file.file, bytes)?;
-        self.written += bytes.len() as u64;
+        self.written += bytes as u64;
         let waiting = self.written - self.under_way;
         if waiting >= WRITE_BACK_BYTES {
             disk.begin_write_back(&self.file.file, self.under_way, waiting);
             self.under_way = self.written;
         }
-        Ok(())
     }
 
-    fn finish(mut self, name: &Name) -> io::Result<Put> {
-        self.flush()?;
+    fn finish(self, name: &Name) -> io::Result<Put> {
+        self.file.shelf.disk.append(&self.file.file, &self.pending)?;
         let shelf = self.file.shelf.clone();
         let (home, last) = shelf.make_home(name)?;
         shelf.publish(self.file, &home, last)

@@ -1,9 +1,8 @@
 //! The common part of the wrappers: a place to stand before and after every call.
 
-use crate::storage::{Draft, Listed, Name, Put, Storage, StorageError};
+use crate::storage::{Draft, Listed, Name, Put, Storage, StorageError, hand_on};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What is asked of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +103,8 @@ fn tapped<R>(
 }
 
 impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
+    hand_on!([inner]: glances clock received staleness exclusive claims_exclusive place);
+
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         let call = || self.inner.put_new(name, bytes);
         self.call(Verb::PutNew, name.as_str(), call, |_| bytes.len() as u64)
@@ -143,10 +144,6 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
         }
     }
 
-    fn glances(&self) -> bool {
-        self.inner.glances()
-    }
-
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         let call = || self.inner.delete(name);
         self.call(Verb::Delete, name.as_str(), call, |()| 0)
@@ -155,30 +152,6 @@ impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         let call = || self.inner.heal(name, bytes);
         self.call(Verb::Heal, name.as_str(), call, |()| bytes.len() as u64)
-    }
-
-    fn clock(&self) -> Result<i64, StorageError> {
-        self.inner.clock()
-    }
-
-    fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
-        self.inner.received(name)
-    }
-
-    fn staleness(&self) -> Duration {
-        self.inner.staleness()
-    }
-
-    fn exclusive(&self) -> bool {
-        self.inner.exclusive()
-    }
-
-    fn claims_exclusive(&self) -> bool {
-        self.inner.claims_exclusive()
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
     }
 }
 

@@ -1,0 +1,62 @@
+//! Going on behind a record of the log that is lost.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::survey::{Looking, Survey, survey, wait};
+use super::{finish, plan};
+use crate::collect::Live;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gc::{Lost, PackName};
+use crate::format::records::Purpose;
+use crate::repo::{AfterLoss, Identity, OpenSession, Repeating};
+
+/// Say anew all that is known, and condemn all that nobody needs: the lost record may have condemned it,
+/// and those who have read that go by it still.
+pub fn restart(look: &Looking<'_>, who: &Identity, lost: Lost, fence: bool, threads: usize) -> Result<()> {
+    end_others(look, who, fence)?;
+    look.repo.delete_doomed(&look.session.history())?;
+    let mut found = survey(look)?;
+    // Snapshots that a lost plan may have taken for dead are read to their end like all others.
+    let marks = found.mark(look, None, threads)?;
+    let condemned = unneeded(&found, &found.live(&marks));
+    wait(look.repo.storage().staleness());
+    let confirmed = finish::confirmed(&found.snapshots, &found.passed_over(), &found.history);
+    let heads = plan::heads(&found.history, &found.snapshots);
+    let after = AfterLoss { lost, condemned, live: found.foreign().collect() };
+    let said = Repeating { confirmed, heads, doomed: vec![], time: look.time, after: Some(after) };
+    let mut history = found.history.clone();
+    history.expired.extend(&found.expired);
+    if !look.repo.repeat(who, look.session, &mut history, &found.tombstones, said)? {
+        let what = "the gc log went on meanwhile, or there is more to say than fits one record";
+        return Err(Error::new(ErrorKind::Storage, what).hint("nothing was lost: run the same command again"));
+    }
+    look.session.go_by(history);
+    Ok(())
+}
+
+/// Whoever collects still may have read the lost record, and act upon it: only this one may be at work.
+fn end_others(look: &Looking<'_>, who: &Identity, fence: bool) -> Result<()> {
+    let sessions = look.repo.sessions()?;
+    let collects = |s: &&OpenSession| s.open.purpose == Purpose::Gc && s.open.session != look.session.id;
+    for s in sessions.open.iter().filter(collects) {
+        if !s.dead && !fence {
+            let what = format!("another prune is at work on {} ({})", s.open.hostname, s.open.pid);
+            return Err(Error::new(ErrorKind::Forbidden, what)
+                .hint("it may have read the record that is lost: wait until it has ended")
+                .hint("if it is certain that it does not run any more, add --fence"));
+        }
+        look.repo.fence(who, s.open.session, 0)?;
+    }
+    Ok(())
+}
+
+/// Packs that are there without being needed, and those that were condemned.
+fn unneeded(found: &Survey, live: &HashMap<PackName, Live>) -> BTreeSet<PackName> {
+    let goes = |name: &PackName| {
+        let facts = found.facts(name, None, None);
+        // Whoever made it may be about to say in a segment what is in it.
+        let free = !facts.foreign && (live.contains_key(name) || found.damaged_segments == 0);
+        found.history.log.condemns(name) || (free && live.get(name).is_none_or(|l| *l == Live::None))
+    };
+    found.packs.keys().filter(|name| goes(name)).copied().collect()
+}
