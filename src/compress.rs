@@ -89,6 +89,21 @@ impl Zstd {
         }
         if out.len() == plain_len { Ok(()) } else { Err(damaged("it has another length than it claims")) }
     }
+
+    /// What was compressed; it is copied to `out` only if it has to be.
+    pub fn plain<'b>(
+        &mut self,
+        codec: Codec,
+        packed: &'b [u8],
+        plain_len: usize,
+        out: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8]> {
+        if codec == Codec::Raw && packed.len() == plain_len && plain_len <= FRAME_PLAIN_MAX {
+            return Ok(packed);
+        }
+        self.decompress(codec, packed, plain_len, out)?;
+        Ok(out)
+    }
 }
 
 /// Whether a few samples look as if compressing could pay. Random bytes have nearly 8 bits of

@@ -87,7 +87,7 @@ fn asks_little(world: &World, place: &Place) {
     }
     let listed_at_once = place.url.starts_with("s3:") || place.url.starts_with("azure:");
     let most = match (listed_at_once, place.exclusive) {
-        (true, true) => 8,
+        (true, true) => 7,
         // What was written is read once, since another one may have written it, too.
         (true, false) => 13,
         (false, _) => 40,

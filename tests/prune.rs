@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop::format::names;
 use orlop::format::page::Page;
 use orlop::format::records::{CloseKind, Purpose};
-use orlop::id::RecordId;
+use orlop::id::{PackId, RecordId};
 use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
@@ -529,6 +530,53 @@ fn what_lost_records_doomed_is_not_relied_on() {
             break;
         }
     }
+}
+
+/// More than one record may name is condemned by a restart, and goes by and by.
+#[test]
+fn behind_a_lost_record_any_number_of_packs_goes() {
+    let (memory, mut repo, dir, _, b) = world();
+    prune(&mut repo, &PruneOptions { checkpoint_after: 1, ..PruneOptions::default() });
+    assert!(!memory.list("gc/").unwrap().is_empty());
+    let junk = |n: u64| Name::new(names::pack(PackId(*blake3::hash(&n.to_le_bytes()).as_bytes()), [7; 4])).unwrap();
+    (0..17_000).for_each(|n| memory.plant(&junk(n), b"junk"));
+    memory.list("gc/").unwrap().iter().for_each(|l| memory.plant(&l.name, b"rubbish"));
+    let packs = || memory.list("packs/").unwrap().len();
+    let before = packs();
+    prune(&mut repo, &PruneOptions { accept_lost: true, ..PruneOptions::default() });
+    assert_eq!(packs(), before);
+    memory.advance(90_000);
+    prune(&mut repo, &PruneOptions::default());
+    assert!(packs() + 17_000 <= before);
+    assert_sound(&mut repo);
+    assert_same(&repo, b, dir.path());
+}
+
+/// A snapshot that came late looks confirmed where the record is lost that would tell; it stops nothing.
+#[test]
+fn behind_a_lost_record_what_came_late_and_is_not_whole_stays_late() {
+    let (memory, mut repo, dir, a, _) = world();
+    let old: Vec<_> = memory.list("packs/").unwrap();
+    (0..10).for_each(|i| fs::write(dir.path().join(format!("f{i}")), noise(70_000, 300 + i)).unwrap());
+    settle();
+    let b = back_up(&mut repo, dir.path(), &BackupOptions { force: true, ..small_packs() }).snapshot.unwrap();
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    all.iter().filter(|s| s.id != b && s.id != a).for_each(|s| forget(&mut repo, s.id));
+    prune(&mut repo, &PruneOptions::default());
+    let session = all.iter().find(|s| s.id == a).unwrap().commit.session;
+    for l in memory.list(&format!("sessions/{session}/")).unwrap() {
+        memory.delete(&l.name).unwrap();
+    }
+    old.iter().for_each(|l| memory.delete(&l.name).unwrap());
+    memory.list("gc/").unwrap().iter().for_each(|l| memory.plant(&l.name, b"rubbish"));
+    let (done, _) = listening(|cx| {
+        let on = PruneOptions { accept_lost: true, now: true, ..PruneOptions::default() };
+        orlop::ops::prune::prune(&mut repo, &on, cx)
+    });
+    done.unwrap();
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert_eq!(all.iter().find(|s| s.id == a).unwrap().validity, Validity::Late);
+    assert_same(&repo, b, dir.path());
 }
 
 /// Another prune that has read the lost record may act upon it.

@@ -133,7 +133,10 @@ impl<P: Ord + Copy, S: Ord + Copy> Log<P, S> {
     /// Records up to this one are lost. What was condemned before stays so.
     pub fn pass_over(&mut self, generation: u64, time: i64) {
         self.generation = generation;
+        let doomed = std::mem::take(&mut self.doomed);
         self.begin_anew(generation, vec![], BTreeSet::new(), time);
+        // What a finish gave up is never taken back.
+        self.doomed = doomed;
     }
 
     fn finish(&mut self, generation: u64, of: u64, resurrected: &[P], doomed: &[P], buried: Vec<S>) {

@@ -112,7 +112,7 @@ pub struct GcClear {
     pub doomed_packs: Vec<PackName>,
     /// Of a finish: segments that are deleted.
     pub doomed_index: Vec<SegmentId>,
-    /// Of a finish or checkpoint: other objects that are deleted.
+    /// Of all but a plan: other objects that are deleted.
     pub doomed_names: Vec<String>,
     /// Extensions.
     pub ext: Vec<Ext>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clear::Cleared;
 use super::{History, Identity, Repository, Saying, Session, Tombstones, objects};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{Condemned, Confirmed, Forgotten, GcKind, Lost, PackName, Seen, State};
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId, SessionId};
@@ -116,9 +116,18 @@ impl Repository {
         let covered = |client: &ClientId, seq| forgotten.get(client).is_some_and(|g| g.has(seq));
         let told = tombstones.all().chain(tombstones.taken_back());
         let over: BTreeSet<RecordId> = told.filter(|t| covered(&t.client, t.seq)).map(|t| t.id).collect();
-        let expired: Vec<RecordId> = history.expired.difference(&over).copied().collect();
-        if expired.len() > EXPIRED_MAX || forgotten.values().any(|g| g.ranges.len() > RUNS_MAX) {
-            return Ok(false);
+        let mut expired: Vec<RecordId> = history.expired.difference(&over).copied().collect();
+        let vast = forgotten.values().any(|g| g.ranges.len() > RUNS_MAX);
+        match said.after {
+            None if vast || expired.len() > EXPIRED_MAX => return Ok(false),
+            Some(_) if vast => {
+                let what = "what was forgotten here is in too many pieces to be said in one record";
+                return Err(
+                    Error::new(ErrorKind::Unsupported, what).hint("copy what is to stay into another repository")
+                );
+            }
+            // What is left out is needed until a later plan says it again.
+            _ => expired.truncate(EXPIRED_MAX),
         }
         let confirmed = said.confirmed.into_values().map(|mut c| {
             c.except.retain(|seq| !covered(&c.client, *seq));

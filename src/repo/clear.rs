@@ -127,7 +127,7 @@ impl Repository {
     }
 
     /// Small objects that the log dooms and that are there, in the order of their names.
-    pub(super) fn doomed_names_there(&self, history: &History) -> Result<BTreeSet<String>> {
+    pub fn doomed_names_there(&self, history: &History) -> Result<BTreeSet<String>> {
         let mut there = BTreeSet::new();
         for p in [
             prefix::SESSIONS,

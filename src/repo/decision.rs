@@ -58,6 +58,11 @@ impl Repository {
             signer: &who.signer,
         };
         let (bytes, name, id) = gc::seal(payload, clear, &with);
+        // What nobody would accept is not written.
+        let found = Found { domain: self.domain(), instance: self.instance(), name: &name };
+        gc::open::<P>(&bytes, found, &|e| self.index_secret(e)).map_err(|e| {
+            Error::new(ErrorKind::Bug, format!("what was to be written as {name} is against the format")).because(e)
+        })?;
         let put = self.put_small(&name, &bytes)?;
         // A lost answer to our own request looks like somebody else's record.
         let own = put == Put::Exists && objects::get(self.storage.as_ref(), &name).is_ok_and(|found| found == bytes);

@@ -371,7 +371,7 @@ impl Repository {
             return Ok(true);
         }
         match self.load_gc(generation + 1) {
-            Ok(next) => Ok(next.clear.prev == id || next.clear.kind == GcKind::Restart),
+            Ok(next) => Ok(next.clear.prev == id),
             Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
             Err(e) => Err(e),
         }
@@ -618,6 +618,22 @@ mod tests {
         w.repo.clear_behind_checkpoint(&w.repo.history().unwrap()).unwrap();
         assert!(w.repo.storage.head(&first).unwrap().is_none());
         assert_eq!(w.troubles(), []);
+    }
+
+    #[test]
+    fn who_looks_behind_its_close_finds_that_its_place_was_given_up() {
+        for given_up in [false, true] {
+            let w = World::new();
+            let ids: Vec<RecordId> = (0..3).map(|_| w.commit()).collect();
+            if given_up {
+                (1..=3).for_each(|seq| w.lose(seq));
+                w.checkpoint(w.forgotten(1, 3, ids[2]));
+            }
+            let new = NewSnapshot { statement: statement(&w.repo, &w.who), body: Body::default() };
+            let head = w.repo.commit_ahead(&w.who, &w.session, &new).unwrap();
+            let closed = w.repo.close_behind(&w.session, head).map_err(|e| e.kind());
+            assert_eq!((head.seq, closed), if given_up { (1, Err(ErrorKind::Fenced)) } else { (4, Ok(())) });
+        }
     }
 
     /// Of three checkpoints the newest counts: what the others said is in it, or over.

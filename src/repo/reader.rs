@@ -21,7 +21,7 @@ use crate::model::PageRef;
 /// How often the index is listed anew when a collector replaces segments meanwhile.
 const RELOADS: usize = 5;
 /// Decoded frames that are kept.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 20 << 20;
 
 /// Fetches blobs.
 pub struct Reader<'r> {

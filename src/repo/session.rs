@@ -12,6 +12,7 @@ use crate::format::names::{self, prefix};
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::{Close, CloseKind, Heartbeat, Purpose, SessionOpen};
 use crate::id::{ClientId, PackId, RecordId, SessionId};
+use crate::model::Head;
 use crate::storage::Put;
 use crate::sys;
 
@@ -234,15 +235,38 @@ impl Repository {
 
     /// Close the session; whoever closes first decides, so this is also the check for a fence.
     pub fn close(&self, session: &Session, kind: CloseKind, snapshots: Vec<RecordId>) -> Result<()> {
-        let who = (session.client, session.epoch, &session.signer);
-        if self.put_close(session.id, kind, snapshots.clone(), session.seen_gen(), who)? == Put::Exists {
+        self.put_own_close(session, kind, &snapshots)?;
+        self.still_counts(session, &snapshots)
+    }
+
+    /// Close the session behind a snapshot of [`Self::commit_ahead`], and look once at all that may
+    /// have become of both meanwhile. Whoever slept while a checkpoint took the place of tombstones has put
+    /// it where nobody looks any more: for its session that is as if it had been fenced.
+    pub fn close_behind(&self, session: &Session, committed: Head) -> Result<()> {
+        self.put_own_close(session, CloseKind::End, &[committed.id])?;
+        self.look();
+        let mut history = session.history();
+        self.catch_up(&mut history)?;
+        if history.forgot(committed.client, committed.seq) {
             return Err(fenced());
         }
+        self.still_counts(session, &[committed.id])
+    }
+
+    fn put_own_close(&self, session: &Session, kind: CloseKind, snapshots: &[RecordId]) -> Result<()> {
+        let who = (session.client, session.epoch, &session.signer);
+        match self.put_close(session.id, kind, snapshots.to_vec(), session.seen_gen(), who)? {
+            Put::Created => Ok(()),
+            Put::Exists => Err(fenced()),
+        }
+    }
+
+    fn still_counts(&self, session: &Session, snapshots: &[RecordId]) -> Result<()> {
         // Whoever slept so long that even its fence was cleared away finds the name free: but its
         // first object went before that.
         let open = super::objects::name(&names::session(session.id, 0))?;
         match self.storage.head(&open)? {
-            None if !self.are_recorded(&snapshots)? => Err(fenced()),
+            None if !self.are_recorded(snapshots)? => Err(fenced()),
             _ => Ok(()),
         }
     }

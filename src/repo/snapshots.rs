@@ -316,43 +316,66 @@ impl Repository {
         new: NewSnapshot,
         received: Received,
     ) -> Result<RecordId> {
-        let NewSnapshot { mut statement, body } = new;
+        let mut history = session.history();
+        for _ in 0..TRIES {
+            let head = self.place(author, (who, session), &new, received, &mut history)?;
+            // Whoever slept while a checkpoint took the place of its tombstones finds a place free that
+            // was given up: nobody looks there any more.
+            self.catch_up(&mut history)?;
+            if !history.forgot(head.client, head.seq) {
+                return Ok(head.id);
+            }
+        }
+        Err(outrun(author))
+    }
+
+    /// The same for whoever closes the session next, with [`Self::close_behind`]: only that tells
+    /// whether the snapshot counts.
+    pub fn commit_ahead(&self, who: &Identity, session: &Session, new: &NewSnapshot) -> Result<Head> {
+        self.place(who, (who, session), new, Received::default(), &mut session.history())
+    }
+
+    /// Put a snapshot at the next place of its chain that is free.
+    fn place(
+        &self,
+        author: &Identity,
+        (who, session): (&Identity, &Session),
+        new: &NewSnapshot,
+        received: Received,
+        history: &mut History,
+    ) -> Result<Head> {
+        let (mut statement, body) = (new.statement.clone(), &new.body);
         (statement.client, statement.client_epoch) = (author.client, author.epoch);
         let index = self.need(self.index_secret(self.epoch()), "write snapshots")?;
         let record = self.need(self.record_secret(self.epoch()), "write snapshots")?;
         let with = Secrets { epoch: self.epoch(), index: &index, record: &record };
-        let mut history = session.history();
         for _ in 0..TRIES {
-            let (seq, prev) = self.head(author.client, &history)?;
+            let (seq, prev) = self.head(author.client, history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
             statement.seq = seq.checked_add(1).ok_or_else(full)?;
             statement.prev = prev;
             statement.body =
-                snapshot::seal_body(&body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
+                snapshot::seal_body(body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
             let (bytes, id) = snapshot::seal_statement(&statement, &with, sys::salt()?, &author.signer);
             let head = Head { client: author.client, seq: statement.seq, id };
             let (name, object) = self.seal_snapshot(who, session, &bytes, head, received)?;
-            let put = self.put_small(&name, &object)?;
-            // Whoever slept while a checkpoint took the place of its tombstones finds a place free that
-            // was given up: nobody looks there any more.
-            self.catch_up(&mut history)?;
-            if history.forgot(head.client, head.seq) {
-                continue;
-            }
-            match put {
+            match self.put_small(&name, &object)? {
                 Put::Created => {
                     self.has_committed(head, &name, &object);
-                    return Ok(id);
+                    return Ok(head);
                 }
-                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(id),
-                Put::Exists => {}
+                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(head),
+                Put::Exists => self.catch_up(history)?,
             }
         }
-        let what =
-            format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", author.name);
-        Err(Error::new(ErrorKind::Storage, what)
-            .hint("give machines that share a host name different names with --client"))
+        Err(outrun(author))
     }
+}
+
+fn outrun(author: &Identity) -> Error {
+    let what =
+        format!("{TRIES} other backups of {:?} took the next place in its chain, one after another", author.name);
+    Error::new(ErrorKind::Storage, what).hint("give machines that share a host name different names with --client")
 }
 
 impl Repository {

@@ -383,7 +383,7 @@ impl<'r> Writer<'r> {
         let Desk { packed: sealed, check: plain, zstd } = desk;
         let mut check = || -> Result<bool> {
             let packed = key.open(ordinal, kind, &entry, sealed)?;
-            zstd.decompress(entry.codec, packed, entry.plain as usize, plain)?;
+            let plain = zstd.plain(entry.codec, packed, entry.plain as usize, plain)?;
             let ranges = blob_ranges(plain, entry.blobs)?;
             let keys = self.repo.keys();
             let name = |bytes: &[u8]| if kind == Kind::Data { keys.chunk_id(bytes) } else { keys.page_id(bytes) };

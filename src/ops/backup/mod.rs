@@ -421,7 +421,8 @@ fn attempt(
         },
         Task::Stream(path, from, accept) => walk.stream(path, from, accept),
     };
-    let run = Run { repo, who, session: &session, options, base: &base, started, cx };
+    let again = matches!(task, Task::Places(_));
+    let run = Run { repo, who, session: &session, options, base: &base, started, again, cx };
     match stored {
         Ok(root) => run.finish(root, &walk, left),
         Err(e) => {
@@ -502,6 +503,8 @@ struct Run<'a> {
     options: &'a BackupOptions,
     base: &'a Base,
     started: Time,
+    /// It can be begun anew.
+    again: bool,
     cx: &'a Context<'a>,
 }
 
@@ -544,12 +547,23 @@ impl Run<'_> {
         }
         let mut new = self.describe(root, &summary, walk);
         new.statement.replaces = left.or(new.statement.replaces);
-        let id = self.repo.commit(self.who, self.session, new).doing(|| "while committing the snapshot".to_owned())?;
-        *left = Some(id);
-        self.repo.close(self.session, CloseKind::End, vec![id])?;
+        let id = self.commit(new, left)?;
         self.cx.observer.on(&Event::Saved { snapshot: id, incomplete });
         summary.snapshot = Some(id);
         Ok(summary)
+    }
+
+    fn commit(&self, new: NewSnapshot, left: &mut Option<RecordId>) -> Result<RecordId> {
+        let doing = || "while committing the snapshot".to_owned();
+        if self.again {
+            let head = self.repo.commit_ahead(self.who, self.session, &new).doing(doing)?;
+            *left = Some(head.id);
+            self.repo.close_behind(self.session, head)?;
+            return Ok(head.id);
+        }
+        let id = self.repo.commit(self.who, self.session, new).doing(doing)?;
+        self.repo.close(self.session, CloseKind::End, vec![id])?;
+        Ok(id)
     }
 
     fn stats(&self, walk: &walk::Walk<'_>) -> Stats {

@@ -8,6 +8,7 @@ use super::{PruneOptions, tell_fenced};
 use crate::collect::{self, Live, Silence, confirms, holdouts, may_bury, silent, unaccounted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, GcKind, PackName};
+use crate::format::limits::GC_PACKS_MAX;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::repo::{Identity, OpenSession, Repository, Saying, Sessions, Snapshot};
@@ -49,6 +50,13 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
     if !unaccounted(&history.log, plan, &listed).is_empty() {
         let what = "the storage does not list sessions that were there: nothing is deleted by such a listing";
         return Err(Error::new(ErrorKind::Storage, what).hint("run `orlop prune` again later"));
+    }
+    let newest = history.log.generation();
+    if let Some(s) = sessions.open.iter().find(|s| !s.dead && s.seen_gen > newest) {
+        let what = format!("{} ({}) has read a record of the gc log that is gone", s.open.hostname, s.open.pid);
+        return Err(Error::new(ErrorKind::Missing, what)
+            .hint("nothing is deleted while it runs: run `orlop prune` again when it has ended")
+            .hint("if it is certain that it does not run any more, add --fence"));
     }
     let open: Vec<Seen> = sessions.open.iter().filter(|s| s.open.session != look.session.id).map(seen).collect();
     let silence = Silence { now: look.time, limit: options.silence.as_secs() as i64 };
@@ -143,7 +151,9 @@ fn write(
 ) -> Result<Tried> {
     let mut history = found.history.clone();
     let Some(plan) = history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
-    let decided = collect::finish(&plan.condemned, needed, &found.pinned());
+    // What is more than a record holds stays condemned, and is decided by the next finish.
+    let condemned: BTreeSet<PackName> = plan.condemned.iter().take(GC_PACKS_MAX).copied().collect();
+    let decided = collect::finish(&condemned, needed, &found.pinned());
     let replaced = history.replaced.get(&generation).cloned().unwrap_or_default();
     rescue(look, who, found, &replaced.segments, &decided.doomed)?;
     let confirmed = confirmed(snapshots, &found.passed_over(), &history);

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::mark::{Marker, Marks};
 use super::survey::{Looking, Survey, survey, wait};
-use super::{finish, plan};
-use crate::collect::Live;
+use super::{finish, plan, tell_fenced};
+use crate::collect::{Closed, Live};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{Lost, PackName};
 use crate::format::records::Purpose;
-use crate::repo::{AfterLoss, Identity, OpenSession, Repeating};
+use crate::repo::{AfterLoss, Identity, OpenSession, Reader, Repeating, Snapshot, Validity};
 
 /// Say anew all that is known, and condemn all that nobody needs: the lost record may have condemned it,
 /// and those who have read that go by it still.
@@ -16,18 +17,19 @@ pub fn restart(look: &Looking<'_>, who: &Identity, lost: Lost, fence: bool, thre
     end_others(look, who, fence)?;
     look.repo.delete_doomed(&look.session.history())?;
     let mut found = survey(look)?;
-    // Snapshots that a lost plan may have taken for dead are read to their end like all others.
+    doubt(look, &mut found, threads)?;
     let marks = found.mark(look, None, threads)?;
     let condemned = unneeded(&found, &found.live(&marks));
     wait(look.repo.storage().staleness());
     let confirmed = finish::confirmed(&found.snapshots, &found.passed_over(), &found.history);
     let heads = plan::heads(&found.history, &found.snapshots);
     let after = AfterLoss { lost, condemned, live: found.foreign().collect() };
-    let said = Repeating { confirmed, heads, doomed: vec![], time: look.time, after: Some(after) };
+    // What the storage would not delete stays what it is.
+    let doomed = look.repo.doomed_names_there(&found.history)?.into_iter().collect();
+    let said = Repeating { confirmed, heads, doomed, time: look.time, after: Some(after) };
     let mut history = found.history.clone();
-    history.expired.extend(&found.expired);
     if !look.repo.repeat(who, look.session, &mut history, &found.tombstones, said)? {
-        let what = "the gc log went on meanwhile, or there is more to say than fits one record";
+        let what = "somebody else wrote to the gc log meanwhile";
         return Err(Error::new(ErrorKind::Storage, what).hint("nothing was lost: run the same command again"));
     }
     look.session.go_by(history);
@@ -43,10 +45,39 @@ fn end_others(look: &Looking<'_>, who: &Identity, fence: bool) -> Result<()> {
             let what = format!("another prune is at work on {} ({})", s.open.hostname, s.open.pid);
             return Err(Error::new(ErrorKind::Forbidden, what)
                 .hint("it may have read the record that is lost: wait until it has ended")
-                .hint("if it is certain that it does not run any more, add --fence"));
+                .hint("if it is certain that it does not run any more, add --fence; it gives up other sessions, too"));
         }
         look.repo.fence(who, s.open.session, 0)?;
+        if !s.dead {
+            tell_fenced(look.cx, s);
+            wait(2 * look.repo.storage().staleness());
+        }
     }
+    Ok(())
+}
+
+/// Of snapshots whose session is not there any more, a lost record may have confirmed some, and others came
+/// late: those count that are whole.
+fn doubt(look: &Looking<'_>, found: &mut Survey, threads: usize) -> Result<()> {
+    let standing = found.standings(None);
+    let reader = Reader::new(look.repo, &found.index);
+    let mut late = BTreeSet::new();
+    for s in found.snapshots.iter().filter(|s| !s.hollow && s.validity == Validity::Confirmed) {
+        let told = s.closed == Some(Closed::Naming);
+        let Some(root) = s.statement.root else { continue };
+        if told || found.history.confirms(s.statement.client, s.statement.seq) {
+            continue;
+        }
+        let marks = Marks::new(&found.index);
+        let marker =
+            Marker { cx: look.cx, reader: &reader, standing: &standing, marks: &marks, tolerant: false, found: None };
+        match marker.root(root, threads) {
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => drop(late.insert(s.id)),
+            other => other?,
+        }
+    }
+    let late = |s: &&mut Snapshot| late.contains(&s.id);
+    found.snapshots.iter_mut().filter(late).for_each(|s| s.validity = Validity::Late);
     Ok(())
 }
 

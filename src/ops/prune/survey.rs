@@ -244,13 +244,15 @@ impl Survey {
     /// What is known of a pack. `finishing` is the plan that is being finished.
     pub fn facts(&self, pack: &PackName, len: Option<u64>, finishing: Option<u64>) -> Facts {
         let plan = self.history.log.plan_of(pack);
+        // Which plan it was may be lost.
+        let torn = self.history.torn.is_some() && self.history.log.condemns(pack);
         let there = self.packs.get(pack);
         let open = self.sessions.open.iter().any(|s| s.open.session.0[..4] == pack.uploader);
         let own = pack.uploader == self.own;
         Facts {
             there: there.is_some_and(|l| len.is_none_or(|len| len == *l)),
             bad: self.bad.contains(&pack.id),
-            condemned: plan.is_some(),
+            condemned: plan.is_some() || torn,
             here: plan.is_some() && plan == finishing,
             doomed: self.history.log.doomed().contains(pack),
             foreign: !own && (open || !self.settled.contains(pack)),

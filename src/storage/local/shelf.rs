@@ -37,8 +37,8 @@ pub(crate) const ABANDONED_AFTER_SECONDS: i64 = 24 * 60 * 60;
 /// Drafts are handed to the disk in pieces of at least this size,
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// which end where a page ends, but for the last.
-const PAGE: u64 = 4096;
+/// which end where a page ends, but for the last. No system in use has larger pages.
+const PAGE: u64 = 64 * 1024;
 
 /// Write-back is asked for in steps of this size, so that the flush at the end of a draft finds
 /// little left to do and memory is not filled with what waits for the disk.
@@ -356,7 +356,7 @@ impl<D: Disk> Storage for Shelf<D> {
 
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
         let file = Temporary::create(&self.0).map_err(|e| self.0.fail("put", "a new object", e))?;
-        Ok(Box::new(ShelfDraft { file, pending: Vec::new(), written: 0, under_way: 0 }))
+        Ok(Box::new(ShelfDraft { file, pending: Vec::new(), written: 0, under_way: 0, failed: false }))
     }
 
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
@@ -484,6 +484,8 @@ struct ShelfDraft<D: Disk> {
     written: u64,
     /// Up to where write-back was asked for.
     under_way: u64,
+    /// A write went wrong: how much of it is there nobody knows.
+    failed: bool,
 }
 
 impl<D: Disk> ShelfDraft<D> {
@@ -497,12 +499,15 @@ impl<D: Disk> ShelfDraft<D> {
         let piece = ((self.written + len as u64) % PAGE) as usize;
         let (now, later) = bytes.split_at(bytes.len().saturating_sub(piece));
         let disk = &self.file.shelf.disk;
+        // Until it went well.
+        let failed = std::mem::replace(&mut self.failed, true);
         if bytes.len() >= WRITE_BYTES {
             disk.append_pages(&self.file.file, &self.pending, now)?;
         } else {
             self.pending.extend_from_slice(now);
             disk.append(&self.file.file, &self.pending)?;
         }
+        self.failed = failed;
         let written = len - later.len();
         self.pending.clear();
         self.pending.extend_from_slice(later);
@@ -521,6 +526,9 @@ impl<D: Disk> ShelfDraft<D> {
     }
 
     fn finish(self, name: &Name) -> io::Result<Put> {
+        if self.failed {
+            return Err(io::Error::other("a part of it could not be written"));
+        }
         self.file.shelf.disk.append(&self.file.file, &self.pending)?;
         let shelf = self.file.shelf.clone();
         let (home, last) = shelf.make_home(name)?;
