@@ -61,18 +61,21 @@ fn end_others(look: &Looking<'_>, who: &Identity, fence: bool) -> Result<()> {
 fn doubt(look: &Looking<'_>, found: &mut Survey, threads: usize) -> Result<()> {
     let standing = found.standings(None);
     let reader = Reader::new(look.repo, &found.index);
-    let mut late = BTreeSet::new();
+    let (mut late, mut marks) = (BTreeSet::new(), Marks::new(&found.index));
     for s in found.snapshots.iter().filter(|s| !s.hollow && s.validity == Validity::Confirmed) {
         let told = s.closed == Some(Closed::Naming);
         let Some(root) = s.statement.root else { continue };
         if told || found.history.confirms(s.statement.client, s.statement.seq) {
             continue;
         }
-        let marks = Marks::new(&found.index);
+        // What was walked for one that is whole is not walked again.
         let marker =
             Marker { cx: look.cx, reader: &reader, standing: &standing, marks: &marks, tolerant: false, found: None };
         match marker.root(root, threads) {
-            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => drop(late.insert(s.id)),
+            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => {
+                late.insert(s.id);
+                marks = Marks::new(&found.index);
+            }
             other => other?,
         }
     }
