@@ -35,7 +35,7 @@ fn suite(service: &dyn Service) -> Findings {
     found
 }
 
-/// Of the probe. Some servers list for a moment what is deleted; then the probe has found that out.
+/// Of the probe. Servers that promise nothing may list for a moment what is deleted.
 fn nothing_stays(place: &Place, found: &Findings) {
     let mut left = place.open().list("").expect("listed");
     for _ in 0..50 {

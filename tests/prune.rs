@@ -597,6 +597,34 @@ fn what_is_lost_is_not_given_up_beside_another_prune() {
     assert_sound(&mut repo);
 }
 
+/// That the newest record is gone nobody can see but who has read it.
+#[test]
+fn who_has_read_a_record_that_is_gone_stops_a_finish() {
+    let (memory, mut repo, dir, a, b) = world();
+    forget(&mut repo, a);
+    prune(&mut repo, &PruneOptions::default());
+    fs::write(dir.path().join("f9"), noise(70_000, 999)).unwrap();
+    settle();
+    let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    forget(&mut repo, b);
+    prune(&mut repo, &PruneOptions::default());
+    assert_eq!(memory.list("gc/").unwrap().len(), 2);
+    let who = repo.identity(Some("test")).unwrap();
+    let session = repo.begin(&who, Purpose::Backup, vec![]).unwrap();
+    memory.delete(&Name::new(names::gc(2)).unwrap()).unwrap();
+    memory.advance(90_000);
+    let packs = memory.list("packs/").unwrap();
+    let mut fresh = open(repo.storage());
+    fresh.act_as(this_process());
+    let error = try_prune(&mut fresh, &PruneOptions::default()).unwrap_err();
+    assert!(error.hints().iter().any(|h| h.contains("--fence")), "{error}");
+    assert_eq!(memory.list("packs/").unwrap(), packs);
+    repo.close(&session, CloseKind::Abort, vec![]).unwrap();
+    assert!(prune(&mut fresh, &PruneOptions::default()).deleted_packs > 0);
+    assert_sound(&mut fresh);
+    assert_same(&fresh, c, dir.path());
+}
+
 /// Backups alone keep the index in few objects, without looking at what is needed.
 #[test]
 fn many_index_segments_are_merged_after_backups() {

@@ -10,14 +10,13 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::stat::same;
 use super::{Keep, Metadata, SourceError, Stat, at, file_metadata};
+use crate::sys::RWF_DONTCACHE;
 
 /// Files from this length on are read past the page cache. Below it, the detour costs more than
 /// the cache loses.
 pub const LARGE_FILE: u64 = 1 << 20;
 /// What direct reads are aligned to; no block device in use asks for more.
 pub const ALIGN: usize = 4096;
-/// Read through the cache, but drop what was not in it before (Linux 6.14).
-const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// How a file is read. Each way that turns out not to work leaves for the next, for good.
 #[repr(u8)]

@@ -5,15 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FallocateFlags, IFlags, fallocate, ftruncate, ioctl_getflags, ioctl_setflags};
-use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2};
+use rustix::io::{Errno, pread, pwrite, pwritev2};
 
 use super::{FileId, Stat, TargetError, at};
 use crate::model::ext::flag;
+use crate::sys::RWF_DONTCACHE;
 
-/// Start writing to the disk at once and keep nothing in the cache (Linux 6.14). Fresh memory for
-/// the cache is what costs most of a long write: 1.5 GB took 0.55 s of the kernel's time this way and
-/// 2.1 s through the cache, on ext4.
-const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// Whole pages from this length on are written past the cache. What is shorter would make many
 /// small writes of the disk.
 const LONG: usize = 256 << 10;

@@ -39,8 +39,8 @@ pub struct Prune {
     /// repairs its own work
     #[arg(long)]
     pub fence: bool,
-    /// Go on although a record of the log of garbage collection is lost: first all is read that
-    /// snapshots consist of, and nothing is freed by this run but what was condemned before
+    /// Go on although a record of the log of garbage collection is lost. What snapshots need is
+    /// looked up first; no other prune may be at work
     #[arg(long)]
     pub accept_lost: bool,
 }

@@ -325,8 +325,7 @@ pub fn backup(
         Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
     };
     let mut left = None;
-    // A stream cannot be read again.
-    let again = matches!(task, Task::Places(_));
+    let again = task.again();
     let done = unless_fenced(again, cx, || attempt(repo, &who, &mut task, options, cx, (started, &mut left)));
     repo.look_away();
     done
@@ -352,6 +351,13 @@ enum Task<'a> {
     Stream(PathBuf, &'a mut (dyn Read + Send), &'a mut (dyn FnMut() -> Result<()> + Send)),
 }
 
+impl Task<'_> {
+    /// Whether it can be begun anew: a stream cannot be read again.
+    fn again(&self) -> bool {
+        matches!(self, Self::Places(_))
+    }
+}
+
 /// One session. `left` is what an earlier one committed in vain.
 fn attempt(
     repo: &Repository,
@@ -370,7 +376,8 @@ fn attempt(
     if options.changed.is_some() {
         base.keep_complete()?;
     }
-    if matches!(task, Task::Places(_)) {
+    let again = task.again();
+    if again {
         base.tell(cx);
     }
     let named = match (&options.changed, &task) {
@@ -421,7 +428,6 @@ fn attempt(
         },
         Task::Stream(path, from, accept) => walk.stream(path, from, accept),
     };
-    let again = matches!(task, Task::Places(_));
     let run = Run { repo, who, session: &session, options, base: &base, started, again, cx };
     match stored {
         Ok(root) => run.finish(root, &walk, left),

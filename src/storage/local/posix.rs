@@ -7,8 +7,9 @@
 
 use super::disk::{At, Disk, Entry, Kind, Stat};
 use super::shelf::TEMPORARIES;
+use crate::sys::RWF_DONTCACHE;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2, retry_on_intr};
+use rustix::io::{Errno, pwritev2, retry_on_intr};
 use std::fs::{DirBuilder, File};
 use std::io::{self, IoSlice, Write};
 use std::num::NonZeroU64;
@@ -24,8 +25,6 @@ pub(crate) struct PosixDisk {
     through_cache: AtomicBool,
 }
 
-/// Start writing to the disk at once and keep nothing in the page cache (Linux 6.14).
-const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// Where the file's own position is.
 const HERE: u64 = u64::MAX;
 
