@@ -192,7 +192,10 @@ impl Real {
     fn begin(&self, args: &[&str], host: &str) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
         command.args(args).env_clear().env("TZ", "UTC").env("HOME", self.path("home")).env("ORLOP_HOST", host);
-        command.env("ORLOP_REPOSITORY", self.path("repo")).env("ORLOP_PASSWORD", "p").current_dir(self.dir.path());
+        command
+            .env("ORLOP_REPOSITORY", self.path("repo"))
+            .env("ORLOP_KEY_FILE", self.path("key"))
+            .current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().unwrap()
     }

@@ -4,7 +4,7 @@ use super::world::{PASSWORD, World};
 
 #[test]
 fn wrong_password() {
-    let world = World::with_repository();
+    let world = World::with_password();
     let ran = world.run_with("snapshots", &[("ORLOP_PASSWORD", "wrong")]);
     assert_eq!(ran.code, 12, "{}", ran.err);
     assert!(ran.err.contains("error[wrong-password]"), "{}", ran.err);
@@ -115,7 +115,7 @@ fn a_read_only_repository_can_be_read() {
 
 #[test]
 fn secrets_do_not_reach_commands() {
-    let world = World::with_repository();
+    let world = World::with_password();
     let mut command = world.command("backup --stdin-from-command --stdin-filename env -- env");
     let output = command.env("RESTIC_PASSWORD", PASSWORD).output().expect("the program starts");
     assert_eq!(super::world::Ran::of(output).code, 0);

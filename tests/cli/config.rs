@@ -24,7 +24,7 @@ repository = \"local\"
 
 /// A world with a repository that only the file names.
 fn world(file: &str) -> World {
-    let world = World::with_repository();
+    let world = World::with_password();
     std::fs::create_dir_all(world.path("home/.config/orlop")).expect("ours");
     put(&world, "home/.config/orlop/orlop.toml", file);
     world

@@ -4,7 +4,7 @@ use super::world::World;
 
 /// Two snapshots, and a place for copies.
 fn world(kind: &str) -> World {
-    let world = World::with_repository();
+    let world = World::with_password();
     world.ok("backup src -q --tag first");
     world.write("src/one.txt", "another one\n");
     world.ok("backup src -q --tag second");

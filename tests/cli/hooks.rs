@@ -6,7 +6,7 @@ use super::world::{PASSWORD, Ran, World};
 
 /// A world whose only profile has these hooks. `note NAME` appends to a file what hooks are told.
 fn world(hooks: &str) -> World {
-    let world = World::with_repository();
+    let world = World::with_password();
     let here = world.path("").display().to_string();
     let here = here.trim_end_matches('/');
     world.write("note", format!("echo \"$1: hook=$ORLOP_HOOK code=$ORLOP_EXIT_CODE id=${{ORLOP_SNAPSHOT_ID:+yes}} error=${{ORLOP_ERROR:+yes}}\" >> {here}/told\n"));

@@ -15,7 +15,7 @@ fn with_password(world: &World, line: &str, password: &str) -> super::world::Ran
 
 #[test]
 fn recovery_words_unlock() {
-    let world = World::new();
+    let world = World::by_password();
     let words = world.ok("init -q");
     assert_eq!(words.split_whitespace().count(), 24, "{words}");
     let ran = with_password(&world, "key list", &words.to_uppercase());
@@ -38,7 +38,7 @@ fn recovery_words_unlock() {
 
 #[test]
 fn json_has_them_unless_a_file_does() {
-    let world = World::new();
+    let world = World::by_password();
     let made = world.json("init --json");
     assert_eq!(made["message_type"], "initialized");
     assert_eq!(made["recovery_key"].as_str().map(|w| w.split(' ').count()), Some(24));
@@ -48,7 +48,7 @@ fn json_has_them_unless_a_file_does() {
 
 #[test]
 fn passwords_come_and_go() {
-    let world = World::with_repository();
+    let world = World::with_password();
     world.write("p2", "second\n");
     world.write("p3", "third\n");
     let second = id_in(&world.ok("key add --new-password-file p2 --user u --host h"));
@@ -75,7 +75,7 @@ fn passwords_come_and_go() {
 
 #[test]
 fn clients_have_their_own() {
-    let world = World::with_repository();
+    let world = World::with_password();
     world.write("pc", "clients\n");
     world.write("pd", "changed\n");
     world.fails("key add --role client --new-password-file pc", 1);
@@ -98,7 +98,7 @@ fn clients_have_their_own() {
 
 #[test]
 fn mirrors_and_strangers() {
-    let world = World::with_repository();
+    let world = World::with_password();
     world.ok("-r @/mirror init -q --no-recovery-key --mirror-of @/repo");
     world.ok("-r @/like init -q --no-recovery-key --copy-chunker-params --from-repo @/repo");
     let domain = |repo: &str| world.json(&format!("-r @/{repo} cat config"))["domain"].clone();

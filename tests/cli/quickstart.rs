@@ -9,7 +9,7 @@ use super::world::{Ran, World};
 /// Nobody has said anything about repositories and passwords.
 fn command(world: &World, line: &str) -> Command {
     let mut command = world.command(line);
-    command.env_remove("ORLOP_REPOSITORY").env_remove("ORLOP_PASSWORD").env_remove("ORLOP_HOST");
+    command.env_remove("ORLOP_REPOSITORY").env_remove("ORLOP_KEY_FILE").env_remove("ORLOP_HOST");
     command
 }
 

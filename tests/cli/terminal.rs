@@ -176,7 +176,7 @@ fn ctrl_c_leaves_a_clean_line_and_an_incomplete_snapshot() {
 
 #[test]
 fn passwords_are_asked_for_and_not_shown() {
-    let world = World::with_repository();
+    let world = World::with_password();
     let mut command = world.command("snapshots");
     command.env("ORLOP_PASSWORD", "");
     command.env_remove("ORLOP_PASSWORD");

@@ -72,7 +72,7 @@ mount /mnt
 
 #[test]
 fn what_is_typed_is_answered() {
-    let world = World::new();
+    let world = World::by_password();
     let mut told = String::new();
     for line in LINES.lines() {
         let ran = world.run(line);

@@ -1,13 +1,18 @@
 //! A place of its own for each test: a home, a source, a repository, and the program.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// What must never be seen.
 pub const PASSWORD: &str = "canary-5f1d-password";
+const KEY: &str = "5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a";
 
+/// Where nothing else is said, a key file unlocks the repository: a password takes 0.15 s each time.
 pub struct World {
     dir: tempfile::TempDir,
+    by_password: bool,
 }
 
 /// How a run ended.
@@ -20,10 +25,21 @@ pub struct Ran {
 impl World {
     /// With a small source.
     pub fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().expect("a place") };
+        Self::unlocked(false)
+    }
+
+    /// The same for a repository with a password.
+    pub fn by_password() -> Self {
+        Self::unlocked(true)
+    }
+
+    fn unlocked(by_password: bool) -> Self {
+        let world = Self { dir: tempfile::tempdir().expect("a place"), by_password };
         for dir in ["home", "src/sub/deep"] {
             std::fs::create_dir_all(world.path(dir)).expect("ours");
         }
+        world.write(".key", KEY);
+        std::fs::set_permissions(world.path(".key"), Permissions::from_mode(0o600)).expect("ours");
         world.write("src/one.txt", "one\n");
         world.write("src/sub/two.txt", "two, two\n");
         world.write("src/sub/deep/three.o", "3\n");
@@ -32,9 +48,17 @@ impl World {
 
     /// The same with a repository.
     pub fn with_repository() -> Self {
-        let world = Self::new();
-        world.ok("init --no-recovery-key -q");
-        world
+        Self::new().initialized()
+    }
+
+    /// The same with a repository that has a password.
+    pub fn with_password() -> Self {
+        Self::by_password().initialized()
+    }
+
+    fn initialized(self) -> Self {
+        self.ok("init --no-recovery-key -q");
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -53,7 +77,11 @@ impl World {
         command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
         command.env("HOME", self.path("home")).env("ORLOP_HOST", "host");
-        command.env("ORLOP_REPOSITORY", self.path("repo")).env("ORLOP_PASSWORD", PASSWORD);
+        command.env("ORLOP_REPOSITORY", self.path("repo"));
+        match self.by_password {
+            true => command.env("ORLOP_PASSWORD", PASSWORD),
+            false => command.env("ORLOP_KEY_FILE", self.path(".key")),
+        };
         command
     }
 
@@ -63,6 +91,10 @@ impl World {
 
     pub fn run_with(&self, line: &str, env: &[(&str, &str)]) -> Ran {
         let mut command = self.command(line);
+        // Who says something of the password means that and not the key file.
+        if env.iter().any(|(name, _)| *name == "ORLOP_PASSWORD") {
+            command.env_remove("ORLOP_KEY_FILE");
+        }
         for (name, value) in env {
             match value.is_empty() {
                 true => command.env_remove(name),
@@ -146,7 +178,9 @@ impl Ran {
     pub fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let (out, err) = (text(output.stdout), text(output.stderr));
-        assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD), "a secret was shown:\n{out}{err}");
+        for secret in [PASSWORD, KEY] {
+            assert!(!out.contains(secret) && !err.contains(secret), "a secret was shown:\n{out}{err}");
+        }
         Self { code: output.status.code().unwrap_or(-1), out, err }
     }
 }
