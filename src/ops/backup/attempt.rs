@@ -189,51 +189,48 @@ impl Fan<'_> {
         };
         self.cx.enter(Phase::BackingUp, None, None);
         let stored = self.walk(&walk, begun, task, named);
-        if stored.is_ok() {
-            self.cx.enter(Phase::Committing, None, None);
-        }
-        let (roots, mut why) = match stored {
-            Ok(roots) => (roots, None),
-            Err(e) => (walk.none(), Some(e)),
+        // It ends early also if all repositories have failed, each for its own reason.
+        let (roots, why) = match stored {
+            Ok(roots) => (Some(roots), None),
+            Err(e) => (None, Some(e).filter(|_| !keepers.iter().all(Keeper::has_failed))),
         };
-        let stopped = why.is_some();
-        let commit = |n: usize| -> Option<Attempted> {
-            let (job, mut left) = (jobs[n], jobs[n].left);
-            if stopped || keepers[n].has_failed() {
-                return None;
-            }
-            let run = finish::Run { fan: self, job, begun: &begun[n], keeper: &keepers[n], walk: &walk };
-            let result = run.finish(roots[n], &mut left);
-            Some(Attempted { ended: Ended { result, told: false }, left })
-        };
-        // Each waits for a storage of its own.
-        let mut out: Vec<_> = (0..jobs.len()).into_par_iter().map(commit).collect();
-        for (n, keeper) in keepers.iter().enumerate().filter(|(n, _)| out[*n].is_none()) {
-            // Nothing is committed. What became durable is found again by the next run.
-            if !self.options.dry_run {
-                let closed = || keeper.repo.close(&begun[n].session, CloseKind::Abort, vec![]);
+        let mut ended = self.commit(jobs, begun, &walk, roots.as_ref());
+        for ((attempted, b), keeper) in ended.iter_mut().zip(begun).zip(&keepers) {
+            if attempted.is_none() && !self.options.dry_run {
+                // Nothing is committed. What became durable is found again by the next run.
+                let closed = || keeper.repo.close(&b.session, CloseKind::Abort, vec![]);
                 keeper.writer.finish().and_then(|()| closed()).ok();
             }
         }
-        if !keepers.iter().all(Keeper::has_failed)
-            && let Some(e) = why
-        {
-            return Err(e);
+        match why {
+            Some(e) => Err(e),
+            None => Ok(ended
+                .into_iter()
+                .enumerate()
+                .map(|(n, e)| e.unwrap_or_else(|| gave_up(&walk, n, jobs[n])))
+                .collect()),
         }
-        for (n, out) in out.iter_mut().enumerate().filter(|(_, out)| out.is_none()) {
-            // The last one to fail ended the walk.
-            let told = locked(&keepers[n].why).take();
-            *out = match (told, why.take()) {
-                (Some(e), kept) => {
-                    why = kept;
-                    let told = e.kind() != ErrorKind::Fenced || !self.again;
-                    Some(Attempted { ended: Ended { result: Err(e), told }, left: jobs[n].left })
-                }
-                (None, Some(e)) => Some(jobs[n].failed(e)),
-                (None, None) => None,
-            };
+    }
+
+    /// Commit wherever nothing failed, at once: each waits for a storage of its own.
+    fn commit(
+        &self,
+        jobs: &[&Job<'_>],
+        begun: &[Begun],
+        walk: &Walk<'_>,
+        roots: Option<&Each<Option<PageRef>>>,
+    ) -> Vec<Option<Attempted>> {
+        if roots.is_some() {
+            self.cx.enter(Phase::Committing, None, None);
         }
-        Ok(out.into_iter().flatten().collect())
+        let one = |n: usize| {
+            let (job, keeper, mut left) = (jobs[n], &walk.keepers[n], jobs[n].left);
+            let root = roots.filter(|_| !keeper.has_failed())?[n];
+            let run = finish::Run { fan: self, job, begun: &begun[n], keeper, walk };
+            let result = run.finish(root, &mut left);
+            Some(Attempted { ended: Ended { result, told: false }, left })
+        };
+        (0..jobs.len()).into_par_iter().map(one).collect()
     }
 
     fn writer<'w>(&self, job: &'w Job<'_>, b: &'w Begun) -> Writer<'w> {
@@ -295,4 +292,11 @@ impl Job<'_> {
     fn failed(&self, e: Error) -> Attempted {
         Attempted { ended: Ended { result: Err(e), told: false }, left: self.left }
     }
+}
+
+/// What became of one that took no part any more.
+fn gave_up(walk: &Walk<'_>, n: usize, job: &Job<'_>) -> Attempted {
+    let why = locked(&walk.keepers[n].why).take();
+    let e = why.unwrap_or_else(|| Error::new(ErrorKind::Bug, "a repository failed without a reason"));
+    Attempted { ended: Ended { told: !walk.begins_anew(&e), result: Err(e) }, left: job.left }
 }

@@ -54,7 +54,7 @@ pub struct Keeper<'a> {
     pub(super) counts: Counts,
     /// It takes no part any more,
     pub(super) failed: AtomicBool,
-    /// for this reason, unless the walk ended with it.
+    /// for this reason.
     pub(super) why: Mutex<Option<Error>>,
 }
 

@@ -236,7 +236,7 @@ pub fn fan_out(
 ) -> Result<Vec<Result<BackupSummary>>> {
     let started = sys::now();
     cx.enter(Phase::Opening, None, None);
-    differ(to)?;
+    differ(to, cx)?;
     let mut task = match input {
         Input::Paths(sources) => Task::Places(sources.into_places()),
         Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
@@ -267,13 +267,17 @@ pub fn fan_out(
     Ok(done.into_iter().flatten().zip(to.iter().zip(&contexts)).map(told).collect())
 }
 
-/// Two snapshots of one run in one repository are a mistake.
-fn differ(to: &[Destination<'_>]) -> Result<()> {
+/// Two snapshots of one run in one repository are a mistake. In mirrors they are in each other's way.
+fn differ(to: &[Destination<'_>], cx: &Context<'_>) -> Result<()> {
     let name = |d: &Destination<'_>| d.name.clone().unwrap_or_else(|| d.repo.storage().place());
     for (n, one) in to.iter().enumerate() {
         if let Some(other) = to[..n].iter().find(|other| other.repo.instance() == one.repo.instance()) {
             let what = format!("{} and {} are the same repository", name(other), name(one));
             return Err(Error::new(ErrorKind::Invalid, what).hint("name each repository once"));
+        }
+        if let Some(other) = to[..n].iter().find(|other| other.repo.domain() == one.repo.domain()) {
+            let what = "are mirrors: with snapshots of their own, neither can be copied to the other any more";
+            cx.notice("mirrors-part", format!("{} and {} {what}", name(other), name(one)));
         }
     }
     Ok(())

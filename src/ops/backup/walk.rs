@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 
 use rayon::prelude::*;
 
@@ -40,7 +40,7 @@ pub struct Walk<'a> {
     pub(super) cx: &'a Context<'a>,
     /// The repositories that keep what is found.
     pub(super) keepers: &'a [Keeper<'a>],
-    /// One that fails because it was fenced is begun anew: nobody need be told yet.
+    /// The run can be begun anew.
     pub(super) again: bool,
     pub(super) contents: Contents<'a>,
     pub(super) selection: &'a Selection,
@@ -124,21 +124,31 @@ impl<'a> Walk<'a> {
     }
 
     /// One repository less; an error if it was the last, or if it is none of a repository.
-    pub(super) fn give_up(&self, to: &Keeper<'_>, e: Error) -> Result<()> {
+    fn give_up(&self, to: &Keeper<'_>, e: Error) -> Result<()> {
         if e.kind() == ErrorKind::Cancelled {
             return Err(e);
         }
-        let late = to.failed.swap(true, Relaxed);
-        if self.keepers.iter().all(Keeper::has_failed) {
-            return Err(e);
-        }
-        if !late {
-            if e.kind() != ErrorKind::Fenced || !self.again {
-                repository_failed(to.cx, to.name, &e);
+        let kind = e.kind();
+        {
+            let mut why = locked(&to.why);
+            if why.is_none() {
+                if !self.begins_anew(&e) {
+                    repository_failed(to.cx, to.name, &e);
+                }
+                *why = Some(e);
             }
-            *locked(&to.why) = Some(e);
         }
-        Ok(())
+        // In this order, so that of two that fail at once at least one sees that nobody is left.
+        to.failed.store(true, SeqCst);
+        match self.keepers.iter().all(|to| to.failed.load(SeqCst)) {
+            true => Err(Error::new(kind, "no repository is left")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a repository that failed so is begun anew, so that nobody need be told yet.
+    pub(super) fn begins_anew(&self, e: &Error) -> bool {
+        self.again && e.kind() == ErrorKind::Fenced
     }
 
     /// Store the places at the top; gives the root of the tree.
