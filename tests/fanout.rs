@@ -295,9 +295,6 @@ fn a_full_disk_is_one_repositorys_own() {
         let told = fanned.ears.problems.lock().unwrap().join("\n");
         assert!(told.starts_with("repository-failed back up repository-0: ") && told.lines().count() == 1, "{told}");
         assert_same(&repos[1], done[1].as_ref().unwrap().snapshot.unwrap(), dir.path());
-        if verb != Verb::PutNew {
-            assert!(repos[0].sessions().unwrap().open.is_empty(), "its session is closed");
-        }
         // There is room again.
         fault.relent();
         let saved = fan(&mut repos, dir.path(), &options()).saved();
@@ -308,6 +305,21 @@ fn a_full_disk_is_one_repositorys_own() {
         let who = repos[0].identity(Some("test")).unwrap();
         assert!(repos[0].leftovers(&who).unwrap().is_empty());
     }
+}
+
+/// Whoever can still write says that it is over, and leaves what is durable in the index.
+#[test]
+fn one_that_failed_for_a_moment_closes_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    plant_small(dir.path());
+    let fault = FaultStorage::new(fresh().1);
+    let mut repos = [open(&fresh().1), open(&(Arc::new(fault.clone()) as Arc<dyn Storage>))];
+    fault.fail(Verb::Publish, 3, How::Full);
+    let done = fan(&mut repos, dir.path(), &BackupOptions { chunking: 2, ..options() }).done.unwrap();
+    assert!(done[0].is_ok() && done[1].is_err());
+    assert!(repos[1].sessions().unwrap().open.is_empty(), "nobody need wait for it");
+    let index = repos[1].load_index(&|n, e| panic!("{n}: {e}")).unwrap();
+    assert!(index.packs().len() > 2, "{}", index.packs().len());
 }
 
 #[test]

@@ -79,8 +79,12 @@ impl Fan<'_> {
     pub(super) fn all(&self, mut jobs: Vec<Job<'_>>, task: &mut Task<'_>, done: &mut [Option<Ended>]) -> Result<()> {
         for attempt in 1..=ATTEMPTS {
             let attempted = match self.attempt(&jobs, task) {
+                // The others are done.
                 Err(e) if attempt > 1 => {
-                    jobs.iter().map(|job| job.failed(Error::new(e.kind(), e.to_string()))).collect()
+                    let (kind, what) = (e.kind(), e.to_string());
+                    let mut first = Some(e);
+                    let mut next = || first.take().unwrap_or_else(|| Error::new(kind, what.clone()));
+                    jobs.iter().map(|job| job.failed(next())).collect()
                 }
                 other => other?,
             };

@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
                 Place::Source { real, number } => self.source(name, real, *number, was)?,
                 Place::Way { real, children } => self.way_node(name, real.as_deref(), children, was, level)?,
             };
-            self.into_pages(&mut pages, |n, pages| pages.push(&done[n]))?;
+            self.put_into(&mut pages, |n, pages| pages.push(&done[n]))?;
         }
         self.finish_pages(pages, self.cx.cancelled())
     }
@@ -267,7 +267,7 @@ impl<'a> Walk<'a> {
             }
             (0..self.keepers.len()).try_for_each(|n| self.with(n, |to| to.writer.tick()))?;
             let done = self.batch(here, names, from..(from + BATCH).min(names.len()), &mut pages)?;
-            self.into_pages(&mut pages, |n, pages| pages.take(done.iter().map(|d| &d[n]), one_batch))?;
+            self.put_into(&mut pages, |n, pages| pages.take(done.iter().map(|d| &d[n]), one_batch))?;
         }
         self.finish_pages(pages, self.cx.cancelled() || names.trouble().is_some())
     }
@@ -577,7 +577,7 @@ impl<'a> Walk<'a> {
         self.of_each(|n| pages[n].as_mut().filter(|p| !p.to.has_failed()).map(|p| p.before.seek(name)))
     }
 
-    fn into_pages(
+    fn put_into(
         &self,
         pages: &mut Each<Option<Pages<'a>>>,
         mut put: impl FnMut(usize, &mut Pages<'a>) -> Result<()>,
