@@ -11,6 +11,8 @@ mod changed;
 mod config;
 #[path = "cli/copy.rs"]
 mod copy;
+#[path = "cli/fanout.rs"]
+mod fanout;
 #[path = "cli/fidelity.rs"]
 mod fidelity;
 #[path = "cli/finding.rs"]

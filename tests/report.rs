@@ -356,6 +356,7 @@ fn summaries() {
         ..Stats::default()
     };
     let saved = summary::Backup {
+        repository: None,
         stats,
         started: time(100),
         ended: time(3823),
@@ -371,8 +372,14 @@ fn summaries() {
         ..saved.clone()
     };
     let dry = summary::Backup { dry_run: true, ..skipped.clone() };
+    let one_of_several = summary::Backup { repository: Some("/mnt/\x1busb".into()), ..saved.clone() };
     let (mut text, mut json) = (String::new(), String::new());
-    for (backup, loudness) in [(&saved, Loudness::Normal), (&skipped, Loudness::Normal), (&dry, Loudness::Verbose)] {
+    for (backup, loudness) in [
+        (&saved, Loudness::Normal),
+        (&skipped, Loudness::Normal),
+        (&dry, Loudness::Verbose),
+        (&one_of_several, Loudness::Normal),
+    ] {
         text += &summary::backup_text(backup, loudness);
         json += &summary::backup_json(backup);
     }

@@ -69,6 +69,8 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("differs", differs),
     ("held", held),
     ("not-copied", not_copied),
+    ("repository-failed", || line(&World::with_repository(), "backup src -r @/repo -r @/nowhere")),
+    ("mirrors-part", mirrors_part),
     ("not-forgotten", library::not_forgotten),
     ("would-be-empty", || line(&backed_up(), "rewrite --exclude *")),
     ("forgotten", library::forgotten),
@@ -306,6 +308,12 @@ fn not_copied() -> Heard {
     let world = backed_up();
     world.ok("init -r @/there --no-recovery-key -q");
     line(&world, "copy -r @/there -r @/nowhere --from-repo @/repo")
+}
+
+fn mirrors_part() -> Heard {
+    let world = World::with_repository();
+    world.ok("init -r @/there --mirror-of @/repo --no-recovery-key -q");
+    line(&world, "backup src -r @/repo -r @/there")
 }
 
 fn late() -> Heard {

@@ -142,7 +142,8 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Where the repository is [env: ORLOP_REPOSITORY]; `copy` takes several
+    /// Where the repository is [env: ORLOP_REPOSITORY]; `backup` and `copy` take
+    /// several
     #[arg(short, long, global = true, value_name = "REPOSITORY", help_heading = ACCESS)]
     #[arg(action = ArgAction::Append)]
     pub repo: Vec<OsString>,

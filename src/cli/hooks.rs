@@ -70,7 +70,7 @@ struct Facts {
     snapshot: String,
 }
 
-/// Do work with a profile's hooks around it. `work` gives the id of the snapshot, too.
+/// Do work with a profile's hooks around it. `work` gives the ids of the snapshots, too.
 pub fn around(
     settings: &Settings,
     env: &Environment,
@@ -158,9 +158,12 @@ impl Run<'_> {
                 .env("ORLOP_PROFILE", profile.name.as_deref().unwrap_or_default())
                 .env("ORLOP_CONFIG", &profile.file);
         }
-        if let Ok(place) = self.settings.repository() {
-            command.env("ORLOP_REPOSITORY", place).env_remove("ORLOP_REPOSITORY_FILE");
-        }
+        command.env_remove("ORLOP_REPOSITORY_FILE");
+        match self.settings.repository() {
+            Ok(place) => command.env("ORLOP_REPOSITORY", place),
+            // One of several would be the wrong one.
+            Err(_) => command.env_remove("ORLOP_REPOSITORY"),
+        };
         command.env("ORLOP_HOOK", name).env("ORLOP_SNAPSHOT_ID", &facts.snapshot).env("ORLOP_ERROR", &facts.error);
         command.env("ORLOP_EXIT_CODE", facts.result.map(|code| code.to_string()).unwrap_or_default());
         Ok(command)

@@ -34,7 +34,7 @@ const FORMAT_VERSION: u32 = 1;
 fn partial(command: &Command) -> &'static str {
     match command {
         Command::Backup(_) => {
-            "at least one source file could not be read, or something in the repository, or a hook failed; it was named above"
+            "at least one source file could not be read, or a repository or a hook failed; it was named above"
         }
         Command::Restore(_) => {
             "at least one file could not be restored completely, or something in the repository not be read; it was named above"

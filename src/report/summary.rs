@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::escape::harmless;
 use super::units::{bytes, count, rfc3339, seconds, seconds_between};
 use super::wire::{self, zero};
 use super::{Job, Loudness};
@@ -12,6 +13,8 @@ use crate::model::{Stats, Time};
 /// What a backup came to.
 #[derive(Debug, Clone)]
 pub struct Backup {
+    /// In which of several repositories; `None` for the only one.
+    pub repository: Option<String>,
     /// Counts.
     pub stats: Stats,
     /// When it began.
@@ -36,7 +39,9 @@ pub fn backup_text(b: &Backup, loudness: Loudness) -> String {
     let line = |what: &str, new: u64, changed: u64, same: u64| {
         format!("{what:<12} {new:5} new, {changed:5} changed, {same:5} unmodified\n")
     };
-    let mut out = String::from("\n");
+    let mut out =
+        b.repository.as_ref().map_or_else(String::new, |name| format!("\nrepository {}\n", harmless(name.as_bytes())));
+    out += "\n";
     out += &line("Files:", s.files_new, s.files_changed, s.files_unmodified);
     out += &line("Dirs:", s.dirs_new, s.dirs_changed, s.dirs_unmodified);
     if loudness >= Loudness::Verbose {
@@ -56,8 +61,10 @@ pub fn backup_text(b: &Backup, loudness: Loudness) -> String {
 }
 
 #[derive(Debug, Serialize)]
-struct BackupJson {
+struct BackupJson<'b> {
     message_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<&'b str>,
     files_new: u64,
     files_changed: u64,
     files_unmodified: u64,
@@ -88,6 +95,7 @@ pub fn backup_json(b: &Backup) -> String {
     let s = &b.stats;
     wire::line(&BackupJson {
         message_type: "summary",
+        repository: b.repository.as_deref(),
         files_new: s.files_new,
         files_changed: s.files_changed,
         files_unmodified: s.files_unmodified,

@@ -24,8 +24,13 @@ Examples:
   orlop backup --stdin-from-command --stdin-filename db.sql -- pg_dump mydb
   orlop backup --chunking volume /var/lib/libvirt/images
   orlop backup --init -r /mnt/backup/orlop --key-file ~/.orlop.key ~/Documents
+  orlop backup -r /mnt/usb -r sftp:nas:/backup ~/Documents
 
-Exit code 3: the snapshot was saved, but something named above could not be read.")]
+With several repositories the source is read once, and each gets a snapshot of its own. One that fails
+is named, and the others go on.
+
+Exit code 3: a snapshot was saved, but something named above could not be read, or another repository
+has none.")]
 pub struct Backup {
     /// Files and directories
     #[arg(value_name = "PATH", help_heading = SOURCE)]

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::init::{self, Plan};
+use super::destinations::{self, Opened};
 use super::stream::{Patient, Running};
-use super::{level, open_looking, snapshots, sources, usual_key_file};
+use super::{level, snapshots, sources};
 use crate::cli::args::{Backup, Chunking, KeepFor};
 use crate::cli::console::Console;
 use crate::cli::hooks;
-use crate::cli::password::Source;
 use crate::cli::reference::{Reference, Which};
 use crate::cli::settings::{Environment, Settings};
 use crate::cli::signals;
@@ -19,13 +18,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::{Time, Trigger};
-use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Input, Parent, Sources};
+use crate::ops::backup::{self, About, BackupOptions, BackupSummary, Destination, Input, Parent, Sources};
 use crate::ops::prune;
 use crate::ops::select;
 use crate::plan::filter::Selection;
-use crate::repo::{Repository, UNDELETE_WINDOW};
+use crate::repo::Repository;
 use crate::report::exit::Outcome;
-use crate::report::{Job, Loudness, summary};
+use crate::report::{Job, Loudness, requests, summary};
 use crate::retain::Span;
 
 /// Files read at once, where nobody says: most of their readers wait for the disk.
@@ -35,40 +34,75 @@ const STACK: usize = 64 << 20;
 
 /// Take a snapshot, with the hooks of the profile around it.
 pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outcome> {
-    let take = || take(args, settings, env).map(|(outcome, snapshot)| (outcome, snapshot.map(|id| id.hex())));
+    let ids = |ids: Vec<RecordId>| ids.iter().map(RecordId::hex).collect::<Vec<_>>().join(" ");
+    let take = || take(args, settings, env).map(|(outcome, snapshots)| (outcome, Some(ids(snapshots))));
     match args.dry_run {
         true => take().map(|(outcome, _)| outcome),
         false => hooks::around(settings, env, take),
     }
 }
 
-/// Take a snapshot; gives its id, if there is one.
-pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Result<(Outcome, Option<RecordId>)> {
+/// Take a snapshot in each repository; gives their ids.
+pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Result<(Outcome, Vec<RecordId>)> {
     let mut console = Console::new(settings, Job::Backup, false);
     let asked = Asked::from(args, env, &console)?;
-    if args.init && !init::is_there(settings.repository()?, settings)? {
-        if args.dry_run {
-            return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
-        }
-        make_repository(settings, &console)?;
+    refuse_foreign_parent(args, settings)?;
+    let (mut opened, mut failed) = destinations::open(args, settings, &console)?;
+    let options = options(args, settings, &asked)?;
+    let parents: Vec<Result<Parent>> = opened.iter().map(|o| parent(args, settings, o, &console)).collect();
+    let mut to = Vec::new();
+    for (o, parent) in opened.iter_mut().zip(parents) {
+        let compression = level(settings, &o.repo);
+        to.push(Destination { repo: &mut o.repo, name: o.name.clone(), parent: parent?, compression });
     }
-    let mut repo = open_looking(settings, &console)?;
-    let options = options(args, settings, &asked, &repo, &console)?;
     let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
     let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or_else(usual).max(1);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
     let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
     let done = pool.install(|| match &asked.paths {
-        Some(paths) => files(args, &mut repo, paths, &options, &console),
-        None => stream(args, &mut repo, &options, &console),
+        Some(paths) => files(args, &mut to, paths, &options, &console),
+        None => stream(args, &mut to, &options, &console),
     });
     let wrote = |done: &BackupSummary| done.stats.data_blobs + done.stats.tree_blobs > 0;
-    if !args.dry_run && done.as_ref().is_ok_and(wrote) {
-        merge(&mut repo, &console);
+    if let (false, Ok(done)) = (args.dry_run, &done) {
+        for (o, done) in opened.iter_mut().zip(done) {
+            if done.as_ref().is_ok_and(wrote) {
+                merge(&mut o.repo, &console);
+            }
+        }
     }
     console.finish();
-    let done = done?;
-    Ok((report(args, &done, options.about.utc_offset, &console)?, done.snapshot))
+    let mut saved = Vec::new();
+    for (o, done) in opened.iter().zip(done?) {
+        match done {
+            Ok(done) => saved.push((o, done)),
+            Err(e) if o.name.is_none() || e.kind() == ErrorKind::Cancelled => return Err(e),
+            Err(e) => failed.push(e),
+        }
+    }
+    conclude(args, &saved, failed, options.about.utc_offset, &console)
+}
+
+/// Report what was done in each repository, and what that comes to.
+fn conclude(
+    args: &Backup,
+    saved: &[(&Opened, BackupSummary)],
+    mut failed: Vec<Error>,
+    utc_offset: i32,
+    console: &Console,
+) -> Result<(Outcome, Vec<RecordId>)> {
+    if saved.iter().any(|(_, done)| done.incomplete) {
+        return Err(Error::cancelled());
+    }
+    let mut problems = failed.len() as u64;
+    if let (Some(last), true) = (failed.pop(), saved.is_empty()) {
+        return Err(destinations::nowhere(last));
+    }
+    for (opened, done) in saved {
+        report(args, opened, done, utc_offset, console)?;
+        problems += done.stats.problems;
+    }
+    Ok((Outcome::of(problems), saved.iter().filter_map(|(_, done)| done.snapshot).collect()))
 }
 
 /// Every backup that stores anything leaves index segments. What goes wrong here costs the backup nothing.
@@ -114,46 +148,9 @@ impl Asked {
     }
 }
 
-/// Make a repository with a recovery key; with a key file, where nobody said how it shall be locked.
-pub(super) fn make_repository(settings: &Settings, console: &Console) -> Result<()> {
-    let place = settings.repository()?;
-    let source = match (&settings.unlock, usual_key_file(settings, place)) {
-        (Source::Ask, Some(file)) => {
-            let dir = file.parent().unwrap_or(Path::new("/"));
-            std::fs::create_dir_all(dir)
-                .map_err(|e| Error::new(ErrorKind::Target, format!("cannot make {}", dir.display())).because(e))?;
-            if file.exists() {
-                console.context().notice("key-file-used", format!("using the key file {}", file.display()));
-            }
-            Source::KeyFile(file)
-        }
-        (source, _) => source.clone(),
-    };
-    let plan = Plan {
-        source,
-        recovery: true,
-        mirror_of: None,
-        cut_like: None,
-        recovery_file: None,
-        undelete_window: UNDELETE_WINDOW,
-    };
-    init::make(place, &plan, settings, console)
-}
-
-fn options(
-    args: &Backup,
-    settings: &Settings,
-    asked: &Asked,
-    repo: &Repository,
-    console: &Console,
-) -> Result<BackupOptions> {
-    let parent = match (&args.parent, args.force) {
-        (_, true) => Parent::None,
-        (Some(typed), _) => Parent::Snapshot(parent(typed, args, settings, repo, console)?),
-        (None, _) => Parent::Latest,
-    };
+/// What is the same in all repositories.
+fn options(args: &Backup, settings: &Settings, asked: &Asked) -> Result<BackupOptions> {
     Ok(BackupOptions {
-        parent,
         group_by: args.group_by,
         force: args.force,
         changed: sources::changed(args)?,
@@ -163,7 +160,7 @@ fn options(
         with_atime: args.with_atime,
         one_file_system: args.leave_out.one_file_system,
         selection: asked.selection.clone(),
-        avoid: avoid(settings)?,
+        avoid: destinations::avoid(settings)?,
         chunking: match args.chunking {
             Chunking::Default => 1,
             Chunking::Volume => 2,
@@ -172,11 +169,12 @@ fn options(
         rechunk: args.rechunk,
         dry_run: args.dry_run,
         skip_if_unchanged: args.skip_if_unchanged,
-        compression: level(settings, repo),
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
         segment_packs: None,
         verify: settings.extra_verify,
         about: about(args, settings, asked),
+        // Each repository has its own parent and compression.
+        ..BackupOptions::default()
     })
 }
 
@@ -211,8 +209,38 @@ fn in_tree(path: &OsStr) -> Vec<u8> {
     backup::absolute(&Path::new("/").join(path))
 }
 
+/// What to compare with in a repository.
+fn parent(args: &Backup, settings: &Settings, opened: &Opened, console: &Console) -> Result<Parent> {
+    match (&args.parent, args.force) {
+        (_, true) => Ok(Parent::None),
+        (None, _) => Ok(Parent::Latest),
+        (Some(typed), _) => match named_parent(typed, args, settings, &opened.repo, console) {
+            // The latest of a repository that has none is none, where others have one.
+            Err(e) if opened.name.is_some() && e.kind() == ErrorKind::Missing => Ok(Parent::None),
+            found => found.map(Parent::Snapshot),
+        },
+    }
+}
+
+/// A snapshot of one repository is none of another.
+fn refuse_foreign_parent(args: &Backup, settings: &Settings) -> Result<()> {
+    let (Some(typed), false, many) = (&args.parent, args.force, settings.repositories()?.len()) else { return Ok(()) };
+    if many < 2 || matches!(Reference::parse(OsStr::new(typed))?.which, Which::Latest { .. }) {
+        return Ok(());
+    }
+    let what = format!("--parent {typed} means a snapshot of one repository, and {many} were named");
+    Err(Error::new(ErrorKind::Invalid, what)
+        .hint("leave it out: in each repository the newest snapshot of this host and these paths is meant"))
+}
+
 /// The snapshot that `--parent` means; `latest` is that of this host.
-fn parent(typed: &str, args: &Backup, settings: &Settings, repo: &Repository, console: &Console) -> Result<RecordId> {
+fn named_parent(
+    typed: &str,
+    args: &Backup,
+    settings: &Settings,
+    repo: &Repository,
+    console: &Console,
+) -> Result<RecordId> {
     let reference = Reference::parse(OsStr::new(typed))?;
     if reference.subdir.is_some() {
         return Err(Error::new(ErrorKind::Invalid, "a parent is a whole snapshot, without a path in it"));
@@ -224,24 +252,13 @@ fn parent(typed: &str, args: &Backup, settings: &Settings, repo: &Repository, co
     select::find(&all, &filter, &reference.which).map(|s| s.id).map_err(|e| e.doing("looking for the parent"))
 }
 
-/// A repository must not grow by being backed up into itself.
-pub(super) fn avoid(settings: &Settings) -> Result<Vec<Avoid>> {
-    let repository = super::local_path(settings.repository()?)?;
-    let cache = settings.cache_dir.as_deref();
-    let dirs = [
-        repository.and_then(|dir| sources::avoid(&dir, "source-contains-repository", "the repository")),
-        cache.and_then(|dir| sources::avoid(dir, "source-contains-cache", "the cache")),
-    ];
-    Ok(dirs.into_iter().flatten().collect())
-}
-
 fn files(
     args: &Backup,
-    repo: &mut Repository,
+    to: &mut [Destination<'_>],
     paths: &[PathBuf],
     options: &BackupOptions,
     console: &Console,
-) -> Result<BackupSummary> {
+) -> Result<Vec<Result<BackupSummary>>> {
     let places = sources::places(paths, args.as_path.as_deref())?;
     let cx = console.context();
     let stop = AtomicBool::new(false);
@@ -250,7 +267,7 @@ fn files(
         if counted {
             count(scope, places.clone(), options, &cx, &stop);
         }
-        let done = backup::backup(repo, Input::Paths(places), options, &cx);
+        let done = backup::fan_out(to, Input::Paths(places), options, &cx);
         stop.store(true, Relaxed);
         done
     })
@@ -269,7 +286,12 @@ fn count<'s>(
     let _ = std::thread::Builder::new().name("scan".into()).stack_size(STACK).spawn_scoped(scope, run);
 }
 
-fn stream(args: &Backup, repo: &mut Repository, options: &BackupOptions, console: &Console) -> Result<BackupSummary> {
+fn stream(
+    args: &Backup,
+    to: &mut [Destination<'_>],
+    options: &BackupOptions,
+    console: &Console,
+) -> Result<Vec<Result<BackupSummary>>> {
     let cx = console.context();
     let path = args.as_path.as_ref().map_or_else(|| PathBuf::from(&args.stdin_filename), PathBuf::from);
     if !args.stdin_from_command {
@@ -278,19 +300,17 @@ fn stream(args: &Backup, repo: &mut Repository, options: &BackupOptions, console
         let input = rustix::io::dup(rustix::stdio::stdin())
             .map_err(|e| Error::new(ErrorKind::Source, "standard input cannot be read").because(e))?;
         let mut from = Patient::new(std::fs::File::from(input), signals::cancel());
-        return backup::backup(repo, Input::Stream { path, from: &mut from, accept: &mut || Ok(()) }, options, &cx);
+        return backup::fan_out(to, Input::Stream { path, from: &mut from, accept: &mut || Ok(()) }, options, &cx);
     }
     let (mut running, output) = Running::start(&args.paths)?;
     let mut from = Patient::new(output, signals::cancel());
     let mut accept = || running.verdict();
-    backup::backup(repo, Input::Stream { path, from: &mut from, accept: &mut accept }, options, &cx)
+    backup::fan_out(to, Input::Stream { path, from: &mut from, accept: &mut accept }, options, &cx)
 }
 
-fn report(args: &Backup, done: &BackupSummary, utc_offset: i32, console: &Console) -> Result<Outcome> {
-    if done.incomplete {
-        return Err(Error::cancelled());
-    }
+fn report(args: &Backup, opened: &Opened, done: &BackupSummary, utc_offset: i32, console: &Console) -> Result<()> {
     let report = summary::Backup {
+        repository: opened.name.clone(),
         stats: done.stats,
         started: done.started,
         ended: done.ended,
@@ -298,13 +318,11 @@ fn report(args: &Backup, done: &BackupSummary, utc_offset: i32, console: &Consol
         snapshot: done.snapshot,
         dry_run: args.dry_run,
         lacks: console.lacks(),
-        requests: console.requests.all(),
+        requests: opened.requests.all(),
     };
     if console.json {
-        console.print(summary::backup_json(&report))?;
-    } else {
-        console.remark(Loudness::Normal, &summary::backup_text(&report, console.loudness))?;
-        console.remark_requests()?;
+        return console.print(summary::backup_json(&report));
     }
-    Ok(Outcome::of(done.stats.problems))
+    console.remark(Loudness::Normal, &summary::backup_text(&report, console.loudness))?;
+    console.remark(Loudness::Verbose, &requests::text(&report.requests))
 }

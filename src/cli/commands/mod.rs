@@ -27,6 +27,7 @@ pub mod restore;
 pub mod snapshots;
 pub mod stats;
 
+mod destinations;
 mod find_objects;
 mod keep;
 mod recovery;
@@ -56,7 +57,7 @@ use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
-use crate::storage::{self, Cache, Counted, Location, Storage, Viewed};
+use crate::storage::{self, Cache, Counted, Location, Requests, Storage, Viewed};
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -116,10 +117,21 @@ pub(super) fn open_place(
     settings: &Settings,
     console: &Console,
 ) -> Result<Repository> {
+    open_counted(place, source, prompt, settings, (console, &console.requests))
+}
+
+/// The same, with what is asked of the storage counted somewhere.
+pub(super) fn open_counted(
+    place: &OsStr,
+    source: &Source,
+    prompt: &str,
+    settings: &Settings,
+    (console, requests): (&Console, &Arc<Requests>),
+) -> Result<Repository> {
     let storage = match local_path(place)? {
         // What is read and written there is no request.
         Some(_) => storage(place, settings)?,
-        None => Arc::new(Counted::new(storage(place, settings)?, Arc::clone(&console.requests))),
+        None => Arc::new(Counted::new(storage(place, settings)?, Arc::clone(requests))),
     };
     let storage = Arc::new(Viewed::with_cache(storage, cache(place, settings)?));
     storage.look();

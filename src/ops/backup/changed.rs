@@ -9,8 +9,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::absolute;
+use super::each::Each;
+use super::entry::Item;
+use super::keeper::{Keeper, Old};
 use super::sources::Place;
-use super::walk::{Before, Done, Here, Listing, Walk, open_dir, roots};
+use super::walk::{Done, Here, Listing, Roots, Walk, Was, open_dir, roots};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::is_safe_name;
 use crate::model::{Node, NodeKind, PageRef, ext_tag};
@@ -105,70 +108,95 @@ struct Entry<'a> {
 }
 
 impl Walk<'_> {
-    /// The parent's tree with what is named as it is now; gives its root.
+    /// The parents' trees with what is named as it is now; gives their roots.
     pub(super) fn changed(
         &self,
         places: &BTreeMap<Vec<u8>, Place>,
         named: &Named,
-        parent: Option<PageRef>,
-    ) -> Result<Option<PageRef>> {
-        let root = self.changed_way(places, named, parent)?;
+        parents: &Roots,
+    ) -> Result<Each<Option<PageRef>>> {
+        let roots = self.changed_way(places, named, parents)?;
         // Half a list is no state of anything.
         self.cx.check()?;
-        Ok(root)
+        Ok(roots)
     }
 
     fn changed_way(
         &self,
         places: &BTreeMap<Vec<u8>, Place>,
         named: &Named,
-        parent: Option<PageRef>,
-    ) -> Result<Option<PageRef>> {
-        let mut edits = Edits::new();
+        parents: &Roots,
+    ) -> Result<Each<Option<PageRef>>> {
+        let mut edits = self.none();
         for (name, below) in &named.below {
             let Some(place) = places.get(name) else { continue };
-            let was = lookup(self.reader, parent, name)?;
+            let was = self.looked_up(parents, name)?;
             let done = match place {
                 Place::Source { real, number } => {
-                    self.source_with(name, real, *number, vec![was.clone()], &mut |here, name, stat, was| {
+                    self.source_with(name, real, *number, was.clone(), &mut |here, name, stat, was| {
                         self.changed_entry(&Entry { here, name, stat, top: true }, was, below)
                     })?
                 }
                 Place::Way { real, children } => {
-                    let root = self.changed_way(children, below, roots(std::slice::from_ref(&was))[0])?;
-                    self.way_entry(name, real.as_deref(), root, std::slice::from_ref(&was))?
+                    let roots = self.changed_way(children, below, &roots(&was))?;
+                    self.way_entry(name, real.as_deref(), &roots, &was)?
                 }
             };
-            self.put(&mut edits, name, was, done)?;
+            self.put(&mut edits, name, &was, done)?;
         }
-        self.edited(parent, edits)
+        self.edited(parents, edits)
     }
 
-    fn changed_entry(&self, entry: &Entry<'_>, was: Vec<Before>, named: &Named) -> Result<Done> {
+    /// What each repository's first parent has under a name.
+    fn looked_up(&self, parents: &Roots, name: &[u8]) -> Result<Was> {
+        Each::try_of(parents.len(), |n| match &parents[n] {
+            Some(roots) => self.with(n, |to| {
+                let node = lookup(to.reader, roots.first().copied().flatten(), name)?;
+                Ok(Some(Old { nodes: vec![node], moved: false }))
+            }),
+            None => Ok(None),
+        })
+    }
+
+    /// Repositories that know the directory look at what is named in it, others at all of it.
+    fn changed_entry(&self, entry: &Entry<'_>, was: Was, named: &Named) -> Result<Each<Done>> {
         let Entry { here, name, stat, top } = *entry;
-        let known = was.iter().flatten().any(Node::is_dir);
         let unseen = self.options.one_file_system && stat.id.dev != here.device;
-        if named.whole || !known || unseen || stat.kind != Kind::Dir {
-            let old = was.first().cloned().flatten();
-            let done = self.entry(here, name, stat, was, top)?;
-            if let (Some(old), Done::Node { .. }) = (old, &done) {
-                self.count_replaced(&old)?;
-            }
-            return Ok(done);
+        let all = named.whole || unseen || stat.kind != Kind::Dir;
+        let whole = |old: &Old| all || !old.found().any(Node::is_dir);
+        let (mut anew, mut along) = (was.clone(), was);
+        for (anew, along) in anew.iter_mut().zip(along.iter_mut()) {
+            let other = if anew.as_ref().is_some_and(whole) { along } else { anew };
+            *other = None;
         }
-        self.changed_dir(entry, was, named)
+        let mut done = match along.iter().any(Option::is_some) {
+            true => self.changed_dir(entry, &along, named)?,
+            false => self.none(),
+        };
+        if anew.iter().any(Option::is_some) {
+            let mut taken = self.entry(here, name, stat, anew.clone(), top)?;
+            self.each(&anew, |n, to, old| {
+                done[n] = std::mem::take(&mut taken[n]);
+                match (&done[n], old.nodes.first()) {
+                    (Done::Node { .. }, Some(Some(old))) => count_replaced(to, old),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        Ok(done)
     }
 
     /// A directory of which only some entries are looked at.
-    fn changed_dir(&self, entry: &Entry<'_>, was: Vec<Before>, named: &Named) -> Result<Done> {
+    fn changed_dir(&self, entry: &Entry<'_>, was: &Was, named: &Named) -> Result<Each<Done>> {
         let Entry { here, name, stat, top } = *entry;
         self.note_owner(stat);
-        let path = if name.is_empty() { here.path.to_vec() } else { here.path_of(name) };
+        let item = Item::new(here, name, stat);
+        let path = item.path();
         let mut dir = match open_dir(here.dir, name, stat) {
             Ok(dir) => dir,
             Err(e) => {
                 self.unread(&path, &e);
-                return Ok(Done::Gone);
+                return Ok(self.none());
             }
         };
         // Only rules that look at what is beside an entry need to know the others.
@@ -176,25 +204,28 @@ impl Walk<'_> {
         let level = self.enter(here.level, &dir, &path, &names, top);
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
         let inside = Here { dir: &dir, path: &path, level: &level, filesystem, ..*here };
-        let parent = roots(&was)[0];
-        let mut edits = Edits::new();
+        let parents = roots(was);
+        let mut edits = self.none();
         for (name, below) in &named.below {
             if self.cx.cancelled() {
                 break;
             }
-            let old = lookup(self.reader, parent, name)?;
+            let old = self.looked_up(&parents, name)?;
             let done = match self.look_for(&inside, name) {
                 Some(stat) => {
                     let entry = Entry { here: &inside, name, stat: &stat, top: false };
-                    self.changed_entry(&entry, vec![old.clone()], below)?
+                    self.changed_entry(&entry, old.clone(), below)?
                 }
-                None => Done::Gone,
+                None => self.none(),
             };
-            self.put(&mut edits, name, old, done)?;
+            self.put(&mut edits, name, &old, done)?;
         }
-        let root = self.edited(parent, edits)?;
-        let incomplete = was.iter().flatten().any(|old| old.ext(ext_tag::INCOMPLETE).is_some());
-        self.dir_node(name, stat, &dir, &path, &Listing { root, incomplete }, &was)
+        let roots = self.edited(&parents, edits)?;
+        let below = self.each(was, |n, _, old| {
+            let incomplete = old.found().any(|old| old.ext(ext_tag::INCOMPLETE).is_some());
+            Ok(Listing { root: roots[n], incomplete })
+        })?;
+        self.dir_node(&item, &dir, &below, was)
     }
 
     /// Like [`Walk::look`], but what is not there was removed, which is no trouble.
@@ -205,35 +236,45 @@ impl Walk<'_> {
         }
     }
 
-    fn put(&self, edits: &mut Edits, name: &[u8], was: Before, done: Done) -> Result<()> {
-        let new = match (done, &was) {
-            (Done::Node { node, .. }, _) => Some(*node),
-            (Done::Gone, Some(old)) => {
-                self.count_replaced(old)?;
-                None
+    fn put(&self, edits: &mut Each<Edits>, name: &[u8], was: &Was, mut done: Each<Done>) -> Result<()> {
+        self.each(was, |n, to, old| {
+            let was = old.nodes.first().cloned().flatten();
+            let new = match (std::mem::take(&mut done[n]), &was) {
+                (Done::Node { node, .. }, _) => Some(*node),
+                (Done::Gone, Some(old)) => {
+                    count_replaced(to, old)?;
+                    None
+                }
+                (Done::Gone, None) => None,
+            };
+            if new != was {
+                edits[n].insert(name.to_vec(), new);
             }
-            (Done::Gone, None) => None,
-        };
-        if new != was {
-            edits.insert(name.to_vec(), new);
-        }
-        Ok(())
+            Ok(())
+        })
+        .map(drop)
     }
 
-    fn edited(&self, parent: Option<PageRef>, edits: Edits) -> Result<Option<PageRef>> {
-        edit(self.reader, parent, edits, &mut |bytes| self.writer.page(&bytes))
+    fn edited(&self, parents: &Roots, mut edits: Each<Edits>) -> Result<Each<Option<PageRef>>> {
+        Each::try_of(parents.len(), |n| match &parents[n] {
+            Some(roots) => self.with(n, |to| {
+                let (parent, edits) = (roots.first().copied().flatten(), std::mem::take(&mut edits[n]));
+                edit(to.reader, parent, edits, &mut |bytes| to.writer.page(&bytes))
+            }),
+            None => Ok(None),
+        })
     }
+}
 
-    /// Count the files at and below what the parent had.
-    fn count_replaced(&self, old: &Node) -> Result<()> {
-        let NodeKind::Dir { root } = &old.kind else {
-            self.counts.replaced.fetch_add(1, Relaxed);
-            return Ok(());
-        };
-        let mut entries = Entries::new(self.reader, *root);
-        while let Some(node) = entries.next()? {
-            self.count_replaced(&node)?;
-        }
-        Ok(())
+/// Count the files at and below what the parent had.
+fn count_replaced(to: &Keeper<'_>, old: &Node) -> Result<()> {
+    let NodeKind::Dir { root } = &old.kind else {
+        to.counts.replaced.fetch_add(1, Relaxed);
+        return Ok(());
+    };
+    let mut entries = Entries::new(to.reader, *root);
+    while let Some(node) = entries.next()? {
+        count_replaced(to, &node)?;
     }
+    Ok(())
 }

@@ -5,16 +5,19 @@
 //! durable. More would take the processors from the one that reads, and each other's caches. Two
 //! files at most are read so at a time; further ones make do with one thread and a small buffer
 //! each, so that memory stays bounded whatever runs beside.
+//!
+//! Several repositories may want the same file: then each cuts, names and stores by its own secrets
+//! what was read once, from the same buffers.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use crate::chunk::{Chunker, Gear};
+use crate::chunk::Chunker;
 use crate::crypto::BlobKeys;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Meter};
 use crate::format::limits::{EXTENTS_INLINE_MAX, INLINE_MAX};
 use crate::format::page::Builder;
@@ -38,17 +41,57 @@ thread_local! {
 
 /// Turns files into content lists.
 pub struct Contents<'a> {
-    /// Where chunks and pages go.
-    pub writer: &'a Writer<'a>,
-    /// Names and cuts pages.
-    pub keys: &'a BlobKeys,
-    /// Cuts chunks.
-    pub gear: &'a Gear,
     /// Progress, and whether to stop.
     pub cx: &'a Context<'a>,
     /// How many large files are being read ahead.
     pub large: AtomicUsize,
 }
+
+/// A repository that wants a file.
+pub struct Wish<'a> {
+    /// Where chunks and pages go.
+    pub writer: &'a Writer<'a>,
+    /// How it is cut.
+    pub profile: &'a Profile,
+    /// With what it may share frames.
+    pub scope: FrameScope,
+    /// The repository failed somewhere: nothing more is stored there.
+    pub failed: &'a AtomicBool,
+}
+
+impl Wish<'_> {
+    fn sink(&self) -> Sink<'_> {
+        Sink::new(self.writer, self.writer.repo().keys())
+    }
+    fn chunker(&self) -> Chunker<'_> {
+        Chunker::new(self.writer.repo().gear(), self.profile)
+    }
+    fn check(&self) -> Result<()> {
+        match self.failed.load(Relaxed) {
+            true => Err(Error::new(ErrorKind::Storage, "the repository failed before")),
+            false => Ok(()),
+        }
+    }
+
+    fn store(&self, bytes: &[u8], steps: &[Step], sink: &mut Sink<'_>) -> Result<()> {
+        self.check()?;
+        steps.iter().try_for_each(|step| sink.push(self.step(bytes, step)?))
+    }
+
+    fn step(&self, bytes: &[u8], step: &Step) -> Result<Extent> {
+        Ok(match step {
+            Step::Hole(len) => Extent::Hole { len: *len },
+            Step::Chunk(range) => {
+                let bytes = &bytes[range.clone()];
+                let (id, _) = self.writer.chunk(self.scope, bytes)?;
+                Extent::Data { id, len: bytes.len() as u32, repeat: 1 }
+            }
+        })
+    }
+}
+
+/// What each repository that wanted a file has of it: its length as read and its content.
+pub type Kept = Vec<Result<(u64, Content)>>;
 
 /// Reading a file did not work out.
 pub enum Trouble {
@@ -56,11 +99,11 @@ pub enum Trouble {
     Source(SourceError),
     /// It is time to stop.
     Cancelled,
-    /// The repository: nothing goes on.
-    Fatal(crate::error::Error),
+    /// All repositories: nothing goes on.
+    Fatal(Error),
 }
-impl From<crate::error::Error> for Trouble {
-    fn from(e: crate::error::Error) -> Self {
+impl From<Error> for Trouble {
+    fn from(e: Error) -> Self {
         Self::Fatal(e)
     }
 }
@@ -132,9 +175,9 @@ impl<'a> Sink<'a> {
 }
 
 /// Room at the beginning of a buffer for what was left undecided of the one before, which is less
-/// than the longest chunk. What is read goes behind it, so that reads begin at whole pages.
-fn lead(profile: &Profile) -> usize {
-    (profile.max as usize).next_multiple_of(ALIGN)
+/// than the longest chunk of anybody. What is read goes behind it, so that reads begin at whole pages.
+fn lead(wishes: &[Wish<'_>]) -> usize {
+    wishes.iter().map(|w| w.profile.max as usize).max().unwrap_or(0).next_multiple_of(ALIGN)
 }
 
 /// Where the data in a buffer ends for now: a hole of this length follows.
@@ -201,7 +244,22 @@ impl<'f> Stream<'f> {
     }
 }
 
-/// A buffer that was read and cut.
+/// What was read into a buffer.
+struct Filled {
+    bytes: usize,
+    marks: Vec<Mark>,
+    /// The file ends here.
+    done: bool,
+}
+
+impl Stream<'_> {
+    fn filled(&mut self, into: &mut [u8], cx: &Context<'_>) -> Result<Filled, Trouble> {
+        let (bytes, marks) = self.fill(into, cx)?;
+        Ok(Filled { bytes, marks, done: self.done })
+    }
+}
+
+/// What one repository is to do with a buffer.
 struct Ready {
     /// Where in the buffer its bytes begin,
     begin: usize,
@@ -209,27 +267,60 @@ struct Ready {
     end: usize,
     /// What to do with them.
     steps: Vec<Step>,
-    /// Where the bytes begin that are not decided yet.
-    rest: usize,
-    /// The file ends here, and nothing is left undecided.
-    done: bool,
 }
 
-impl Stream<'_> {
-    /// Read from `at` on, behind what was kept from the buffer before, and cut.
-    fn prepare(
-        &mut self,
-        chunker: &Chunker<'_>,
-        buffer: &mut [u8],
-        (kept, at): (usize, usize),
-        cx: &Context<'_>,
-    ) -> Result<Ready, Trouble> {
-        let (n, mut marks) = self.fill(&mut buffer[at..], cx)?;
-        marks.iter_mut().for_each(|m| m.at += at);
-        let (begin, end) = (at - kept, at + n);
-        let (steps, rest) = cut(chunker, &buffer[..end], begin, &marks, self.done);
-        Ok(Ready { begin, end, steps, rest, done: self.done })
+/// A file on its way into one repository.
+struct Course<'w> {
+    wish: &'w Wish<'w>,
+    chunker: Chunker<'w>,
+    sink: Sink<'w>,
+    /// Bytes before the lead of the next buffer that are not decided yet.
+    kept: usize,
+    failed: Option<Error>,
+}
+
+impl<'w> Course<'w> {
+    fn new(wish: &'w Wish<'w>) -> Self {
+        Self { wish, chunker: wish.chunker(), sink: wish.sink(), kept: 0, failed: None }
     }
+
+    /// Cut what was read behind `lead`, and what was kept before.
+    fn cut(&mut self, buffer: &[u8], lead: usize, filled: &Filled) -> Ready {
+        let (begin, end) = (lead - self.kept, lead + filled.bytes);
+        if self.failed.is_some() {
+            return Ready { begin: end, end, steps: vec![] };
+        }
+        let (steps, rest) = cut(&self.chunker, &buffer[..end], begin, &filled.marks, filled.done);
+        self.kept = end - rest;
+        Ready { begin, end, steps }
+    }
+
+    fn note(&mut self, done: Result<()>) {
+        if let Err(e) = done {
+            (self.failed, self.kept) = (Some(e), 0);
+        }
+    }
+
+    fn finish(self) -> Result<(u64, Content)> {
+        match self.failed {
+            Some(e) => Err(e),
+            None => self.sink.finish(self.wish.profile.id),
+        }
+    }
+}
+
+/// Whether nobody wants it any more.
+fn all_failed(courses: &[Course<'_>]) -> bool {
+    courses.iter().all(|c| c.failed.is_some())
+}
+
+/// How much before the end of a buffer is to be kept.
+fn kept(courses: &[Course<'_>]) -> usize {
+    courses.iter().map(|c| c.kept).max().unwrap_or(0)
+}
+
+fn finish(courses: Vec<Course<'_>>) -> Kept {
+    courses.into_iter().map(Course::finish).collect()
 }
 
 /// A step of a buffer: chunks to store, or a hole.
@@ -255,42 +346,52 @@ fn cut(chunker: &Chunker<'_>, bytes: &[u8], begin: usize, marks: &[Mark], last: 
     (steps, at)
 }
 
-/// A buffer with what to do with it.
+/// A buffer with what to do with it, for each course.
 struct Loaded {
     buffer: ReadBuffer,
-    ready: Ready,
+    ready: Vec<Ready>,
 }
+
+/// A group of steps: its course, its number in it, and its extents.
+type Stored = (usize, usize, Result<Vec<Extent>>);
 
 /// A buffer that is being stored; its groups of steps hold on to it until they are done.
 struct UnderWay {
     loaded: Arc<Loaded>,
-    groups: usize,
-    /// The number of a group and its extents, in any order.
-    stored: mpsc::Receiver<(usize, Result<Vec<Extent>>)>,
+    /// How many, for each course.
+    groups: Vec<usize>,
+    /// In any order.
+    stored: mpsc::Receiver<Stored>,
 }
 
 /// Some neighbouring steps of a buffer.
 struct Group {
     loaded: Arc<Loaded>,
+    course: usize,
     nr: usize,
     steps: Range<usize>,
-    tell: mpsc::Sender<(usize, Result<Vec<Extent>>)>,
+    tell: mpsc::Sender<Stored>,
 }
 
 /// Each group is about a frame's worth of neighbours, so that they end up together.
-fn in_groups(loaded: Loaded, scope: FrameScope) -> (UnderWay, Vec<Group>) {
+fn in_groups(loaded: Loaded, wishes: &[Wish<'_>]) -> (UnderWay, Vec<Group>) {
     let loaded = Arc::new(loaded);
-    let Ready { begin, end, steps, .. } = &loaded.ready;
-    let a_group = (scope.target as usize * steps.len() / (end - begin).max(1)).clamp(1, steps.len().max(1));
     let (tell, stored) = mpsc::channel();
-    let group = |(nr, from)| Group {
-        loaded: Arc::clone(&loaded),
-        nr,
-        steps: from..steps.len().min(from + a_group),
-        tell: tell.clone(),
-    };
-    let groups: Vec<Group> = (0..steps.len()).step_by(a_group).enumerate().map(group).collect();
-    (UnderWay { groups: groups.len(), stored, loaded: Arc::clone(&loaded) }, groups)
+    let (mut groups, mut counts) = (Vec::new(), Vec::new());
+    for (course, (Ready { begin, end, steps }, wish)) in loaded.ready.iter().zip(wishes).enumerate() {
+        let a_group = (wish.scope.target as usize * steps.len() / (end - begin).max(1)).clamp(1, steps.len().max(1));
+        let group = |(nr, from)| Group {
+            loaded: Arc::clone(&loaded),
+            course,
+            nr,
+            steps: from..steps.len().min(from + a_group),
+            tell: tell.clone(),
+        };
+        let before = groups.len();
+        groups.extend((0..steps.len()).step_by(a_group).enumerate().map(group));
+        counts.push(groups.len() - before);
+    }
+    (UnderWay { groups: counts, stored, loaded: Arc::clone(&loaded) }, groups)
 }
 
 /// What of a file waits to be stored, first come, first served.
@@ -329,29 +430,37 @@ impl Work {
 }
 
 /// Wait until a buffer is stored, take its extents, and give the buffer back.
-fn settle(what: Option<UnderWay>, sink: &mut Sink<'_>) -> Result<Option<ReadBuffer>> {
-    let Some(UnderWay { loaded, groups, stored }) = what else { return Ok(None) };
-    let mut extents: Vec<Vec<Extent>> = vec![Vec::new(); groups];
+fn settle(what: Option<UnderWay>, courses: &mut [Course<'_>]) -> Option<ReadBuffer> {
+    let UnderWay { loaded, groups, stored } = what?;
+    let mut extents: Vec<Vec<Vec<Extent>>> = groups.into_iter().map(|n| vec![Vec::new(); n]).collect();
     // Ends early only if a thread panicked, which the scope of the threads passes on.
-    for (nr, group) in stored {
-        extents[nr] = group?;
+    for (course, nr, group) in stored {
+        match group {
+            Ok(group) => extents[course][nr] = group,
+            Err(e) => courses[course].note(Err(e)),
+        }
     }
-    extents.into_iter().flatten().try_for_each(|e| sink.push(e))?;
-    Ok(Arc::into_inner(loaded).map(|l| l.buffer))
+    for (course, extents) in courses.iter_mut().zip(extents) {
+        if course.failed.is_none() {
+            let pushed = extents.into_iter().flatten().try_for_each(|e| course.sink.push(e));
+            course.note(pushed);
+        }
+    }
+    Arc::into_inner(loaded).map(|l| l.buffer)
 }
 
 impl Contents<'_> {
-    /// Read a whole file; gives its length as read and its content.
-    pub fn read(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
+    /// Read a whole file, once for all who want it.
+    pub fn read(&self, file: &OpenFile, wishes: &[Wish<'_>]) -> Result<Kept, Trouble> {
         let size = file.stat().size;
         if size < SMALL_BUFFER as u64 {
-            return self.read_small(file, profile, scope);
+            return self.read_small(file, wishes);
         }
-        let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
-        self.read_large(profile, scope, |buffer, at| stream.prepare(&chunker, buffer, at, self.cx))
+        let mut stream = Stream::new(file);
+        self.read_large(wishes, |into| stream.filled(into, self.cx))
     }
 
-    fn read_small(&self, file: &OpenFile, profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
+    fn read_small(&self, file: &OpenFile, wishes: &[Wish<'_>]) -> Result<Kept, Trouble> {
         // Taken out, not borrowed: storing may run other work of this thread in between.
         let mut buffer = BUFFER.take().unwrap_or_else(|| ReadBuffer::new(SMALL_BUFFER));
         let size = file.stat().size as usize;
@@ -361,41 +470,27 @@ impl Contents<'_> {
         Meter::add(&self.cx.meter.bytes_done, n as u64);
         let n = n.min(size);
         let out = if n <= INLINE_MAX {
-            Ok((n as u64, Content::Inline(buffer[..n].to_vec())))
+            Ok(inline(&buffer[..n], wishes))
         } else if file.stat().blocks.saturating_mul(512) < file.stat().size {
-            let (chunker, mut stream) = (Chunker::new(self.gear, profile), Stream::new(file));
-            self.read_along(profile, scope, &mut buffer, |buffer, at| stream.prepare(&chunker, buffer, at, self.cx))
+            let mut stream = Stream::new(file);
+            self.read_along(wishes, &mut buffer, |into| stream.filled(into, self.cx))
         } else {
-            self.store_small(&buffer[..n], profile, scope)
+            Ok(wishes.iter().map(|w| store_small(&buffer[..n], w)).collect())
         };
         BUFFER.set(Some(buffer));
         out
     }
 
-    fn store_small(&self, bytes: &[u8], profile: &Profile, scope: FrameScope) -> Result<(u64, Content), Trouble> {
-        let chunker = Chunker::new(self.gear, profile);
-        let mut sink = Sink::new(self.writer, self.keys);
-        let (steps, _) = cut(&chunker, bytes, 0, &[], true);
-        self.store(bytes, &steps, scope, &mut sink)?;
-        Ok(sink.finish(profile.id)?)
-    }
-
-    /// Read what needs more than a buffer. `prepare` is told how much was kept from the buffer before,
-    /// and where it ends and more is to be read to.
-    fn read_large<E: From<crate::error::Error>>(
-        &self,
-        profile: &Profile,
-        scope: FrameScope,
-        prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
-    ) -> Result<(u64, Content), E> {
+    /// Read what needs more than a buffer. `fill` gives what comes next.
+    fn read_large<E>(&self, wishes: &[Wish<'_>], fill: impl FnMut(&mut [u8]) -> Result<Filled, E>) -> Result<Kept, E> {
         let slot = self.large.fetch_add(1, SeqCst);
         // Who waits for other threads needs some.
         let out = if slot < LARGE_FILES && rayon::current_num_threads() > LARGE_FILES {
-            self.read_ahead(profile, scope, prepare)
+            self.read_ahead(wishes, fill)
         } else {
             // Taken out, not borrowed: storing may run other work of this thread in between.
             let mut buffer = BUFFER.take().unwrap_or_else(|| ReadBuffer::new(SMALL_BUFFER));
-            let out = self.read_along(profile, scope, &mut buffer, prepare);
+            let out = self.read_along(wishes, &mut buffer, fill);
             BUFFER.set(Some(buffer));
             out
         };
@@ -404,125 +499,131 @@ impl Contents<'_> {
     }
 
     /// One buffer, one thread.
-    fn read_along<E: From<crate::error::Error>>(
+    fn read_along<E>(
         &self,
-        profile: &Profile,
-        scope: FrameScope,
+        wishes: &[Wish<'_>],
         buffer: &mut ReadBuffer,
-        mut prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
-    ) -> Result<(u64, Content), E> {
-        let lead = lead(profile);
+        mut fill: impl FnMut(&mut [u8]) -> Result<Filled, E>,
+    ) -> Result<Kept, E> {
+        let lead = lead(wishes);
         if buffer.len() < 2 * lead {
             *buffer = ReadBuffer::new(2 * lead);
         }
-        let mut sink = Sink::new(self.writer, self.keys);
-        let mut kept = 0;
+        let mut courses: Vec<Course<'_>> = wishes.iter().map(Course::new).collect();
         loop {
-            let ready = prepare(buffer, (kept, lead))?;
-            self.store(&buffer[..ready.end], &ready.steps, scope, &mut sink)?;
-            if ready.done {
-                return Ok(sink.finish(profile.id)?);
+            let filled = filled_behind(lead, buffer, &mut fill)?;
+            for course in courses.iter_mut().filter(|c| c.failed.is_none()) {
+                let ready = course.cut(buffer, lead, &filled);
+                let stored = course.wish.store(&buffer[..ready.end], &ready.steps, &mut course.sink);
+                course.note(stored);
             }
-            kept = ready.end - ready.rest;
-            buffer.copy_within(ready.rest..ready.end, lead - kept);
+            if filled.done || all_failed(&courses) {
+                return Ok(finish(courses));
+            }
+            let (end, kept) = (lead + filled.bytes, kept(&courses));
+            buffer.copy_within(end - kept..end, lead - kept);
         }
     }
 
     /// Read and cut here, store elsewhere.
-    fn read_ahead<E: From<crate::error::Error>>(
+    fn read_ahead<E>(
         &self,
-        profile: &Profile,
-        scope: FrameScope,
-        mut prepare: impl FnMut(&mut [u8], (usize, usize)) -> Result<Ready, E>,
-    ) -> Result<(u64, Content), E> {
-        let lead = lead(profile);
+        wishes: &[Wish<'_>],
+        mut fill: impl FnMut(&mut [u8]) -> Result<Filled, E>,
+    ) -> Result<Kept, E> {
+        let lead = lead(wishes);
         let room = lead + LARGE_BUFFER.max(lead);
-        let (work, mut sink) = (Work::new(), Sink::new(self.writer, self.keys));
+        let work = Work::new();
+        let mut courses: Vec<Course<'_>> = wishes.iter().map(Course::new).collect();
         let mut rest = Vec::new();
         rayon::in_place_scope(|threads| {
             let mut under_way = VecDeque::new();
             loop {
                 let mut buffer = match under_way.len() {
-                    LARGE_BUFFERS => settle(under_way.pop_front(), &mut sink)?,
+                    LARGE_BUFFERS => settle(under_way.pop_front(), &mut courses),
                     _ => None,
                 }
                 .unwrap_or_else(|| ReadBuffer::new(room));
+                if all_failed(&courses) {
+                    break;
+                }
                 buffer[lead - rest.len()..lead].copy_from_slice(&rest);
-                let ready = prepare(&mut buffer, (rest.len(), lead))?;
+                let filled = filled_behind(lead, &mut buffer, &mut fill)?;
+                let ready = courses.iter_mut().map(|c| c.cut(&buffer, lead, &filled)).collect();
+                let end = lead + filled.bytes;
                 rest.clear();
-                rest.extend_from_slice(&buffer[ready.rest..ready.end]);
-                let done = ready.done;
-                let (what, groups) = in_groups(Loaded { buffer, ready }, scope);
+                rest.extend_from_slice(&buffer[end - kept(&courses)..end]);
+                let (what, groups) = in_groups(Loaded { buffer, ready }, wishes);
                 under_way.push_back(what);
                 for _ in 0..work.put(groups) {
                     threads.spawn(|_| {
                         while let Some(group) = work.next() {
-                            self.store_group(group, scope)
+                            store_group(group, wishes)
                         }
                     });
                 }
-                if done {
+                if filled.done {
                     break;
                 }
             }
             while !under_way.is_empty() {
-                settle(under_way.pop_front(), &mut sink)?;
+                settle(under_way.pop_front(), &mut courses);
             }
-            Ok(sink.finish(profile.id)?)
-        })
-    }
-
-    fn store_group(&self, group: Group, scope: FrameScope) {
-        let Group { loaded, nr, steps, tell } = group;
-        let extents = loaded.ready.steps[steps].iter().map(|s| self.step(&loaded.buffer, s, scope)).collect();
-        drop(loaded);
-        // Nobody listens any more after an error.
-        let _ = tell.send((nr, extents));
+            Ok(())
+        })?;
+        Ok(finish(courses))
     }
 
     /// Read a stream to its end.
-    pub fn read_stream(
-        &self,
-        from: &mut (dyn std::io::Read + Send),
-        profile: &Profile,
-        scope: FrameScope,
-    ) -> Result<(u64, Content)> {
-        let chunker = Chunker::new(self.gear, profile);
+    pub fn read_stream(&self, from: &mut (dyn std::io::Read + Send), wishes: &[Wish<'_>]) -> Result<Kept> {
         let mut first = true;
         let mut small = None;
-        let out = self.read_large(profile, scope, |buffer, (kept, at)| -> Result<Ready> {
-            let n = fill_from(from, &mut buffer[at..], self.cx)?;
-            Meter::add(&self.cx.meter.bytes_read, n as u64);
-            Meter::add(&self.cx.meter.bytes_done, n as u64);
-            let (begin, end) = (at - kept, at + n);
-            let done = end < buffer.len();
-            if std::mem::take(&mut first) && done && n <= INLINE_MAX {
-                small = Some(buffer[begin..end].to_vec());
-                return Ok(Ready { begin, end, steps: vec![], rest: end, done });
+        let out = self.read_large(wishes, |into| -> Result<Filled> {
+            let bytes = fill_from(from, into, self.cx)?;
+            Meter::add(&self.cx.meter.bytes_read, bytes as u64);
+            Meter::add(&self.cx.meter.bytes_done, bytes as u64);
+            let done = bytes < into.len();
+            if std::mem::take(&mut first) && done && bytes <= INLINE_MAX {
+                small = Some(into[..bytes].to_vec());
+                return Ok(Filled { bytes: 0, marks: vec![], done });
             }
-            let (steps, rest) = cut(&chunker, &buffer[..end], begin, &[], done);
-            Ok(Ready { begin, end, steps, rest, done })
+            Ok(Filled { bytes, marks: vec![], done })
         })?;
-        Ok(small.map_or(out, |bytes| (bytes.len() as u64, Content::Inline(bytes))))
+        Ok(small.map_or(out, |bytes| inline(&bytes, wishes)))
     }
+}
 
-    fn store(&self, bytes: &[u8], steps: &[Step], scope: FrameScope, sink: &mut Sink<'_>) -> Result<()> {
-        for step in steps {
-            sink.push(self.step(bytes, step, scope)?)?;
-        }
-        Ok(())
-    }
+/// Read from `lead` on; what is marked counts from the beginning of the buffer.
+fn filled_behind<E>(
+    lead: usize,
+    buffer: &mut [u8],
+    fill: &mut impl FnMut(&mut [u8]) -> Result<Filled, E>,
+) -> Result<Filled, E> {
+    let mut filled = fill(&mut buffer[lead..])?;
+    filled.marks.iter_mut().for_each(|m| m.at += lead);
+    Ok(filled)
+}
 
-    fn step(&self, bytes: &[u8], step: &Step, scope: FrameScope) -> Result<Extent> {
-        Ok(match step {
-            Step::Hole(len) => Extent::Hole { len: *len },
-            Step::Chunk(range) => {
-                let bytes = &bytes[range.clone()];
-                let (id, _) = self.writer.chunk(scope, bytes)?;
-                Extent::Data { id, len: bytes.len() as u32, repeat: 1 }
-            }
-        })
-    }
+/// What is so short stays with its node.
+fn inline(bytes: &[u8], wishes: &[Wish<'_>]) -> Kept {
+    wishes.iter().map(|_| Ok((bytes.len() as u64, Content::Inline(bytes.to_vec())))).collect()
+}
+
+fn store_small(bytes: &[u8], wish: &Wish<'_>) -> Result<(u64, Content)> {
+    let mut sink = wish.sink();
+    let (steps, _) = cut(&wish.chunker(), bytes, 0, &[], true);
+    wish.store(bytes, &steps, &mut sink)?;
+    sink.finish(wish.profile.id)
+}
+
+fn store_group(group: Group, wishes: &[Wish<'_>]) {
+    let Group { loaded, course, nr, steps, tell } = group;
+    let wish = &wishes[course];
+    let store = |s: &Step| wish.step(&loaded.buffer, s);
+    let extents = wish.check().and_then(|()| loaded.ready[course].steps[steps].iter().map(store).collect());
+    drop(loaded);
+    // Nobody listens any more after an error.
+    let _ = tell.send((course, nr, extents));
 }
 
 /// The chunk of an extent; for careful runs, which look every one of them up.
@@ -543,9 +644,7 @@ fn fill_from(from: &mut (dyn std::io::Read + Send), into: &mut [u8], cx: &Contex
             Ok(more) => n += more,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => {
-                return Err(
-                    crate::error::Error::new(crate::error::ErrorKind::Source, "the stream cannot be read").because(e)
-                );
+                return Err(Error::new(ErrorKind::Source, "the stream cannot be read").because(e));
             }
         }
     }

@@ -8,7 +8,9 @@
 
 use std::sync::OnceLock;
 
-use super::walk::{Before, Here, Walk};
+use super::entry::Item;
+use super::keeper::{Keeper, Old};
+use super::walk::{Before, Walk, Was};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::page::Page;
@@ -174,44 +176,43 @@ fn key_of_node(node: &Node) -> Option<Short> {
 }
 
 impl Walk<'_> {
-    /// What an entry was in the parents: at its path, or else where it was moved from; and whether
-    /// it was moved.
-    pub(super) fn followed(&self, stat: &Stat, was: Vec<Before>) -> (Vec<Before>, bool) {
+    /// What an entry was in the parents: at its path, or else where it was moved from.
+    pub(super) fn followed(&self, stat: &Stat, mut was: Was) -> Was {
+        if self.options.force || self.options.ignore_inode {
+            return was;
+        }
         // A node without an inode number says that this one wants to be read.
         let at_home = |old: &Node| Kind::of(&old.kind) == stat.kind && (old.ino == stat.id.ino || old.ino == 0);
-        if self.options.force || self.options.ignore_inode || was.iter().flatten().any(at_home) {
-            return (was, false);
+        for (to, was) in self.keepers.iter().zip(was.iter_mut()) {
+            let Some(old) = was.as_mut().filter(|old| !old.found().any(at_home)) else { continue };
+            let elsewhere = Old { nodes: to.moved.find(stat, to.cx), moved: true };
+            if elsewhere.existed() {
+                *old = elsewhere;
+            }
         }
-        let elsewhere = self.moved.find(stat, self.cx);
-        if elsewhere.iter().any(Option::is_some) { (elsewhere, true) } else { (was, false) }
+        was
     }
 
     /// The parent's node of a file of which nothing but ctime differs, if there is a reason for that:
     /// it was moved, or its owner, mode or attributes are others. Without a reason somebody may have
     /// written it and set its mtime back.
-    pub(super) fn recognized<'b>(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        was: &'b [Before],
-        moved: bool,
-    ) -> Result<Option<&'b Node>> {
+    pub(super) fn recognized<'b>(&self, item: &Item<'_>, to: &Keeper<'_>, was: &'b Old) -> Result<Option<&'b Node>> {
+        let Item { here, name, stat, .. } = *item;
         if self.options.force || self.options.ignore_inode || stat.kind != Kind::File {
             return Ok(None);
         }
         let Some((id, _)) = key_of_stat(stat) else { return Ok(None) };
-        let Some(old) = was.iter().flatten().find(|old| !old.is_dir() && key_of_node(old) == Some(id)) else {
+        let Some(old) = was.found().find(|old| !old.is_dir() && key_of_node(old) == Some(id)) else {
             return Ok(None);
         };
-        if moved || (old.mode, old.uid, old.gid) != (stat.mode, stat.uid, stat.gid) {
+        if was.moved || (old.mode, old.uid, old.gid) != (stat.mode, stat.uid, stat.gid) {
             return Ok(Some(old));
         }
-        let metadata = here.dir.read_metadata(name, stat, self.keep());
+        let metadata = item.metadata(|| here.dir.read_metadata(name, stat, self.keep()));
         if !metadata.problems.is_empty() {
             return Ok(None);
         }
-        let now = self.ext(metadata, name, self.link(here, stat))?;
+        let now = to.ext(&metadata.extras, to.link(here, stat))?;
         let lasting = |ext: &[Ext]| ext.iter().filter(|e| e.tag != ext_tag::ATIME).cloned().collect::<Vec<_>>();
         Ok((lasting(&now) != lasting(&old.ext)).then_some(old))
     }

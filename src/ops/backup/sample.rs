@@ -1,6 +1,8 @@
 //! Reading a share of what times and sizes call unchanged, to see whether they are right.
 
-use super::walk::{Before, Done, Here, Walk};
+use super::entry::{Item, took};
+use super::keeper::{Keeper, Old};
+use super::walk::{Done, Here, Walk};
 use crate::error::Result;
 use crate::format::pack::Kind as BlobKind;
 use crate::model::{Content, Extent, Node, NodeKind};
@@ -25,7 +27,7 @@ impl Sample {
     }
 
     /// Whether a file is among them: all its names are, or none.
-    fn has(&self, stat: &Stat) -> bool {
+    pub(super) fn has(&self, stat: &Stat) -> bool {
         if self.below == 0 {
             return false;
         }
@@ -37,38 +39,33 @@ impl Sample {
 }
 
 impl Walk<'_> {
-    /// Whether this file is to be read although it could be taken over.
-    pub(super) fn sampled(&self, stat: &Stat) -> bool {
-        self.sample.has(stat)
-    }
-
-    /// Read what could be taken over, and tell if it is not what the parent has.
-    pub(super) fn read_again(
+    /// What could be taken over was read: tell if it is not what the parent has.
+    pub(super) fn compared(
         &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        old: &Node,
-        was: &[Before],
+        item: &Item<'_>,
+        to: &Keeper<'_>,
+        node: Node,
+        before: &Node,
+        old: &Old,
     ) -> Result<Done> {
-        // Cut as the parent was, so that equal bytes are equal lists.
-        let as_before = [Some(old.clone())];
-        let Some(node) = self.reading(here, name, stat, &as_before)? else { return Ok(Done::Gone) };
+        let Item { here, name, stat, .. } = *item;
         let untouched = (node.mtime, node.ctime, node.bytes()) == (stat.mtime, stat.ctime, stat.size);
-        if node.kind == old.kind {
-            return self.keep_file(here, name, stat, old, was);
+        if node.kind == before.kind {
+            return self.keep_file(item, to, before, old);
         }
-        if untouched && !self.same_bytes(here, name, stat, old) {
+        if untouched && !to.has_bytes_of(here, name, stat, before) {
             let what = "its content is not what the parent snapshot has, though its size and times are the same; \
                         what was read now is kept";
-            self.cx.problem("content-differs", &here.path_of(name), "compare", what);
+            to.cx.problem("content-differs", &item.path(), "compare", what);
         }
-        self.took(here, name, node, was)
+        Ok(took(item, to, node, old))
     }
+}
 
+impl Keeper<'_> {
     /// Whether a file holds the bytes that the parent has, wherever its holes are. What cannot be
     /// read is not the same.
-    fn same_bytes(&self, here: &Here<'_>, name: &[u8], stat: &Stat, old: &Node) -> bool {
+    fn has_bytes_of(&self, here: &Here<'_>, name: &[u8], stat: &Stat, old: &Node) -> bool {
         let NodeKind::File { content, .. } = &old.kind else { return false };
         let Ok(file) = here.dir.open_file(name, stat) else { return false };
         if let Content::Inline(bytes) = content {

@@ -4,8 +4,12 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::content::Wish;
+use super::each::Each;
+use super::keeper::Keeper;
 use super::walk::Walk;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Meter;
 use crate::format::page::Builder;
 use crate::model::{Node, NodeKind, PageRef};
 use crate::repo::FrameScope;
@@ -18,7 +22,7 @@ impl Walk<'_> {
         path: &Path,
         from: &mut (dyn Read + Send),
         accept: &mut (dyn FnMut() -> Result<()> + Send),
-    ) -> Result<Option<PageRef>> {
+    ) -> Result<Each<Option<PageRef>>> {
         let mut parts: Vec<Vec<u8>> = path
             .components()
             .filter_map(|c| match c {
@@ -28,30 +32,43 @@ impl Walk<'_> {
             .collect();
         let name = parts.pop().ok_or_else(|| Error::new(ErrorKind::Invalid, "the stream needs a file name"))?;
         let uid = rustix::process::getuid().as_raw();
-        let scope = FrameScope { source: 0, uid, target: self.profile.frame_of(u64::MAX) };
-        let (size, content) = self.contents.read_stream(from, &self.profile, scope)?;
+        let scope = |to: &Keeper<'_>| FrameScope { source: 0, uid, target: to.profile.frame_of(u64::MAX) };
+        let wishes: Vec<Wish<'_>> = self.keepers.iter().map(|to| to.wish(&to.profile, scope(to))).collect();
+        let mut kept: Vec<_> = self.contents.read_stream(from, &wishes)?.into_iter().map(Some).collect();
         accept()?;
         let now = sys::now();
-        let file = Node {
-            name,
-            kind: NodeKind::File { size, content },
-            mode: 0o644,
-            uid,
-            gid: rustix::process::getgid().as_raw(),
-            mtime: now,
-            ctime: now,
-            ino: 0,
-            ext: vec![],
-        };
-        self.count_new(size);
-        let mut node = file;
-        loop {
-            let mut builder = Builder::dir(self.repo.keys());
-            let mut emit = |bytes: Vec<u8>| self.writer.page(&bytes);
-            builder.node(&node, &mut emit)?;
-            let root = builder.finish(&mut emit)?;
-            let Some(name) = parts.pop() else { return Ok(root) };
-            node = Node { name, kind: NodeKind::Dir { root }, mode: 0o755, ..node };
-        }
+        Meter::add(&self.cx.meter.files_done, 1);
+        Each::try_of(self.keepers.len(), |n| {
+            self.with(n, |to| {
+                let Some((size, content)) = kept[n].take().transpose()? else { return Ok(None) };
+                let file = Node {
+                    name: name.clone(),
+                    kind: NodeKind::File { size, content },
+                    mode: 0o644,
+                    uid,
+                    gid: rustix::process::getgid().as_raw(),
+                    mtime: now,
+                    ctime: now,
+                    ino: 0,
+                    ext: vec![],
+                };
+                to.count_file(&to.counts.files_new, size);
+                below(to, &parts, file).map(Some)
+            })
+        })
+        .map(|roots| Each::of(roots.len(), |n| roots[n].flatten()))
+    }
+}
+
+/// The root of a tree that has nothing but a way to this.
+fn below(to: &Keeper<'_>, way: &[Vec<u8>], mut node: Node) -> Result<Option<PageRef>> {
+    let mut way = way.iter().rev();
+    loop {
+        let mut builder = Builder::dir(to.repo.keys());
+        let mut emit = |bytes: Vec<u8>| to.writer.page(&bytes);
+        builder.node(&node, &mut emit)?;
+        let root = builder.finish(&mut emit)?;
+        let Some(name) = way.next() else { return Ok(root) };
+        node = Node { name: name.clone(), kind: NodeKind::Dir { root }, mode: 0o755, ..node };
     }
 }

@@ -2,78 +2,53 @@
 //!
 //! Directories are walked in parallel, children before their directory's pages. An unchanged entry
 //! costs one `statx`; a directory in which nothing changed keeps its pages without being encoded.
+//!
+//! The source is listed, looked at and read once, however many repositories there are; what they
+//! make of it is each one's own business ([`Keeper`]). One that fails takes no part any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::SeqCst;
 
 use rayon::prelude::*;
 
-use super::content::{Contents, Trouble, chunk_of};
-use super::moved::Moved;
+use super::content::Contents;
+use super::each::Each;
+use super::entry::Item;
+use super::keeper::{Keeper, Old};
 use super::sample::Sample;
 use super::sources::Place;
-use super::{Avoid, BackupOptions};
-use crate::error::{Error, Result};
-use crate::event::{Change, Context, Event, ItemKind, Meter};
+use super::{Avoid, BackupOptions, repository_failed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Context, ItemKind};
 use crate::format::page::Builder;
-use crate::format::records::Profile;
-use crate::id::ClientId;
-use crate::model::ext::{Extras, decode_xattrs};
-use crate::model::{Content, Node, NodeKind, PageRef, Time, XattrValue, ext_tag};
+use crate::model::{Node, NodeKind, PageRef, Time};
 use crate::ops::locked;
 use crate::plan::filter::{Decision, Level, Selection, join};
-use crate::repo::{Entries, Extents, FrameScope, Reader, Repository, Writer};
-use crate::source::{Dir, Keep, Kind, LinkMap, Metadata, Names, SourceError, Stat};
-use crate::sys;
+use crate::repo::Entries;
+use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat};
 
 /// Entries of a directory that are worked on together.
 const BATCH: usize = 2048;
 /// Changed files that one thread takes at a time, so that neighbours share frames.
 const GROUP_FILES: usize = 64;
-/// A file that changed so shortly before it was read may change again without its times telling.
-const RACY_NANOS: i128 = 20_000_000;
-
-/// What a run counts beside what the meter shows.
-#[derive(Debug, Default)]
-#[allow(missing_docs, reason = "the names of `Stats`")]
-pub struct Counts {
-    pub files_new: AtomicU64,
-    pub files_changed: AtomicU64,
-    pub files_unmodified: AtomicU64,
-    pub dirs_new: AtomicU64,
-    pub dirs_changed: AtomicU64,
-    pub dirs_unmodified: AtomicU64,
-    /// Files of the parent that others took the place of, or none, when a list named them.
-    pub replaced: AtomicU64,
-    pub files: AtomicU64,
-    pub bytes: AtomicU64,
-}
 
 /// Everything a walk needs.
 pub struct Walk<'a> {
-    pub(super) repo: &'a Repository,
     pub(super) cx: &'a Context<'a>,
-    pub(super) writer: &'a Writer<'a>,
-    /// Reads the parents.
-    pub(super) reader: &'a Reader<'a>,
+    /// The repositories that keep what is found.
+    pub(super) keepers: &'a [Keeper<'a>],
+    /// The run can be begun anew.
+    pub(super) again: bool,
     pub(super) contents: Contents<'a>,
     pub(super) selection: &'a Selection,
     pub(super) options: &'a BackupOptions,
     pub(super) avoid: &'a [Avoid],
-    pub(super) client: ClientId,
-    pub(super) profile: Profile,
-    /// Finds what was moved.
-    pub(super) moved: Moved<'a>,
     /// What is read in any case.
     pub(super) sample: Sample,
-    /// Look up every chunk of unchanged files: something in the repository is known to be bad.
-    pub(super) careful: bool,
-    pub(super) links: Mutex<LinkMap<(Time, u64, Content)>>,
     pub(super) owners: Mutex<(BTreeSet<u32>, BTreeSet<u32>)>,
-    pub(super) counts: Counts,
 }
 
 /// A directory on the way, as its entries need it.
@@ -87,54 +62,112 @@ pub(super) struct Here<'w> {
     pub(super) filesystem: Option<u64>,
 }
 
-impl Here<'_> {
-    /// The path of an entry.
-    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        join(self.path, name)
-    }
-}
-
-/// What became of an entry.
+/// What became of an entry, in one repository.
+#[derive(Debug, Default)]
 pub(super) enum Done {
     /// In the tree.
     Node { node: Box<Node>, same: bool },
     /// Not in the tree: left out, vanished, unreadable.
+    #[default]
     Gone,
 }
 
-/// What became of a directory's entries.
+/// What became of a directory's entries, in one repository.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Listing {
     pub(super) root: Option<PageRef>,
     pub(super) incomplete: bool,
 }
 
-/// What an entry was in the parents.
+/// What an entry was in a parent.
 pub(super) type Before = Option<Node>;
 
-/// A way of looking at a source: where it is, its name, what it is, what it was.
-pub(super) type Look<'l> = &'l mut dyn FnMut(&Here<'_>, &[u8], &Stat, Vec<Before>) -> Result<Done>;
+/// What an entry was in the parents of each repository; `None` for one that takes no part.
+pub(super) type Was = Each<Option<Old>>;
 
-impl Walk<'_> {
-    /// Store the places at the top; gives the root of the tree.
-    pub fn top(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &[Option<PageRef>]) -> Result<Option<PageRef>> {
-        self.way(places, parents, &self.selection.start()).map(|l| l.root)
+/// A directory in the parents of each repository, likewise.
+pub(super) type Roots = Each<Option<Vec<Option<PageRef>>>>;
+
+/// A way of looking at a source: where it is, its name, what it is, what it was.
+pub(super) type Look<'l> = &'l mut dyn FnMut(&Here<'_>, &[u8], &Stat, Was) -> Result<Each<Done>>;
+
+impl<'a> Walk<'a> {
+    /// One of something for each repository.
+    pub(super) fn of_each<T>(&self, make: impl FnMut(usize) -> T) -> Each<T> {
+        Each::of(self.keepers.len(), make)
     }
 
-    fn way(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &[Option<PageRef>], level: &Level) -> Result<Listing> {
-        let mut before = Parents::new(self, parents);
-        let mut builder = Builder::dir(self.repo.keys());
-        let mut emit = |bytes: Vec<u8>| self.writer.page(&bytes);
+    /// Nothing, for each repository.
+    pub(super) fn none<T: Default>(&self) -> Each<T> {
+        self.of_each(|_| T::default())
+    }
+
+    /// Work for one repository, unless it failed before. If it fails now the others go on.
+    pub(super) fn with<T: Default>(&self, n: usize, work: impl FnOnce(&'a Keeper<'a>) -> Result<T>) -> Result<T> {
+        let to = &self.keepers[n];
+        if to.has_failed() {
+            return Ok(T::default());
+        }
+        work(to).or_else(|e| self.give_up(to, e).map(|()| T::default()))
+    }
+
+    /// Work for each repository that takes part.
+    pub(super) fn each<'b, T: Default>(
+        &self,
+        was: &'b Was,
+        mut work: impl FnMut(usize, &'a Keeper<'a>, &'b Old) -> Result<T>,
+    ) -> Result<Each<T>> {
+        Each::try_of(was.len(), |n| match &was[n] {
+            Some(old) => self.with(n, |to| work(n, to, old)),
+            None => Ok(T::default()),
+        })
+    }
+
+    /// One repository less; an error if it was the last, or if it is none of a repository.
+    fn give_up(&self, to: &Keeper<'_>, e: Error) -> Result<()> {
+        if e.kind() == ErrorKind::Cancelled {
+            return Err(e);
+        }
+        let kind = e.kind();
+        {
+            let mut why = locked(&to.why);
+            if why.is_none() {
+                if !self.begins_anew(&e) {
+                    repository_failed(to.cx, to.name, &e);
+                }
+                *why = Some(e);
+            }
+        }
+        // In this order, so that of two that fail at once at least one sees that nobody is left.
+        to.failed.store(true, SeqCst);
+        match self.keepers.iter().all(|to| to.failed.load(SeqCst)) {
+            true => Err(Error::new(kind, "no repository is left")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a repository that failed so is begun anew, so that nobody need be told yet.
+    pub(super) fn begins_anew(&self, e: &Error) -> bool {
+        self.again && e.kind() == ErrorKind::Fenced
+    }
+
+    /// Store the places at the top; gives the root of the tree.
+    pub fn top(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots) -> Result<Each<Option<PageRef>>> {
+        let below = self.way(places, parents, &self.selection.start())?;
+        Ok(self.of_each(|n| below[n].root))
+    }
+
+    fn way(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots, level: &Level) -> Result<Each<Listing>> {
+        let mut pages = self.pages(parents);
         for (name, place) in places {
-            let was = before.seek(name);
+            let was = self.seek(&mut pages, name);
             let done = match place {
                 Place::Source { real, number } => self.source(name, real, *number, was)?,
                 Place::Way { real, children } => self.way_node(name, real.as_deref(), children, was, level)?,
             };
-            if let Done::Node { node, .. } = done {
-                builder.node(&node, &mut emit)?;
-            }
+            self.put_into(&mut pages, |n, pages| pages.push(&done[n]))?;
         }
-        Ok(Listing { root: builder.finish(&mut emit)?, incomplete: self.cx.cancelled() })
+        self.finish_pages(pages, self.cx.cancelled())
     }
 
     fn way_node(
@@ -142,11 +175,11 @@ impl Walk<'_> {
         name: &[u8],
         real: Option<&Path>,
         children: &BTreeMap<Vec<u8>, Place>,
-        was: Vec<Before>,
+        was: Was,
         level: &Level,
-    ) -> Result<Done> {
+    ) -> Result<Each<Done>> {
         let below = self.way(children, &roots(&was), level)?;
-        self.way_entry(name, real, below.root, &was)
+        self.way_entry(name, real, &self.of_each(|n| below[n].root), &was)
     }
 
     /// A directory on the way to sources, with the entries it has.
@@ -154,28 +187,33 @@ impl Walk<'_> {
         &self,
         name: &[u8],
         real: Option<&Path>,
-        root: Option<PageRef>,
-        was: &[Before],
-    ) -> Result<Done> {
+        roots: &Each<Option<PageRef>>,
+        was: &Was,
+    ) -> Result<Each<Done>> {
         let opened = real.map(|real| Dir::open_root(real).and_then(|dir| Ok((dir.own_stat()?, dir))));
-        let mut node = match opened {
+        let (node, metadata) = match opened {
             Some(Ok((stat, dir))) => {
                 self.note_owner(&stat);
-                let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
-                node.ext =
-                    self.ext(dir.metadata(&stat, self.keep()), real.map_or(&[], |p| p.as_os_str().as_bytes()), None)?;
-                node
+                (stat.node(name).unwrap_or_else(|| made_up(name)), Some(dir.metadata(&stat, self.keep())))
             }
-            _ => made_up(name),
+            _ => (made_up(name), None),
         };
-        node.kind = NodeKind::Dir { root };
-        let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
-        self.count_dir(same, was.iter().any(Option::is_some));
-        Ok(Done::Node { node: Box::new(node), same })
+        if let Some(metadata) = &metadata {
+            self.tell_lacks(metadata, real.map_or(&[], |p| p.as_os_str().as_bytes()));
+        }
+        self.each(was, |n, to, old| {
+            let mut node = Node { kind: NodeKind::Dir { root: roots[n] }, ..node.clone() };
+            if let Some(metadata) = &metadata {
+                node.ext = to.ext(&metadata.extras, None)?;
+            }
+            let same = old.has(&node);
+            to.count_dir(same, old.existed());
+            Ok(Done::Node { node: Box::new(node), same })
+        })
     }
 
     /// One source: what the user named.
-    fn source(&self, name: &[u8], real: &Path, number: u32, was: Vec<Before>) -> Result<Done> {
+    fn source(&self, name: &[u8], real: &Path, number: u32, was: Was) -> Result<Each<Done>> {
         self.source_with(name, real, number, was, &mut |here, own, stat, was| self.entry(here, own, stat, was, true))
     }
 
@@ -185,16 +223,12 @@ impl Walk<'_> {
         name: &[u8],
         real: &Path,
         number: u32,
-        was: Vec<Before>,
+        was: Was,
         take: Look<'_>,
-    ) -> Result<Done> {
+    ) -> Result<Each<Done>> {
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
         let shown = shown.as_os_str().as_bytes();
-        let trouble = |e: SourceError| {
-            self.unread(shown, &e);
-            Ok(Done::Gone)
-        };
         // `..` and `/` have no name of their own to be looked up by.
         let found = match real.file_name() {
             Some(own) => Dir::open_root(parent).and_then(|d| Ok((d.stat(own.as_bytes())?, d, own.as_bytes()))),
@@ -202,50 +236,40 @@ impl Walk<'_> {
         };
         let (stat, dir, own) = match found {
             Ok(found) => found,
-            Err(e) => return trouble(e),
+            Err(e) => {
+                self.unread(shown, &e);
+                return Ok(self.none());
+            }
         };
         let path = shown.rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default();
         let level = self.selection.start();
         let filesystem = dir.filesystem();
         let here = Here { dir: &dir, path, level: &level, source: number, device: stat.id.dev, filesystem };
         if !self.selection.decide_by_name(shown).is_keep() {
-            return Ok(Done::Gone);
+            return Ok(self.none());
         }
         let mut done = take(&here, own, &stat, was)?;
-        if let Done::Node { node, .. } = &mut done {
-            node.name = name.to_vec();
+        for done in done.iter_mut() {
+            if let Done::Node { node, .. } = done {
+                node.name = name.to_vec();
+            }
         }
         Ok(done)
     }
 
     /// All entries of a directory.
-    fn listing(&self, here: &Here<'_>, names: &Names, parents: &[Option<PageRef>]) -> Result<Listing> {
-        let mut before = Parents::new(self, parents);
-        let mut builder = Builder::dir(self.repo.keys());
-        let mut emit = |bytes: Vec<u8>| self.writer.page(&bytes);
-        let (mut same, mut count) = (true, 0u64);
+    fn listing(&self, here: &Here<'_>, names: &Names, parents: &Roots) -> Result<Each<Listing>> {
+        let mut pages = self.pages(parents);
         let one_batch = names.len() <= BATCH;
-        let old = parents.first().copied().flatten();
         for from in (0..names.len()).step_by(BATCH) {
             if self.cx.cancelled() {
                 break;
             }
-            self.writer.tick()?;
-            let done = self.batch(here, names, from..(from + BATCH).min(names.len()), &mut before)?;
-            same &= done.iter().all(|d| matches!(d, Done::Node { same: true, .. }));
-            count += done.iter().filter(|d| matches!(d, Done::Node { .. })).count() as u64;
-            // Nothing changed and nothing is missing: the pages are the parent's.
-            if one_batch && same && old.is_some_and(|o| o.entries == count) {
-                return Ok(Listing { root: old, incomplete: false });
-            }
-            for d in &done {
-                if let Done::Node { node, .. } = d {
-                    builder.node(node, &mut emit)?;
-                }
-            }
+            (0..self.keepers.len()).try_for_each(|n| self.with(n, |to| to.writer.tick()))?;
+            let done = self.batch(here, names, from..(from + BATCH).min(names.len()), &mut pages)?;
+            self.put_into(&mut pages, |n, pages| pages.take(done.iter().map(|d| &d[n]), one_batch))?;
         }
-        let root = builder.finish(&mut emit)?;
-        Ok(Listing { root, incomplete: self.cx.cancelled() || names.trouble().is_some() })
+        self.finish_pages(pages, self.cx.cancelled() || names.trouble().is_some())
     }
 
     fn batch(
@@ -253,27 +277,33 @@ impl Walk<'_> {
         here: &Here<'_>,
         names: &Names,
         range: std::ops::Range<usize>,
-        before: &mut Parents<'_>,
-    ) -> Result<Vec<Done>> {
+        pages: &mut Each<Option<Pages<'a>>>,
+    ) -> Result<Vec<Each<Done>>> {
         let mut work = Vec::with_capacity(range.len());
         for i in range {
             let Some(name) = names.get(i) else { continue };
             if let Some(stat) = self.look(here, name.bytes) {
-                let was = before.seek(name.bytes);
+                let was = self.seek(pages, name.bytes);
                 work.push((name.bytes, stat, was));
             }
         }
-        let run = |(name, stat, was): (&[u8], Stat, Vec<Before>)| self.entry(here, name, &stat, was, false);
+        let run = |(name, stat, was): (&[u8], Stat, Was)| self.entry(here, name, &stat, was, false);
         // An unchanged file is nothing to hand to another thread.
         let heavy =
-            work.iter().filter(|(_, stat, was)| stat.kind == Kind::Dir || self.unchanged(stat, was).is_none()).count();
+            work.iter().filter(|(_, stat, was)| stat.kind == Kind::Dir || self.changed_for_any(stat, was)).count();
         if heavy < 2 {
             return work.into_iter().map(run).collect();
         }
         let group =
             if work.iter().any(|(_, s, _)| s.kind == Kind::Dir) { 1 } else { GROUP_FILES.min(work.len() / 8).max(1) };
-        let done: Vec<Result<Done>> = work.into_par_iter().with_min_len(group).map(run).collect();
+        let done: Vec<Result<Each<Done>>> = work.into_par_iter().with_min_len(group).map(run).collect();
         done.into_iter().collect()
+    }
+
+    /// Whether a repository has to look closer at an entry.
+    fn changed_for_any(&self, stat: &Stat, was: &Was) -> bool {
+        let changed = |old: &Old| self.unchanged(stat, old).is_none();
+        self.keepers.iter().zip(was.iter()).any(|(to, old)| !to.has_failed() && old.as_ref().is_some_and(changed))
     }
 
     /// Stat an entry and decide whether it is wanted.
@@ -297,12 +327,12 @@ impl Walk<'_> {
     }
 
     /// The parent's node, if the entry is still what it was.
-    fn unchanged<'b>(&self, stat: &Stat, was: &'b [Before]) -> Option<&'b Node> {
+    pub(super) fn unchanged<'b>(&self, stat: &Stat, was: &'b Old) -> Option<&'b Node> {
         let o = self.options;
         if o.force {
             return None;
         }
-        was.iter().flatten().find(|old| {
+        was.found().find(|old| {
             let NodeKind::File { size, .. } = &old.kind else { return false };
             stat.kind == Kind::File
                 && *size == stat.size
@@ -313,56 +343,45 @@ impl Walk<'_> {
     }
 
     /// One entry, whatever it is.
-    pub(super) fn entry(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        was: Vec<Before>,
-        named: bool,
-    ) -> Result<Done> {
+    pub(super) fn entry(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Was, named: bool) -> Result<Each<Done>> {
         if self.cx.cancelled() {
-            return Ok(Done::Gone);
+            return Ok(self.none());
         }
         self.note_owner(stat);
-        let (was, moved) = self.followed(stat, was);
+        let was = self.followed(stat, was);
+        let item = Item::new(here, name, stat);
         let mut done = match stat.kind {
-            Kind::File => self.file(here, name, stat, &was, moved),
-            Kind::Dir => self.dir(here, name, stat, was, named),
-            Kind::Symlink => self.symlink(here, name, stat, &was),
+            Kind::File => self.file(&item, &was)?,
+            Kind::Dir => self.dir(&item, &was, named)?,
+            Kind::Symlink => self.symlink(&item, &was)?,
             Kind::Unknown => {
-                self.cx.problem(
-                    "unsupported",
-                    &join(here.path, name),
-                    "stat",
-                    "this is no kind of file that can be kept",
-                );
-                Ok(Done::Gone)
+                let what = "this is no kind of file that can be kept";
+                self.cx.problem("unsupported", &item.path(), "stat", what);
+                self.none()
             }
-            _ => {
-                let node = stat.node(name);
-                let path = join(here.path, name);
-                node.map_or(Ok(Done::Gone), |node| self.special(here, node, stat, &path, &was))
-            }
-        }?;
+            _ => stat.node(name).map_or_else(|| Ok(self.none()), |node| self.special(&item, &node, &was))?,
+        };
         // The parent has it in another directory: the pages of this one are others.
-        if moved && let Done::Node { same, .. } = &mut done {
-            *same = false;
+        for (done, was) in done.iter_mut().zip(was.iter()) {
+            if let (Done::Node { same, .. }, Some(Old { moved: true, .. })) = (done, was) {
+                *same = false;
+            }
         }
         Ok(done)
     }
 
-    fn dir(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: Vec<Before>, named: bool) -> Result<Done> {
-        let path = if name.is_empty() { here.path.to_vec() } else { join(here.path, name) };
+    fn dir(&self, item: &Item<'_>, was: &Was, named: bool) -> Result<Each<Done>> {
+        let Item { here, name, stat, .. } = *item;
+        let path = item.path();
         if let Some(why) = self.avoid.iter().find(|a| (a.dev, a.ino) == (stat.id.dev, stat.id.ino)) {
             self.cx.notice(why.slug, format!("{} is {} and is left out", String::from_utf8_lossy(&path), why.what));
-            return Ok(Done::Gone);
+            return Ok(self.none());
         }
         let mut dir = match open_dir(here.dir, name, stat) {
             Ok(dir) => dir,
             Err(e) => {
                 self.unread(&path, &e);
-                return Ok(Done::Gone);
+                return Ok(self.none());
             }
         };
         let unseen = self.options.one_file_system && stat.id.dev != here.device;
@@ -374,38 +393,8 @@ impl Walk<'_> {
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
         let inside =
             Here { dir: &dir, path: &path, level: &level, source: here.source, device: here.device, filesystem };
-        let below = self.listing(&inside, &names, &roots(&was))?;
-        self.dir_node(name, stat, &dir, &path, &below, &was)
-    }
-
-    /// The node of a directory whose entries are stored.
-    pub(super) fn dir_node(
-        &self,
-        name: &[u8],
-        stat: &Stat,
-        dir: &Dir,
-        path: &[u8],
-        below: &Listing,
-        was: &[Before],
-    ) -> Result<Done> {
-        let old = was.iter().flatten().find(|n| n.is_dir());
-        let mut node = stat.node(name).unwrap_or_else(|| made_up(name));
-        node.kind = NodeKind::Dir { root: below.root };
-        let untouched = match old {
-            Some(o) => same_metadata(o, &node, self.options) && self.attributes_still_there(o)?,
-            None => false,
-        };
-        node.ext = match old {
-            Some(o) if untouched && !self.options.with_atime => without_incomplete(o),
-            _ => self.ext(dir.metadata(stat, self.keep()), path, None)?,
-        };
-        if below.incomplete {
-            node.set_ext(ext_tag::INCOMPLETE, vec![]);
-        }
-        let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
-        self.count_dir(same, old.is_some());
-        self.tell(path, ItemKind::Dir, change(same, old.is_some()), 0);
-        Ok(Done::Node { node: Box::new(node), same })
+        let below = self.listing(&inside, &names, &roots(was))?;
+        self.dir_node(item, &dir, &below, was)
     }
 
     pub(super) fn enter(&self, above: &Level, dir: &Dir, path: &[u8], names: &Names, named: bool) -> Level {
@@ -425,253 +414,8 @@ impl Walk<'_> {
         level
     }
 
-    fn file(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before], moved: bool) -> Result<Done> {
-        let old = match self.unchanged(stat, was) {
-            Some(old) => Some(old),
-            None => self.recognized(here, name, stat, was, moved)?,
-        };
-        if let Some(old) = old
-            && self.still_there(old)?
-        {
-            return match self.sampled(stat) {
-                true => self.read_again(here, name, stat, old, was),
-                false => self.keep_file(here, name, stat, old, was),
-            };
-        }
-        match self.reading(here, name, stat, was)? {
-            Some(node) => self.took(here, name, node, was),
-            None => Ok(Done::Gone),
-        }
-    }
-
-    /// A file that was read.
-    pub(super) fn took(&self, here: &Here<'_>, name: &[u8], node: Node, was: &[Before]) -> Result<Done> {
-        let old = was.iter().any(Option::is_some);
-        let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
-        let counter = if old { &self.counts.files_changed } else { &self.counts.files_new };
-        self.count_file(counter, node.bytes());
-        self.tell(&join(here.path, name), ItemKind::File, change(false, old), node.bytes());
-        Ok(Done::Node { node: Box::new(node), same })
-    }
-
-    /// Read a file; nothing if it cannot be read, which is told, or if it is time to stop.
-    pub(super) fn reading(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before]) -> Result<Option<Node>> {
-        let path = join(here.path, name);
-        self.cx.meter.begin(&path);
-        let read = self.read_file(here, name, stat, was, &path);
-        self.cx.meter.end(&path);
-        match read {
-            Ok(node) => Ok(Some(node)),
-            Err(Trouble::Fatal(e)) => Err(e),
-            Err(Trouble::Cancelled) => Ok(None),
-            Err(Trouble::Source(e)) => {
-                self.unread(&path, &e);
-                Ok(None)
-            }
-        }
-    }
-
-    /// An unchanged file: the parent's node, with fresh metadata where flags made it relax.
-    pub(super) fn keep_file(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        old: &Node,
-        was: &[Before],
-    ) -> Result<Done> {
-        Meter::add(&self.cx.meter.bytes_done, stat.size);
-        self.count_file(&self.counts.files_unmodified, stat.size);
-        let mut node = Node { name: name.to_vec(), ..old.clone() };
-        let exact = old.ctime == stat.ctime && old.ino == stat.id.ino && !self.options.with_atime;
-        if !exact && let Some(fresh) = stat.node(name) {
-            let path = join(here.path, name);
-            let ext = self.ext(here.dir.read_metadata(name, stat, self.keep()), &path, self.link(here, stat))?;
-            node = Node { kind: node.kind, ext, ..fresh };
-        }
-        if self.cx.observer.wants_items() {
-            self.tell(&join(here.path, name), ItemKind::File, Change::Unchanged, stat.size);
-        }
-        let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
-        Ok(Done::Node { node: Box::new(node), same })
-    }
-
-    /// In a careful run, whether every chunk and page of a file is known to the index.
-    fn still_there(&self, old: &Node) -> Result<bool> {
-        if !self.careful {
-            return Ok(true);
-        }
-        if !self.attributes_still_there(old)? {
-            return Ok(false);
-        }
-        let NodeKind::File { content, .. } = &old.kind else { return Ok(true) };
-        let index = self.reader.index();
-        let mut extents = Extents::new(self.reader, content);
-        // A page that cannot be read is as good as missing.
-        while let Ok(next) = extents.next() {
-            let Some(extent) = next else { return Ok(true) };
-            if let Some(id) = chunk_of(&extent)
-                && !index.contains(&id)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The same for attributes that are too long for their node.
-    fn attributes_still_there(&self, old: &Node) -> Result<bool> {
-        let Some(ext) = old.ext(ext_tag::XATTRS).filter(|_| self.careful) else { return Ok(true) };
-        let Ok(attributes) = decode_xattrs(&ext.data) else { return Ok(false) };
-        for x in attributes {
-            if let XattrValue::Chunk { id, .. } = x.value
-                && !self.reader.index().contains(&id)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn read_file(
-        &self,
-        here: &Here<'_>,
-        name: &[u8],
-        stat: &Stat,
-        was: &[Before],
-        path: &[u8],
-    ) -> Result<Node, Trouble> {
-        let begun = sys::now();
-        let file = here.dir.open_file(name, stat)?;
-        let stat = *file.stat();
-        let known = self.known_link(&stat);
-        let (size, content) = match known {
-            Some(found) => {
-                Meter::add(&self.cx.meter.bytes_done, stat.size);
-                found
-            }
-            None => {
-                let profile = self.profile_of(was);
-                let scope = FrameScope { source: here.source, uid: stat.uid, target: profile.frame_of(stat.size) };
-                self.contents.read(&file, profile, scope)?
-            }
-        };
-        let after = file.stat_now()?;
-        if size != stat.size || (after.mtime, after.size) != (stat.mtime, stat.size) {
-            let what = match after.size.cmp(&stat.size) {
-                std::cmp::Ordering::Less => "it shrank while it was read; what was read is kept",
-                std::cmp::Ordering::Greater => "it grew while it was read; its first length is kept",
-                std::cmp::Ordering::Equal => "it changed while it was read; what was read may be a mixture",
-            };
-            self.cx.problem("changed-while-read", path, "read", what);
-        }
-        if stat.nlink > 1 {
-            let mut links = locked(&self.links);
-            links.first(stat.id, stat.nlink, (stat.mtime, size, content.clone()));
-        }
-        let ext = self.ext(file.metadata(&stat, self.keep()), path, self.link(here, &stat))?;
-        let mut node = stat.node(name).ok_or(Trouble::Cancelled)?;
-        node.kind = NodeKind::File { size, content };
-        node.ext = ext;
-        // An inode of 0 never compares equal: the next run reads the file again.
-        if stat.ctime.nanos() > begun.nanos() - RACY_NANOS || size != stat.size || after.mtime != stat.mtime {
-            node.ino = 0;
-        }
-        Ok(node)
-    }
-
-    /// What another name of the same file brought.
-    fn known_link(&self, stat: &Stat) -> Option<(u64, Content)> {
-        if stat.nlink < 2 {
-            return None;
-        }
-        let mut links = locked(&self.links);
-        let (mtime, size, content) = links.again(stat.id)?;
-        (mtime == stat.mtime && size == stat.size).then_some((size, content))
-    }
-
-    /// A file keeps the profile it was cut by: another one would store it whole again.
-    fn profile_of(&self, was: &[Before]) -> &Profile {
-        let old = was.iter().flatten().find_map(|n| match &n.kind {
-            NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => {
-                Some(*profile)
-            }
-            _ => None,
-        });
-        match old.filter(|_| !self.options.rechunk).and_then(|id| self.repo.profile(id)) {
-            Some(profile) => profile,
-            None => &self.profile,
-        }
-    }
-
-    fn symlink(&self, here: &Here<'_>, name: &[u8], stat: &Stat, was: &[Before]) -> Result<Done> {
-        let path = join(here.path, name);
-        match here.dir.read_link(name) {
-            Ok(target) => {
-                let node = stat.node(name).map(|n| Node { kind: NodeKind::Symlink { target }, ..n });
-                node.map_or(Ok(Done::Gone), |node| self.special(here, node, stat, &path, was))
-            }
-            Err(e) => {
-                self.unread(&path, &e);
-                Ok(Done::Gone)
-            }
-        }
-    }
-
-    /// What has no content: the node is the stat and its metadata.
-    fn special(&self, here: &Here<'_>, mut node: Node, stat: &Stat, path: &[u8], was: &[Before]) -> Result<Done> {
-        if node.kind == NodeKind::Socket {
-            self.cx.lost("sockets", path, "", "only its name is kept: what answers there is no file");
-        }
-        let old = was.iter().flatten().find(|o| o.kind == node.kind && same_metadata(o, &node, self.options));
-        node.ext = match old {
-            Some(old) if !self.options.with_atime && self.attributes_still_there(old)? => old.ext.clone(),
-            _ => {
-                let name = node.name.clone();
-                self.ext(here.dir.read_metadata(&name, stat, self.keep()), path, self.link(here, stat))?
-            }
-        };
-        let same = was.first().is_some_and(|b| b.as_ref() == Some(&node));
-        let existed = was.iter().any(Option::is_some);
-        let counter = match (same, existed) {
-            (true, _) => &self.counts.files_unmodified,
-            (false, true) => &self.counts.files_changed,
-            (false, false) => &self.counts.files_new,
-        };
-        self.count_file(counter, 0);
-        self.tell(path, ItemKind::File, change(same, existed), 0);
-        Ok(Done::Node { node: Box::new(node), same })
-    }
-
-    /// Which hard links belong together: a hash over what stays the same from run to run.
-    pub(super) fn link(&self, here: &Here<'_>, stat: &Stat) -> Option<[u8; 16]> {
-        if stat.nlink < 2 || stat.kind == Kind::Dir {
-            return None;
-        }
-        let fs = here.filesystem.unwrap_or(stat.id.dev).to_le_bytes();
-        let born = stat.btime.unwrap_or_default().nanos().to_le_bytes();
-        Some(self.repo.keys().link(&[self.client.as_bytes(), &fs, &stat.id.ino.to_le_bytes(), &born]))
-    }
-
     pub(super) fn keep(&self) -> Keep {
         Keep { atime: self.options.with_atime, ..Keep::default() }
-    }
-
-    /// Extensions as a node has them; long attributes become chunks.
-    pub(super) fn ext(
-        &self,
-        metadata: Metadata,
-        path: &[u8],
-        link: Option<[u8; 16]>,
-    ) -> Result<Vec<crate::model::Ext>> {
-        for e in &metadata.problems {
-            let of_flags = e.during == "getflags";
-            let slug = if of_flags { "flags" } else { "xattrs" };
-            self.cx.problem(slug, path, e.during, e.why.to_string());
-        }
-        let scope = FrameScope { source: u32::MAX, uid: 0, target: self.profile.frame };
-        let extras = Extras { link, ..metadata.extras };
-        extras.into_ext(|value| self.writer.chunk(scope, value).map(|(id, _)| id))
     }
 
     pub(super) fn note_owner(&self, stat: &Stat) {
@@ -686,45 +430,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Count a file that has no parent.
-    pub(super) fn count_new(&self, bytes: u64) {
-        self.count_file(&self.counts.files_new, bytes);
-    }
-
-    fn count_file(&self, counter: &AtomicU64, bytes: u64) {
-        counter.fetch_add(1, Relaxed);
-        self.counts.files.fetch_add(1, Relaxed);
-        self.counts.bytes.fetch_add(bytes, Relaxed);
-        Meter::add(&self.cx.meter.files_done, 1);
-    }
-
-    fn count_dir(&self, same: bool, existed: bool) {
-        let counter = match (same, existed) {
-            (true, _) => &self.counts.dirs_unmodified,
-            (false, true) => &self.counts.dirs_changed,
-            (false, false) => &self.counts.dirs_new,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-
     /// Tell what could not be read.
     pub(super) fn unread(&self, path: &[u8], e: &SourceError) {
         let slug = if e.vanished() { "vanished" } else { "unreadable" };
         self.cx.problem(slug, path, e.during, e.why.to_string());
-    }
-
-    fn tell(&self, path: &[u8], kind: ItemKind, change: Change, bytes: u64) {
-        if self.cx.observer.wants_items() {
-            self.cx.observer.on(&Event::Item { path, kind, change, bytes });
-        }
-    }
-}
-
-fn change(same: bool, existed: bool) -> Change {
-    match (same, existed) {
-        (true, _) => Change::Unchanged,
-        (false, true) => Change::Modified,
-        (false, false) => Change::New,
     }
 }
 
@@ -771,41 +480,29 @@ pub(super) fn made_up(name: &[u8]) -> Node {
     }
 }
 
-pub(super) fn roots(was: &[Before]) -> Vec<Option<PageRef>> {
+pub(super) fn roots(was: &Was) -> Roots {
     let root = |n: &Before| match n {
         Some(Node { kind: NodeKind::Dir { root }, .. }) => *root,
         _ => None,
     };
-    was.iter().map(root).collect()
+    Each::of(was.len(), |n| was[n].as_ref().map(|old| old.nodes.iter().map(root).collect()))
 }
 
-/// Whether nothing but content could differ, so that extensions need not be read again.
-fn same_metadata(old: &Node, new: &Node, options: &BackupOptions) -> bool {
-    !options.force
-        && (old.mode, old.uid, old.gid, old.mtime) == (new.mode, new.uid, new.gid, new.mtime)
-        && old.ctime == new.ctime
-        && (options.ignore_inode || old.ino == new.ino)
-}
-
-fn without_incomplete(old: &Node) -> Vec<crate::model::Ext> {
-    old.ext.iter().filter(|e| e.tag != ext_tag::INCOMPLETE).cloned().collect()
-}
-
-/// The entries of one directory in all parents.
+/// The entries of one directory in all parents of a repository.
 struct Parents<'r> {
     cursors: Vec<Option<Entries<'r>>>,
     cx: &'r Context<'r>,
 }
 
 impl<'r> Parents<'r> {
-    fn new(walk: &'r Walk<'_>, roots: &[Option<PageRef>]) -> Self {
-        let cursor = |r: &Option<PageRef>| r.map(|r| Entries::new(walk.reader, Some(r)));
-        Self { cursors: roots.iter().map(cursor).collect(), cx: walk.cx }
+    fn new(to: &'r Keeper<'r>, roots: &[Option<PageRef>]) -> Self {
+        let cursor = |r: &Option<PageRef>| r.map(|r| Entries::new(to.reader, Some(r)));
+        Self { cursors: roots.iter().map(cursor).collect(), cx: to.cx }
     }
 
     /// What each parent has under a name. A parent that cannot be read has nothing: its files are
     /// read again, which loses time and no data.
-    fn seek(&mut self, name: &[u8]) -> Vec<Before> {
+    fn seek(&mut self, name: &[u8]) -> Old {
         let cx = self.cx;
         let seek = |c: &mut Option<Entries<'r>>| match c.as_mut()?.seek(name) {
             Ok(node) => node,
@@ -815,7 +512,89 @@ impl<'r> Parents<'r> {
                 None
             }
         };
-        self.cursors.iter_mut().map(seek).collect()
+        Old { nodes: self.cursors.iter_mut().map(seek).collect(), moved: false }
+    }
+}
+
+/// A directory's pages in the making, in one repository.
+struct Pages<'r> {
+    to: &'r Keeper<'r>,
+    before: Parents<'r>,
+    builder: Builder<'r>,
+    /// The first parent's,
+    old: Option<PageRef>,
+    /// from which nothing differs so far,
+    same: bool,
+    /// and never will.
+    kept: bool,
+    count: u64,
+}
+
+impl<'r> Pages<'r> {
+    fn new(to: &'r Keeper<'r>, parents: &[Option<PageRef>]) -> Self {
+        let (before, builder) = (Parents::new(to, parents), Builder::dir(to.repo.keys()));
+        let old = parents.first().copied().flatten();
+        Self { to, before, builder, old, same: true, kept: false, count: 0 }
+    }
+
+    fn push(&mut self, done: &Done) -> Result<()> {
+        let writer = self.to.writer;
+        match done {
+            Done::Node { node, .. } => self.builder.node(node, &mut |bytes: Vec<u8>| writer.page(&bytes)),
+            Done::Gone => Ok(()),
+        }
+    }
+
+    /// Take some entries, or all there are.
+    fn take<'d>(&mut self, done: impl Iterator<Item = &'d Done> + Clone, all: bool) -> Result<()> {
+        self.same &= done.clone().all(|d| matches!(d, Done::Node { same: true, .. }));
+        self.count += done.clone().filter(|d| matches!(d, Done::Node { .. })).count() as u64;
+        // Nothing changed and nothing is missing: the pages are the parent's.
+        self.kept = all && self.same && self.old.is_some_and(|o| o.entries == self.count);
+        if self.kept {
+            return Ok(());
+        }
+        let mut done = done;
+        done.try_for_each(|d| self.push(d))
+    }
+
+    fn finish(self, incomplete: bool) -> Result<Listing> {
+        if self.kept {
+            return Ok(Listing { root: self.old, incomplete: false });
+        }
+        let writer = self.to.writer;
+        let root = self.builder.finish(&mut |bytes: Vec<u8>| writer.page(&bytes))?;
+        Ok(Listing { root, incomplete })
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn pages(&self, parents: &Roots) -> Each<Option<Pages<'a>>> {
+        self.of_each(|n| parents[n].as_ref().map(|roots| Pages::new(&self.keepers[n], roots)))
+    }
+
+    fn seek(&self, pages: &mut Each<Option<Pages<'a>>>, name: &[u8]) -> Was {
+        self.of_each(|n| pages[n].as_mut().filter(|p| !p.to.has_failed()).map(|p| p.before.seek(name)))
+    }
+
+    fn put_into(
+        &self,
+        pages: &mut Each<Option<Pages<'a>>>,
+        mut put: impl FnMut(usize, &mut Pages<'a>) -> Result<()>,
+    ) -> Result<()> {
+        for (n, pages) in pages.iter_mut().enumerate() {
+            if let Some(pages) = pages {
+                self.with(n, |_| put(n, pages))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_pages(&self, mut pages: Each<Option<Pages<'a>>>, incomplete: bool) -> Result<Each<Listing>> {
+        Each::try_of(pages.len(), |n| match pages[n].take() {
+            Some(pages) => self.with(n, |_| pages.finish(incomplete)),
+            None => Ok(Listing::default()),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use clap::Parser;
 
 use super::stream::Patient;
-use super::{backup, filter, index, init, open, root_of, usual_key_file};
+use super::{backup, destinations, filter, index, init, open, root_of, usual_key_file};
 use crate::cli::args::{Cli, Command, Filter as FilterArgs, Quickstart};
 use crate::cli::console::Console;
 use crate::cli::password::Source;
@@ -55,7 +55,7 @@ pub fn run(args: &Quickstart, settings: &Settings, env: &Environment) -> Result<
     enough_room(&source, &place, &data, is_new, settings, &console)?;
     if is_new {
         console.remark(Loudness::Normal, words::REPOSITORY)?;
-        backup::make_repository(settings, &console)?;
+        destinations::make_repository(&place, settings, &console)?;
     }
     console.remark(Loudness::Normal, words::BACKUP)?;
     let began = SystemTime::now();
@@ -145,7 +145,7 @@ fn enough_room(
 ) -> Result<()> {
     let mut places = taking::Sources::default();
     places.add_as(source, Path::new("source"))?;
-    let options = BackupOptions { avoid: backup::avoid(settings)?, ..BackupOptions::default() };
+    let options = BackupOptions { avoid: destinations::avoid(settings)?, ..BackupOptions::default() };
     let cx = console.context();
     taking::scan(&places, &options, cx.meter, &[cx.cancel]);
     if cx.cancel.load(Relaxed) {
@@ -169,8 +169,8 @@ fn take(source: &Path, settings: &Settings, env: &Environment) -> Result<(Outcom
     let line = [OsStr::new("orlop"), OsStr::new("backup"), OsStr::new("--"), source.as_os_str()];
     let parsed = Cli::try_parse_from(line).map_err(|e| Error::new(ErrorKind::Bug, "no backup").because(e))?;
     let Command::Backup(args) = parsed.command else { return Err(Error::new(ErrorKind::Bug, "no backup")) };
-    let (outcome, id) = backup::take(&args, settings, env)?;
-    let id = id.ok_or_else(|| Error::new(ErrorKind::Bug, "a backup without a snapshot"))?;
+    let (outcome, ids) = backup::take(&args, settings, env)?;
+    let id = ids.first().ok_or_else(|| Error::new(ErrorKind::Bug, "a backup without a snapshot"))?;
     let console = Console::new(settings, Job::Other, false);
     let repo = open(settings, &console)?;
     let all = super::snapshots(&repo, &console)?;
