@@ -148,7 +148,14 @@ impl Ceph {
         self.run("resume", &[]).expect("it comes back");
     }
 
-    /// A place in a bucket of its own, which keeps versions.
+    /// A place in a bucket of its own.
+    pub fn unversioned(&self) -> Place {
+        let bucket = format!("own-{}", next());
+        make_bucket(self.port, &bucket, &[]);
+        s3_place(self.port, &format!("{bucket}/orlop"))
+    }
+
+    /// The same in one that keeps versions.
     pub fn versioned(&self) -> Place {
         let bucket = format!("versioned-{}", next());
         make_bucket(self.port, &bucket, &[]);
