@@ -41,6 +41,8 @@ pub enum Phase {
     Deleting,
     /// Taking over what another repository has.
     Copying,
+    /// Making current what was there before.
+    Rescuing,
 }
 
 /// How an item compares with what was there before.

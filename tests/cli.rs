@@ -29,6 +29,8 @@ mod keys;
 mod limits;
 #[path = "cli/moved.rs"]
 mod moved;
+#[path = "cli/past.rs"]
+mod past;
 #[path = "cli/prune.rs"]
 mod prune;
 #[path = "cli/quickstart.rs"]

@@ -6,6 +6,10 @@
 
 #[path = "offsite/faults.rs"]
 mod faults;
+#[path = "offsite/kept.rs"]
+mod kept;
+#[path = "offsite/past.rs"]
+mod past;
 #[path = "offsite/proxy.rs"]
 mod proxy;
 #[path = "offsite/services.rs"]
@@ -153,6 +157,23 @@ fn s3_of_ceph() {
         }
         place.open()
     });
+}
+
+#[test]
+fn s3_that_keeps_versions() {
+    let Some(ceph) = Ceph::start() else { return };
+    past::attacked(&ceph);
+    past::many_versions(&ceph);
+    past::nothing_is_kept(&ceph);
+}
+
+#[test]
+fn s3_that_deletes_nothing() {
+    let Some(ceph) = Ceph::start() else { return };
+    kept::locked(&ceph, "GOVERNANCE", "md5");
+    kept::locked(&ceph, "COMPLIANCE", "crc32c");
+    kept::refused(&ceph);
+    kept::append_only(&ceph);
 }
 
 #[test]

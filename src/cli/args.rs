@@ -19,18 +19,20 @@ mod keys;
 mod prune;
 mod read;
 mod remake;
+mod rescue;
 mod retain;
 mod values;
 
 pub use backup::{Backup, KeepFor, LeaveOut};
 pub use begin::{Config, ConfigCommand, ConfigShow, Generate, Quickstart};
 pub use copy::Copy;
-pub use doctor::{Doctor, DoctorCommand, DoctorStorage};
+pub use doctor::{Doctor, DoctorCommand, DoctorPolicy, DoctorStorage};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
 pub use prune::{MaxUnused, Prune};
 pub use read::{AcceptTime, Cat, Check, Choice, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
+pub use rescue::Rescue;
 pub use retain::{
     Describe, Forget, Hold, Keep, Policy, PolicyCommand, PolicySet, PolicyShow, PolicySimulate, PolicyWindow, Release,
     Tag, Undelete,
@@ -117,6 +119,8 @@ pub enum Command {
     Policy(Policy),
     /// Free the space of what no snapshot needs any more
     Prune(Prune),
+    /// Make a bucket with versions again what it was at a time
+    Rescue(Rescue),
     /// Manage what unlocks the repository
     Key(Key),
     /// List the objects of the repository by kind
@@ -133,7 +137,7 @@ pub enum Command {
     ExplainExclude(ExplainExclude),
     /// Look at the bytes of a repository
     Debug(Debug),
-    /// Find out what the storage can do
+    /// Find out what the storage can do, and what it should let whom do
     Doctor(Doctor),
     /// Say which program this is
     Version,
@@ -172,6 +176,10 @@ pub struct Global {
     /// remembered for this place
     #[arg(long, global = true, help_heading = ACCESS)]
     pub accept_repository: bool,
+    /// Read the repository as it was at this time, like '2026-11-20 12:00:00'. For buckets that keep
+    /// versions, and commands that write nothing
+    #[arg(long, global = true, value_name = "TIME", help_heading = ACCESS)]
+    pub as_of: Option<When>,
     /// Act under this client name in place of the host's [env: ORLOP_CLIENT]
     #[arg(long, global = true, value_name = "NAME", help_heading = ACCESS)]
     pub client: Option<String>,

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::harmless;
 use crate::report::exit::Outcome;
 use crate::report::{Job, wire};
-use args::{Cli, Command, ConfigCommand};
+use args::{Cli, Command, ConfigCommand, KeyCommand};
 use console::Console;
 use limits::Limits;
 use settings::{Environment, Settings};
@@ -89,7 +89,23 @@ fn asks_for_json(typed: &[OsString]) -> bool {
     typed.iter().any(|a| a == "--json")
 }
 
+/// Whether a command can look at the past: it writes nothing, or that is what it is for.
+fn reads_the_past(command: &Command) -> bool {
+    match command {
+        Command::Snapshots(args) => args.command.is_none(),
+        Command::Key(args) => matches!(args.command, KeyCommand::List(_)),
+        Command::Ls(_) | Command::Find(_) | Command::Diff(_) | Command::Stats(_) | Command::Dump(_) => true,
+        Command::Restore(_) | Command::Check(_) | Command::List(_) | Command::Cat(_) | Command::Rescue(_) => true,
+        _ => false,
+    }
+}
+
 fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &ArgMatches) -> Result<Outcome> {
+    if settings.as_of.is_some() && !reads_the_past(&command) {
+        return Err(Error::new(ErrorKind::Invalid, "this command does not work in the past: leave --as-of away")
+            .hint("--as-of is for snapshots, ls, find, diff, stats, dump, restore, check, list, cat and key list")
+            .hint("`orlop rescue --as-of TIME` makes what was there at a time current again"));
+    }
     match command {
         Command::Version => version(settings),
         Command::Config(args) => match &args.command {
@@ -125,6 +141,7 @@ fn dispatch(command: Command, settings: &Settings, env: &Environment, typed: &Ar
         Command::Restore(args) => commands::restore::run(&args, settings, env),
         Command::Check(args) => commands::check::run(&args, settings),
         Command::Prune(args) => commands::prune::run(&args, settings),
+        Command::Rescue(args) => commands::rescue::run(&args, settings),
     }
 }
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::args::{Compression, From, Global};
+use super::args::{Compression, From, Global, When};
 use super::config::Profile;
 use super::limits::Limits;
 use super::password::{Secret, Source};
 use super::signals;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Time;
 use crate::repo;
 use crate::report::Loudness;
 use crate::storage::{Access, Location, Options};
@@ -195,6 +196,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// Where key files are that nobody chose a place for.
     pub keys_dir: Option<PathBuf>,
+    /// Read it as it was at this time.
+    pub as_of: Option<Time>,
     /// Take the repository for what it is now, whatever is remembered.
     pub accept_repository: bool,
     /// How hard to compress.
@@ -242,6 +245,7 @@ impl Settings {
             cache_size_mib: or(flags.cache_size, || env.first(["ORLOP_CACHE_SIZE"; 2], |t| t.parse().ok()))?,
             state_dir: state_dir(flags, env),
             keys_dir: env.config_dir().map(|dir| dir.join("keys")),
+            as_of: as_of(flags)?,
             accept_repository: flags.accept_repository,
             compression: compression.unwrap_or(Compression::Auto),
             pack_size_mib: or(flags.pack_size, || {
@@ -319,6 +323,13 @@ impl Settings {
             false => error,
         })
     }
+}
+
+/// The time that is looked back to, on the clock of this machine's zone if no other was named.
+fn as_of(flags: &Global) -> Result<Option<Time>> {
+    let resolve = |when: &When| when.resolve(&jiff::tz::TimeZone::system());
+    let resolved = flags.as_of.as_ref().map(resolve).transpose();
+    Ok(resolved.map_err(|e| Error::new(ErrorKind::Invalid, e))?.map(|(time, _)| time))
 }
 
 fn or<T>(flag: Option<T>, variable: impl FnOnce() -> Result<Option<T>>) -> Result<Option<T>> {

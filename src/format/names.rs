@@ -42,6 +42,11 @@ pub mod prefix {
     pub const PARITY: &str = "parity/";
     /// Damaged objects, kept for a second look.
     pub const QUARANTINE: &str = "quarantine/";
+
+    /// Below what whoever only backs up makes objects. Slots, the configuration, the gc log and what it goes by, and
+    /// decisions to forget are others' business.
+    pub const OF_CLIENTS: [&str; 10] =
+        [PACKS, PARITY, INDEX, SESSIONS, SNAPSHOTS, "copy/snapshots/", CLIENTS, "copy/clients/", NOTES, SUSPECT];
 }
 
 /// A version of the configuration.

@@ -13,6 +13,7 @@ pub mod list;
 pub mod needs;
 pub mod prune;
 pub mod remake;
+pub mod rescue;
 pub mod restore;
 pub mod select;
 pub mod stats;

@@ -23,6 +23,7 @@ mod suspect;
 mod times;
 mod tombstones;
 mod tree;
+mod worth;
 mod writer;
 
 use std::collections::HashMap;
@@ -48,6 +49,7 @@ pub use standing::Standing;
 pub use times::Times;
 pub use tombstones::{Tombstone, Tombstones};
 pub use tree::{Edits, Entries, Extents, edit, lookup};
+pub use worth::worth;
 pub use writer::{Added, Writer, WriterOptions};
 
 pub use crate::collect::Validity;

@@ -48,6 +48,8 @@ pub struct Remembered {
     file: PathBuf,
     place: String,
     known: Mutex<Option<Known>>,
+    /// What is met is older than what is remembered, and nothing to remember.
+    past: bool,
     complain: Complain,
 }
 
@@ -64,7 +66,14 @@ impl Remembered {
                 None
             }
         };
-        Ok(Self { file, place: place.to_owned(), known: Mutex::new(known), complain })
+        Ok(Self { file, place: place.to_owned(), known: Mutex::new(known), past: false, complain })
+    }
+
+    /// For a repository that is read as it was at an earlier time: it must be the same one, but it may lack what is
+    /// remembered, and nothing of it is remembered.
+    #[must_use]
+    pub fn of_the_past(self) -> Self {
+        Self { past: true, ..self }
     }
 
     /// Forget everything: whatever is there next is accepted.
@@ -105,12 +114,12 @@ impl Remembered {
             if (&known.instance, &known.domain, &known.admin) != (&now.instance, &now.domain, &now.admin) {
                 return Err(self.refuse("is not the one that was there before"));
             }
-            if config.n < known.config {
+            if config.n < known.config && !self.past {
                 return Err(self.refuse("is older than it was before: its configuration goes backwards"));
             }
             now.heads.clone_from(&known.heads);
         }
-        if guard.as_ref() != Some(&now) {
+        if guard.as_ref() != Some(&now) && !self.past {
             self.write(&now);
             *guard = Some(now);
         }
@@ -121,6 +130,9 @@ impl Remembered {
     /// `heads`: of each client the highest place that is taken, and the statement there, or zero
     /// where it cannot be read. `at` gives the statement at a place.
     pub(super) fn see(&self, heads: &[Head], at: &dyn Fn(ClientId, u64) -> Option<RecordId>) -> Result<()> {
+        if self.past {
+            return Ok(());
+        }
         let mut guard = self.lock();
         let Some(known) = guard.as_mut() else { return Ok(()) };
         for (client, old) in &known.heads {
@@ -143,6 +155,9 @@ impl Remembered {
 
     /// Remember a snapshot that was just committed.
     pub(super) fn committed(&self, head: Head) {
+        if self.past {
+            return;
+        }
         if let Some(known) = self.lock().as_mut() {
             merge(&mut known.heads, head.client.hex(), KnownHead { seq: head.seq, id: head.id.hex() });
             self.write(known);
@@ -265,6 +280,20 @@ mod tests {
             });
         }
         p
+    }
+
+    #[test]
+    fn the_past_may_lack_what_is_remembered_and_is_not_remembered() {
+        let dir = tempfile::tempdir().expect("a place");
+        let nobody = |_, _| None;
+        profile(dir.path()).see(&[head(5, 5)], &nobody).expect("the first look");
+        let kept = std::fs::read(profile(dir.path()).file).expect("kept");
+        let past = profile(dir.path()).of_the_past();
+        past.see(&[head(4, 4)], &nobody).expect("it was shorter");
+        past.see(&[head(9, 9)], &nobody).expect("or longer, by a clock that is wrong");
+        past.committed(head(10, 10));
+        assert_eq!(std::fs::read(past.file).expect("kept"), kept);
+        assert!(profile(dir.path()).see(&[head(4, 4)], &nobody).is_err(), "now it may not");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::event::Observer;
 
 pub mod anatomy;
+pub mod bucket;
 pub mod copy;
 pub mod difference;
 pub mod doctor;
@@ -32,6 +33,7 @@ pub mod progress;
 pub mod prune;
 pub mod remake;
 pub mod requests;
+pub mod rescue;
 pub mod snapshots;
 pub mod stats;
 pub mod summary;

@@ -60,7 +60,7 @@ pub fn text(p: &Prune, zone: &TimeZone) -> String {
     }
     if p.refused > 0 {
         let objects = count(p.refused, "object", "objects");
-        out += &format!("the storage would not delete {objects}: later runs try again\n");
+        out += &format!("the storage would not delete {objects}, so they stay until it does: later runs try again\n");
     }
     for pending in &p.pending {
         out += &waiting(pending, zone);

@@ -30,6 +30,7 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::Marking => "find what is needed",
         Phase::Repacking => "repack",
         Phase::Copying => "copy",
+        Phase::Rescuing => "bring back",
         Phase::Deleting => "delete",
     }
 }
@@ -37,7 +38,7 @@ pub fn phase(phase: Phase) -> &'static str {
 /// The things a phase counts.
 fn things(of: Option<Phase>) -> &'static str {
     match of {
-        Some(Phase::CheckingStructure) => "objects",
+        Some(Phase::CheckingStructure | Phase::Rescuing) => "objects",
         Some(Phase::CheckingTrees | Phase::Marking) => "snapshots",
         Some(Phase::ReadingData) => "packs",
         Some(Phase::Restoring | Phase::Finishing | Phase::Verifying) => "files/dirs",

@@ -11,11 +11,13 @@ mod local;
 mod location;
 mod memory;
 mod open;
+mod past;
 pub mod probe;
 mod rclone;
 mod remote;
 mod sftp;
 pub mod testing;
+mod versions;
 mod viewed;
 
 pub use crate::model::{Name, NameError};
@@ -25,9 +27,12 @@ pub use limited::{Bucket, LimitedStorage, Pace, Rate, RealPace};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
 pub use memory::MemoryStorage;
-pub use open::{Access, create, open};
+pub(crate) use open::no_versions;
+pub use open::{Access, create, open, open_past, open_versions};
+pub use past::Past;
 pub use remote::{ObjectStorage, Tuning};
 pub use sftp::SftpStorage;
+pub use versions::{Candidates, Histories, Judge, Version, Versions, Worth};
 pub use viewed::Viewed;
 
 use crate::error::{Error, ErrorKind};

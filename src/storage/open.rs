@@ -10,8 +10,10 @@ use super::probe::Findings;
 use super::rclone::Rclone;
 use super::remote::{Client, Creation, Dav};
 use super::sftp::Dial;
-use super::{LocalStorage, ObjectStorage, SftpStorage, Storage, StorageErrorKind, Tuning};
+use super::versions::{Judge, Versions};
+use super::{LocalStorage, ObjectStorage, Past, SftpStorage, Storage, StorageErrorKind, Tuning};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Time;
 use opendal::services::{Azblob, S3, Webdav};
 use opendal::{Operator, OperatorUri};
 use std::sync::Arc;
@@ -65,6 +67,35 @@ pub fn create(place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>>
     }
 }
 
+/// The storage at a place as it was at a time, only to be read. `judge` says what bytes are worth under
+/// a name.
+pub fn open_past(place: &Location, access: &Access<'_>, when: Time, judge: Judge) -> Result<Arc<dyn Storage>> {
+    Ok(Arc::new(Past::new(open_versions(place, access)?, when, judge)?))
+}
+
+/// The storage at a place with what it keeps of what was overwritten and deleted.
+pub fn open_versions(place: &Location, access: &Access<'_>) -> Result<Arc<dyn Versions>> {
+    let client = client()?;
+    let made = match place {
+        Location::S3 { endpoint, bucket, prefix } => s3(endpoint, bucket, prefix, access)?,
+        Location::OpenDal { service, rest } => any(service, rest, access)?,
+        _ => return Err(no_versions(&place.place())),
+    };
+    let scheme = if matches!(place, Location::S3 { .. }) { "s3" } else { "opendal" };
+    let storage = Made::new(scheme, made).on(client, place, access)?;
+    match storage.lists_versions() {
+        true => Ok(Arc::new(storage)),
+        false => Err(no_versions(&place.place())),
+    }
+}
+
+/// Nothing is left there of what was overwritten or deleted.
+pub(crate) fn no_versions(place: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{place} keeps no older versions of what was overwritten or deleted"))
+        .hint("a bucket behind s3: keeps them once versioning is switched on, from then on")
+        .hint("leave --as-of away to read what is there now")
+}
+
 fn no_folder(place: &str) -> Error {
     let what = format!("there is no repository in {place}: the folder does not exist");
     Error::new(ErrorKind::NoRepository, what)
@@ -74,11 +105,7 @@ fn no_folder(place: &str) -> Error {
 
 /// `make`: folders that are not there are made.
 fn remote(place: &Location, access: &Access<'_>, make: bool) -> Result<Arc<dyn Storage>> {
-    let client = Client::new().map_err(|e| {
-        Error::new(ErrorKind::Storage, "no secure connections can be made from here").because(e.without_url()).hint(
-            "install the certificates of authorities (ca-certificates), or name a file of them with SSL_CERT_FILE",
-        )
-    })?;
+    let client = client()?;
     let made = match place {
         Location::S3 { endpoint, bucket, prefix } => Made::new("s3", s3(endpoint, bucket, prefix, access)?),
         Location::Azure { container, prefix } => Made::new("azure", azure(container, prefix, access)?),
@@ -104,6 +131,14 @@ fn remote(place: &Location, access: &Access<'_>, make: bool) -> Result<Arc<dyn S
         Location::Local(path) => return Ok(Arc::new(LocalStorage::open(path)?)),
     };
     Ok(Arc::new(made.on(client, place, access)?))
+}
+
+fn client() -> Result<Client> {
+    Client::new().map_err(|e| {
+        Error::new(ErrorKind::Storage, "no secure connections can be made from here").because(e.without_url()).hint(
+            "install the certificates of authorities (ca-certificates), or name a file of them with SSL_CERT_FILE",
+        )
+    })
 }
 
 /// What OpenDAL was told, and what is known of the service.
@@ -210,6 +245,11 @@ fn s3(endpoint: &str, bucket: &str, prefix: &str, access: &Access<'_>) -> Result
         Some("true") => s3 = s3.disable_list_objects_v2(),
         None | Some("false") => {}
         Some(other) => return Err(no_value("s3.list-objects-v1", other)),
+    }
+    match option("s3.checksum") {
+        Some(algorithm @ ("md5" | "crc32c")) => s3 = s3.checksum_algorithm(algorithm),
+        None => {}
+        Some(other) => return Err(no_value("s3.checksum", other)),
     }
     match option("s3.storage-class") {
         Some(class @ ("GLACIER" | "DEEP_ARCHIVE")) => {
@@ -322,6 +362,7 @@ mod tests {
             ("azure:box:/", &[][..], "which account"),
             ("s3:h/b", &["s3.bucket-lookup=x"], "no use for"),
             ("s3:h/b", &["s3.storage-class=GLACIER"], "no use for"),
+            ("s3:h/b", &["s3.checksum=sha1"], "no use for"),
             ("opendal:nonsense", &[], "cannot be used"),
             ("opendal:b2", &[], "cannot be used"),
         ] {

@@ -121,27 +121,63 @@ impl Ceph {
     pub fn start() -> Option<Self> {
         program("ORLOP_RADOSGW", "radosgw")?;
         program("ORLOP_CEPH_OSD", "ceph-osd")?;
-        let this = Self { dir: tempfile::tempdir().expect("a place"), port: free_port() };
-        this.script(&["start"], &[this.port, free_port()]);
-        make_bucket(this.port, BUCKET);
+        let start = || {
+            let this = Self { dir: tempfile::tempdir().expect("a place"), port: free_port() };
+            this.run("start", &[this.port, free_port()]).map(|()| this)
+        };
+        // A port that was free may be somebody's a moment later.
+        let this = start().or_else(|_| start()).unwrap_or_else(|said| panic!("the gateway does not start: {said}"));
+        make_bucket(this.port, BUCKET, &[]);
         Some(this)
     }
 
-    fn script(&self, verb: &[&str], ports: &[u16]) {
+    fn run(&self, verb: &str, ports: &[u16]) -> Result<(), String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/ceph");
         let mut command = Command::new(script);
-        command.args(verb).arg(self.dir.path()).args(ports.iter().map(u16::to_string));
+        command.arg(verb).arg(self.dir.path()).args(ports.iter().map(u16::to_string));
         let done = command.stdin(Stdio::null()).output().expect("bash runs");
-        assert!(done.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&done.stderr));
+        done.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&done.stderr).into_owned())
     }
 
     /// End the gateway, and keep what it has.
     pub fn pause(&self) {
-        self.script(&["pause"], &[]);
+        self.run("pause", &[]).expect("it ends");
     }
 
     pub fn resume(&self) {
-        self.script(&["resume"], &[]);
+        self.run("resume", &[]).expect("it comes back");
+    }
+
+    /// A place in a bucket of its own.
+    pub fn unversioned(&self) -> Place {
+        let bucket = format!("own-{}", next());
+        make_bucket(self.port, &bucket, &[]);
+        s3_place(self.port, &format!("{bucket}/orlop"))
+    }
+
+    /// The same in one that keeps versions.
+    pub fn versioned(&self) -> Place {
+        let bucket = format!("versioned-{}", next());
+        make_bucket(self.port, &bucket, &[]);
+        let on = "<VersioningConfiguration xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><Status>Enabled</Status>\
+                  </VersioningConfiguration>";
+        let (code, said) = s3(self.port, "PUT", &format!("{bucket}?versioning"), OWNER, &[on]);
+        assert_eq!(code, 200, "{said}");
+        s3_place(self.port, &format!("{bucket}/orlop"))
+    }
+
+    /// The same with a lock on every object for a day.
+    pub fn locked(&self, mode: &str) -> Place {
+        let bucket = format!("locked-{}", next());
+        make_bucket(self.port, &bucket, &["x-amz-bucket-object-lock-enabled:true"]);
+        let lock = format!(
+            "<ObjectLockConfiguration xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><ObjectLockEnabled>Enabled\
+             </ObjectLockEnabled><Rule><DefaultRetention><Mode>{mode}</Mode><Days>1</Days></DefaultRetention></Rule>\
+             </ObjectLockConfiguration>"
+        );
+        let (code, said) = s3(self.port, "PUT", &format!("{bucket}?object-lock"), OWNER, &[&lock]);
+        assert_eq!(code, 200, "{said}");
+        s3_place(self.port, &format!("{bucket}/orlop"))
     }
 
     /// The place as it is through another port.
@@ -179,12 +215,31 @@ impl Service for Ceph {
     }
 }
 
-/// By Python, since nothing here makes buckets.
-fn make_bucket(port: u16, bucket: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/make-bucket.py");
-    let url = format!("http://127.0.0.1:{port}/{bucket}");
-    let made = Command::new("python3").args([script, &url, KEY, SECRET]).output().expect("python3 runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+/// Who asks: a key and its secret.
+pub type Who<'w> = (&'w str, &'w str);
+
+/// The owner of all buckets.
+pub const OWNER: Who<'static> = (KEY, SECRET);
+
+/// Somebody who may do what policies of buckets say.
+pub const MACHINE: Who<'static> = ("MACHINEKEY", "MACHINESECRET");
+
+/// One request by Python, since nothing here makes buckets, or overwrites what is taken: the status, and what was
+/// answered.
+pub fn s3(port: u16, method: &str, path: &str, who: Who<'_>, more: &[&str]) -> (u16, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/s3.py");
+    let url = format!("http://127.0.0.1:{port}/{path}");
+    let ran = Command::new("python3").args([script, method, &url, who.0, who.1]).args(more).output();
+    let ran = ran.expect("python3 runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    (said.get(..3).and_then(|code| code.parse().ok()).expect("a status"), said)
+}
+
+fn make_bucket(port: u16, bucket: &str, headers: &[&str]) {
+    let more: Vec<&str> = if headers.is_empty() { vec![] } else { [&[""], headers].concat() };
+    let (code, said) = s3(port, "PUT", bucket, OWNER, &more);
+    assert_eq!(code, 200, "{said}");
 }
 
 /// `rclone serve s3`.

@@ -15,6 +15,8 @@ pub struct Doctor {
 pub enum DoctorCommand {
     /// Find out what the storage does, and which guarantees hold on it
     Storage(DoctorStorage),
+    /// Print a bucket policy for those who only back up, and for those who also delete
+    Policy(DoctorPolicy),
 }
 
 /// `orlop doctor storage`
@@ -28,3 +30,28 @@ Examples:
   orlop -r s3:https://s3.example.org/bucket/orlop doctor storage
   orlop -r sftp:anna@nas:/srv/orlop doctor storage --json")]
 pub struct DoctorStorage {}
+
+/// `orlop doctor policy`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For a repository in a bucket behind s3:. Backing up makes objects and neither overwrites nor deletes any, so
+machines that back up need not be allowed to: whoever takes one over can add to the repository, and read
+it, and no more. What their keys may do in the repository is another matter: give them keys of the role
+client. Nobody is allowed to delete versions, so switch versioning on and let a lifecycle rule remove old
+ones. Nothing is asked of the storage, and nothing is changed there.
+
+Examples:
+  orlop -r s3:s3.amazonaws.com/bucket/orlop doctor policy \\
+      --for-client arn:aws:iam::111122223333:user/web --for-owner arn:aws:iam::111122223333:user/anna")]
+pub struct DoctorPolicy {
+    /// Who may read and create; may be given several times
+    #[arg(long, value_name = "PRINCIPAL", required_unless_present = "for_owner")]
+    pub for_client: Vec<String>,
+    /// Who may also replace and delete; may be given several times
+    #[arg(long, value_name = "PRINCIPAL")]
+    pub for_owner: Vec<String>,
+    /// For servers that do not know the condition s3:if-none-match, such as Ceph's gateway. There a client
+    /// can overwrite, and only versions help against that
+    #[arg(long)]
+    pub without_condition: bool,
+}

@@ -1,12 +1,13 @@
 //! `doctor`.
 
-use crate::cli::args::{Doctor, DoctorCommand};
+use crate::cli::args::{Doctor, DoctorCommand, DoctorPolicy};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names::prefix;
 use crate::repo;
 use crate::report::exit::Outcome;
-use crate::report::{Job, doctor as report};
+use crate::report::{Job, bucket::BucketPolicy, doctor as report};
 use crate::storage::probe::{self, Findings};
 use crate::storage::{self, Access, Location};
 use crate::sys;
@@ -15,7 +16,26 @@ use crate::sys;
 pub fn run(args: &Doctor, settings: &Settings) -> Result<Outcome> {
     match &args.command {
         DoctorCommand::Storage(_) => look_at_storage(settings),
+        DoctorCommand::Policy(args) => print_policy(args, settings),
     }
+}
+
+fn print_policy(args: &DoctorPolicy, settings: &Settings) -> Result<Outcome> {
+    let place = Location::parse(settings.repository()?)?;
+    let Location::S3 { bucket, prefix: folder, .. } = &place else {
+        let what = format!("{} is in no bucket that has such policies", place.place());
+        return Err(Error::new(ErrorKind::Unsupported, what).hint("name one with -r s3:HOST/BUCKET/PREFIX"));
+    };
+    let policy = BucketPolicy {
+        bucket,
+        prefix: folder,
+        clients: &args.for_client,
+        owners: &args.for_owner,
+        kinds: &prefix::OF_CLIENTS,
+        conditional: !args.without_condition,
+    };
+    Console::new(settings, Job::Other, false).print(policy.json())?;
+    Ok(Outcome::Done)
 }
 
 fn look_at_storage(settings: &Settings) -> Result<Outcome> {

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod prune;
 pub mod quickstart;
 pub mod remake;
+pub mod rescue;
 pub mod restore;
 pub mod snapshots;
 pub mod stats;
@@ -79,7 +80,10 @@ pub(super) fn local_path(place: &OsStr) -> Result<Option<PathBuf>> {
 /// The storage of a repository that exists.
 pub(super) fn storage(place: &OsStr, settings: &Settings) -> Result<Arc<dyn Storage>> {
     let place = Location::parse(place)?;
-    let storage = settings.access(&place, |access| storage::open(&place, access))?;
+    let storage = settings.access(&place, |access| match settings.as_of {
+        Some(when) => storage::open_past(&place, access, when, repo::worth),
+        None => storage::open(&place, access),
+    })?;
     Ok(settings.limits.around(storage))
 }
 
@@ -138,7 +142,11 @@ pub(super) fn open_counted(
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
     if slots.is_empty() {
-        return Err(repo::open_viewed(storage, &Credential::Nothing, None).err().unwrap_or_else(Error::cancelled));
+        let error = repo::open_viewed(storage, &Credential::Nothing, None).err().unwrap_or_else(Error::cancelled);
+        return Err(match settings.as_of {
+            Some(_) => error.hint("that is how it was at the time of --as-of: name a later one"),
+            None => error,
+        });
     }
     let memory = memory(&storage.place(), settings, console)?;
     let hint = match &settings.key_hint {
@@ -152,8 +160,12 @@ pub(super) fn open_counted(
     Ok(repo)
 }
 
-/// The cache of what is elsewhere: what is on this machine is read there as quickly.
+/// The cache of what is elsewhere: what is on this machine is read there as quickly. What is read of the
+/// past, of which others may have written some, stays out of it.
 fn cache(place: &OsStr, settings: &Settings) -> Result<Option<Cache>> {
+    if settings.as_of.is_some() {
+        return Ok(None);
+    }
     let Some(dir) = settings.cache_dir.as_ref().filter(|_| settings.cache_size_mib != Some(0)) else { return Ok(None) };
     if local_path(place)?.is_some() {
         return Ok(None);
@@ -166,6 +178,9 @@ fn cache(place: &OsStr, settings: &Settings) -> Result<Option<Cache>> {
 pub(super) fn memory(place: &str, settings: &Settings, console: &Console) -> Result<Option<Remembered>> {
     let Some(dir) = &settings.state_dir else { return Ok(None) };
     let load = || Remembered::load(dir, place, console.remarks("not-remembered"));
+    if settings.as_of.is_some() {
+        return load().map(|memory| Some(memory.of_the_past()));
+    }
     if settings.accept_repository {
         let _ = std::fs::remove_file(dir.join(format!("{}.json", repo::place_key(place))));
     }

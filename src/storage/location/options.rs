@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 /// What may be set, with what it is.
-const KNOWN: [(&str, &str); 16] = [
+const KNOWN: [(&str, &str); 17] = [
     ("azure.connections", "requests under way at most"),
     ("azure.endpoint", "the URL of another service than Microsoft's"),
     ("opendal.connections", "requests under way at most"),
@@ -12,6 +12,7 @@ const KNOWN: [(&str, &str); 16] = [
     ("rclone.connections", "requests under way at most"),
     ("rclone.program", "the program to run in place of `rclone`"),
     ("s3.bucket-lookup", "`dns` for bucket.host, `path` for host/bucket, or `auto`"),
+    ("s3.checksum", "`md5` or `crc32c`, for buckets with a lock that take nothing without one"),
     ("s3.connections", "requests under way at most"),
     ("s3.list-objects-v1", "`true` for servers that know no other listing"),
     ("s3.region", "the region that signatures name"),

@@ -9,6 +9,7 @@ mod dav;
 mod http;
 mod retry;
 mod trouble;
+mod versions;
 
 use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 //!
 //! [`contract()`] is what every storage has to pass. The wrappers go around any storage:
 //! [`RecordingStorage`] counts, [`FaultStorage`] fails where told, [`CrashStorage`] dies and stays
-//! dead, [`StopStorage`] makes its user wait. [`UnsyncedStorage`] is a local repository on a simulated disk whose power can be cut.
+//! dead, [`StopStorage`] makes its user wait. [`VersionedStorage`] is a bucket that keeps what is overwritten. [`UnsyncedStorage`] is a local repository on a simulated disk whose power can be cut.
 //! Unlike the rest of the library, these panic when used wrongly, since that is a failing test.
 
 mod contract;
@@ -12,6 +12,7 @@ mod record;
 mod stop;
 mod tap;
 mod unsynced;
+mod versioned;
 
 pub use contract::{contract, contract_without_races};
 pub use crash::{CrashStorage, is_death};
@@ -20,3 +21,4 @@ pub use record::RecordingStorage;
 pub use stop::{At, StopStorage};
 pub use tap::Verb;
 pub use unsynced::{Omit, UnsyncedStorage};
+pub use versioned::VersionedStorage;
