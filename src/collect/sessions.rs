@@ -55,9 +55,10 @@ pub fn pins<P: Ord + Copy, S: Ord + Copy>(log: &Log<P, S>, used: impl Iterator<I
 }
 
 /// R2: whether a writer may rely on a snapshot's tree. `tombstoned` and `gone` are as of after its
-/// session was opened: a plan that took it for dead before cannot be older than that.
-pub fn base_stands(tombstoned: bool, gone: bool, hollow: bool) -> bool {
-    !tombstoned && !gone && !hollow
+/// session was opened: a plan that took it for dead before cannot be older than that. One that does not
+/// count for ever is never relied on: a finish that does not see the writer may be giving it up.
+pub fn base_stands(tombstoned: bool, gone: bool, hollow: bool, validity: super::Validity) -> bool {
+    !tombstoned && !gone && !hollow && validity == super::Validity::Confirmed
 }
 
 /// Whether a closed session's objects may go: every snapshot it committed is confirmed by a record,

@@ -1,5 +1,6 @@
 //! Snapshots: listing a client's chain, checking it, committing the next.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
@@ -52,6 +53,9 @@ impl Snapshot {
     }
 }
 
+/// How often all snapshots are looked at if sessions are cleared away meanwhile.
+const LOOKS: usize = 3;
+
 /// What the next snapshot says; the chain is filled in when it is committed.
 pub struct NewSnapshot {
     /// Everything but `seq`, `prev` and `body`.
@@ -77,15 +81,29 @@ impl Repository {
     /// ([`ErrorKind::Substituted`]). Those that somebody decided to forget are among them, and all
     /// say what they said when they were made: see [`Self::standing`].
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
-        self.snapshots_as_of(None, trouble)
+        for _ in 1..LOOKS {
+            if let (all, true) = self.snapshots_now(None, trouble)? {
+                return Ok(all);
+            }
+        }
+        self.snapshots_now(None, trouble).map(|(all, _)| all)
     }
 
     /// The same by what a collector knows of the log and of tombstones already.
     pub fn snapshots_as_of(
         &self,
-        known: Option<(&History, &Tombstones)>,
+        known: (&History, &Tombstones),
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<Vec<Snapshot>> {
+        self.snapshots_now(Some(known), trouble).map(|(all, _)| all)
+    }
+
+    /// All snapshots, and whether their sessions stood still while they were looked at.
+    fn snapshots_now(
+        &self,
+        known: Option<(&History, &Tombstones)>,
+        trouble: &(dyn Fn(&str, Error) + Sync),
+    ) -> Result<(Vec<Snapshot>, bool)> {
         let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
         // In this order: what was forgotten and deleted meanwhile says so by now, and the log says so
         // of tombstones that are cleared away.
@@ -115,11 +133,11 @@ impl Repository {
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
         self.compare_heads(&listed, &out, history, tombstones)?;
         check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
-        self.judge(&mut out, history, trouble)?;
+        let steady = self.judge(&mut out, history, trouble)?;
         // After the snapshots: the mark of one is there before it is.
         let hollows = self.hollows(trouble)?;
         out.iter_mut().for_each(|s| s.hollow = hollows.has(s.statement.client, s.statement.seq, s.id));
-        Ok(out)
+        Ok((out, steady))
     }
 
     /// Whether a snapshot that is gone was given up, by what the log and tombstones say by now.
@@ -214,24 +232,31 @@ impl Repository {
         })
     }
 
-    /// Settle which snapshots count, by how their sessions were closed.
+    /// Settle which snapshots count, by how their sessions were closed. `false`: a session was cleared away
+    /// meanwhile, so nobody knows how, and those it made are taken for pending.
     fn judge(
         &self,
         snapshots: &mut [Snapshot],
         history: &History,
         trouble: &(dyn Fn(&str, Error) + Sync),
-    ) -> Result<()> {
-        let sessions = self.list_sessions()?;
+    ) -> Result<bool> {
+        let (sessions, steady) = (self.list_sessions()?, Cell::new(true));
         let mut closes: HashMap<SessionId, Option<Close>> = HashMap::new();
         for s in snapshots {
             let session = s.commit.session;
             let listed = sessions.get(&session).copied().unwrap_or_default();
             let close = closes.entry(session).or_insert_with(|| match listed.closed {
                 false => None,
-                true => self.load_close(session).unwrap_or_else(|e| {
-                    trouble(&names::session_close(session), e);
-                    None
-                }),
+                true => match self.load_close(session) {
+                    Ok(close) => {
+                        steady.set(steady.get() && close.is_some());
+                        close
+                    }
+                    Err(e) => {
+                        trouble(&names::session_close(session), e);
+                        None
+                    }
+                },
             });
             s.closed = match close {
                 None => None,
@@ -252,7 +277,7 @@ impl Repository {
                 history.confirms(s.statement.client, s.statement.seq) || (history.torn.is_some() && !listed.opened);
             s.validity = validity(listed.opened, s.closed, recorded);
         }
-        Ok(())
+        Ok(steady.get())
     }
 
     /// Whether a close says anything of what this client committed: others may only fence, and only

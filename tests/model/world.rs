@@ -398,7 +398,7 @@ impl World {
                 c.index = there(s);
                 if let Some(z) = c.base {
                     let z = &s.snapshots[usize::from(z)];
-                    let stands = collect::base_stands(z.tombstoned, !z.there, false);
+                    let stands = collect::base_stands(z.tombstoned, !z.there, false, collect::Validity::Confirmed);
                     if !stands && self.without != Without::R2 {
                         c.base = None;
                     }

@@ -36,7 +36,8 @@ impl Base {
         };
         let tombstones = repo.tombstones(&|_, _| {})?;
         let forgotten = |s: &Snapshot| !tombstones.at(s.statement.client, s.statement.seq).is_empty();
-        all.retain(|s| s.validity != Validity::Late && !forgotten(s));
+        // R2: what is not confirmed may be given up before this session is there.
+        all.retain(|s| s.validity == Validity::Confirmed && !forgotten(s));
         if let Parent::Snapshot(id) = parent {
             all.retain(|s| s.id == *id);
             if repo.signs_as_owner(who) && !all.iter().all(Snapshot::trusted) {
@@ -85,7 +86,7 @@ impl Base {
             let (client, seq) = (s.statement.client, s.statement.seq);
             let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
             let gone = !repo.has_snapshot(client, seq)?;
-            if base_stands(tombstoned, gone, false) {
+            if base_stands(tombstoned, gone, false, s.validity) {
                 stands.push(s);
             } else {
                 let what = "was forgotten just now, so every file is read";

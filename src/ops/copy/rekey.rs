@@ -245,8 +245,8 @@ impl Run<'_> {
             let Some(t) = theirs.iter().find(|t| Some(t.id) == pair.copy) else { continue };
             let (client, seq) = (t.statement.client, t.statement.seq);
             let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-            let stands = base_stands(tombstoned, !self.to.has_snapshot(client, seq)?, t.hollow);
-            out.extend(Some(pair).filter(|_| stands && t.validity != Validity::Late));
+            let gone = !self.to.has_snapshot(client, seq)?;
+            out.extend(Some(pair).filter(|_| base_stands(tombstoned, gone, t.hollow, t.validity)));
         }
         Ok(out)
     }

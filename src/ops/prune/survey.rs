@@ -158,7 +158,7 @@ fn look_at_snapshots(repo: &Repository, history: &History) -> Result<Seen> {
         crate::ops::locked(&wrong).get_or_insert(e.doing(format!("while looking at {name}")));
     };
     let tombstones = repo.tombstones(&note)?;
-    let snapshots = repo.snapshots_as_of(Some((history, &tombstones)), &note)?;
+    let snapshots = repo.snapshots_as_of((history, &tombstones), &note)?;
     if let Some(e) = wrong.into_inner().unwrap_or_else(|p| p.into_inner()) {
         let e = Error::new(ErrorKind::Damaged, "nothing is deleted while a snapshot or a decision cannot be read")
             .because(e)

@@ -20,7 +20,7 @@ use crate::event::Context;
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::model::{PageRef, Statement};
-use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Writer};
+use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer};
 
 /// Directories can be nested deeply, and are walked by recursion.
 const STACK: usize = 64 << 20;
@@ -158,10 +158,15 @@ fn still_standing<'s>(
     for s in bases {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-        match base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false) {
-            true => out.push(*s),
-            false => cx.problem("forgotten", s.id.short().as_bytes(), "read", "it was forgotten just now"),
+        if base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false, s.validity) {
+            out.push(*s);
+            continue;
         }
+        let (slug, why) = match s.validity {
+            Validity::Confirmed => ("forgotten", "it was forgotten just now"),
+            _ => ("late", "whoever made it is not done yet, or was given up by garbage collection"),
+        };
+        cx.problem(slug, s.id.short().as_bytes(), "read", why);
     }
     Ok(out)
 }
