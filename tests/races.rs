@@ -256,6 +256,33 @@ fn a_snapshot_that_arrives_after_its_session_was_given_up_counts_for_nothing() {
     sound(&w.memory, w.dir.path(), &[Ok(done)]);
 }
 
+/// Race 3, of two: what has arrived is chosen as a parent, and its sender is given up before whoever chose it
+/// has said so.
+#[test]
+fn nobody_relies_on_a_snapshot_whose_session_may_still_be_given_up() {
+    let w = World::new();
+    let plan = &mut || {
+        w.forget(w.first);
+        assert!(!collect(&w.memory, &slow()).pending.is_empty());
+    };
+    let mut second = None;
+    let before_its_close = &mut || {
+        let finish = &mut || {
+            w.memory.advance(8 * DAY);
+            assert!(collect(&w.memory, &slow()).deleted_packs > 0);
+        };
+        second = Some(stopping(&w.memory, vec![(At::before(Verb::PutNew, "sessions/"), finish)], |s| {
+            run_backup(s, 2, "a", w.dir.path(), false)
+        }));
+    };
+    let moments: Vec<Meanwhile<'_>> =
+        vec![(At::before(Verb::PutNew, "snapshots/"), plan), (At::before(Verb::PutNew, "sessions/"), before_its_close)];
+    let first = stopping(&w.memory, moments, |s| run_backup(s, 1, "a", w.dir.path(), false));
+    let second = second.unwrap();
+    assert_eq!(second.as_ref().unwrap().parent, Some(w.second));
+    sound(&w.memory, w.dir.path(), &[second, first]);
+}
+
 /// Race 4, at the plan and at the finish.
 #[test]
 fn of_two_collectors_one_wins_and_the_other_begins_anew() {
