@@ -99,7 +99,7 @@ impl World {
         command.args(args).env_clear().env("TZ", "UTC").env("HOME", self.path("home"));
         // Two of them are one client.
         command.env("ORLOP_HOST", format!("host{}", me.max(1)));
-        command.env("ORLOP_REPOSITORY", self.path("repo")).env("ORLOP_KEY_FILE", self.path("key"));
+        command.env("ORLOP_REPOSITORY", self.path("repo")).env("ORLOP_PASSWORD", "p");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.stdout(fs::File::create(file("out")).unwrap()).stderr(fs::File::create(file("err")).unwrap());
         *self.running[me].lock().unwrap() = Some(command.spawn().unwrap());
