@@ -47,6 +47,10 @@ pub mod prefix {
     /// decisions to forget are others' business.
     pub const OF_CLIENTS: [&str; 10] =
         [PACKS, PARITY, INDEX, SESSIONS, SNAPSHOTS, "copy/snapshots/", CLIENTS, "copy/clients/", NOTES, SUSPECT];
+
+    /// Kinds of objects that stand in armour.
+    pub const ARMOURED: [&str; 13] =
+        [CONFIG, KEYS, KEYRING, CLIENTS, SESSIONS, SNAPSHOTS, TOMBSTONES, HOLLOW, NOTES, TIMES, SUSPECT, GC, STATE];
 }
 
 /// A version of the configuration.

@@ -13,7 +13,7 @@ use crate::event::{Context, Meter, Phase};
 use crate::format::names::prefix;
 use crate::model::Time;
 use crate::repo::worth;
-use crate::storage::{Candidates, Histories, Name, Put, StorageError, Version, Versions, Worth};
+use crate::storage::{Candidates, Histories, LONGEST, Name, Put, StorageError, Version, Versions, Worth};
 
 /// Requests under way at most.
 const AT_ONCE: usize = 8;
@@ -233,13 +233,19 @@ fn decide(storage: &dyn Versions, options: &RescueOptions, case: &Case<'_>) -> R
             None => Decision::Becomes(Became::Lost),
         });
     };
-    let there = storage.get_version(now)?;
-    let worth_now = worth(name, &there);
+    let (there, worth_now) = match now.len > LONGEST {
+        true => (Vec::new(), Worth::Broken),
+        false => {
+            let there = storage.get_version(now)?;
+            let worth = worth(name, &there);
+            (there, worth)
+        }
+    };
     if worth_now == Worth::Proven {
         return Ok(Decision::Stays);
     }
     Ok(match best(storage, case)? {
-        Some((bytes, _)) if bytes == there => Decision::Stays,
+        Some((bytes, _)) if bytes == there && now.len <= LONGEST => Decision::Stays,
         // Whoever changes a password writes a slot anew.
         Some(_) if worth_now == Worth::Likely && is_kept_back => Decision::Becomes(Became::KeyStays),
         Some((bytes, _)) => Decision::Put(Became::Repaired, bytes),

@@ -266,6 +266,12 @@ impl Repository {
         Ok((record, states))
     }
 
+    /// Whether there are newer records than that of this generation.
+    pub fn log_went_on(&self, generation: u64) -> Result<bool> {
+        let listed = self.storage.list(prefix::GC)?;
+        Ok(listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).any(|g| g > generation))
+    }
+
     /// Take in what was added to the log since.
     pub fn catch_up(&self, history: &mut History) -> Result<()> {
         let mut failed = None;
@@ -366,8 +372,7 @@ impl Repository {
     /// cleared away, so that a collector that slept through all that finds the name it wants free
     /// again: nobody ever reads what it then writes.
     fn is_in_log(&self, generation: u64, id: RecordId) -> Result<bool> {
-        let listed = self.storage.list(prefix::GC)?;
-        if !listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).any(|g| g > generation) {
+        if !self.log_went_on(generation)? {
             return Ok(true);
         }
         match self.load_gc(generation + 1) {

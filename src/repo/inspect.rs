@@ -90,23 +90,8 @@ impl Repository {
     }
 
     fn verify(&self, object: &str) -> Result<Verified> {
-        let known = [
-            prefix::CONFIG,
-            prefix::KEYS,
-            prefix::KEYRING,
-            prefix::CLIENTS,
-            prefix::SESSIONS,
-            prefix::SNAPSHOTS,
-            prefix::SUSPECT,
-            prefix::GC,
-            prefix::STATE,
-            prefix::TOMBSTONES,
-            prefix::HOLLOW,
-            prefix::NOTES,
-            prefix::TIMES,
-        ];
         let first = object.strip_prefix(prefix::COPY).unwrap_or(object);
-        if !known.iter().any(|p| first.starts_with(p)) {
+        if !prefix::ARMOURED.iter().any(|p| first.starts_with(p)) {
             return Ok(Verified::Unknown);
         }
         let stored = self.storage.get(&objects::name(object)?, objects::STORED_MAX)?;

@@ -4,23 +4,6 @@ use crate::format::armour;
 use crate::format::names::{self, prefix};
 use crate::storage::Worth;
 
-/// Kinds of objects that stand in armour.
-const ARMOURED: [&str; 13] = [
-    prefix::CONFIG,
-    prefix::KEYS,
-    prefix::KEYRING,
-    prefix::CLIENTS,
-    prefix::SESSIONS,
-    prefix::SNAPSHOTS,
-    prefix::TOMBSTONES,
-    prefix::HOLLOW,
-    prefix::NOTES,
-    prefix::TIMES,
-    prefix::SUSPECT,
-    prefix::GC,
-    prefix::STATE,
-];
-
 /// Packs and index segments are named by their bytes; armour says whether what it holds is whole.
 pub fn worth(name: &str, bytes: &[u8]) -> Worth {
     let named = names::parse_pack(name).map(|(id, _)| id.0).or_else(|| names::parse_segment(name).map(|id| id.0));
@@ -28,7 +11,7 @@ pub fn worth(name: &str, bytes: &[u8]) -> Worth {
         return if *blake3::hash(bytes).as_bytes() == id { Worth::Proven } else { Worth::Broken };
     }
     let first = name.strip_prefix(prefix::COPY).unwrap_or(name);
-    if !ARMOURED.iter().any(|kind| first.starts_with(kind)) {
+    if !prefix::ARMOURED.iter().any(|kind| first.starts_with(kind)) {
         return Worth::Likely;
     }
     match armour::unwrap(bytes) {
@@ -40,7 +23,14 @@ pub fn worth(name: &str, bytes: &[u8]) -> Worth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::limits::{PACK_MAX, SEGMENT_MAX};
     use crate::id::{PackId, SegmentId};
+    use crate::storage::LONGEST;
+
+    #[test]
+    fn what_is_too_long_to_be_read_is_no_object() {
+        assert!(PACK_MAX <= LONGEST && SEGMENT_MAX as u64 <= LONGEST);
+    }
 
     #[test]
     fn names_and_armour_say_what_bytes_are_worth() {

@@ -32,7 +32,7 @@ pub use open::{Access, create, open, open_past, open_versions};
 pub use past::Past;
 pub use remote::{ObjectStorage, Tuning};
 pub use sftp::SftpStorage;
-pub use versions::{Candidates, Histories, Judge, Version, Versions, Worth};
+pub use versions::{Candidates, Histories, Judge, LONGEST, Version, Versions, Worth};
 pub use viewed::Viewed;
 
 use crate::error::{Error, ErrorKind};

@@ -48,6 +48,9 @@ pub trait Versions: Storage {
     fn put_over(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError>;
 }
 
+/// Nothing longer is stored, so nobody need read it to know that it is not the object.
+pub const LONGEST: u64 = 1 << 30;
+
 /// What bytes are worth under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
@@ -134,7 +137,8 @@ impl Candidates {
                 continue;
             }
             seen.push(version);
-            match judge(version)? {
+            let worth = if version.len > LONGEST { Worth::Broken } else { judge(version)? };
+            match worth {
                 Worth::Proven => return Ok(Some((version, Worth::Proven))),
                 // Names either prove or do not: nothing better comes behind it.
                 Worth::Likely if n < self.until => {
@@ -225,6 +229,19 @@ pub(super) mod tests {
             })
             .expect("no error");
         assert_eq!(read, 1);
+    }
+
+    #[test]
+    fn what_nothing_is_as_long_as_is_not_read() {
+        let long = Version { len: LONGEST + 1, ..version("packs/ab/x", 2, Some(9)) };
+        let histories = Histories::of(vec![long, version("packs/ab/x", 1, Some(1))]);
+        let history = histories.0.into_values().next().unwrap_or_default();
+        let candidates = Candidates::of(&history, Time { sec: 3, nsec: 0 });
+        let chosen = candidates.choose(|v| {
+            assert!(v.len <= LONGEST);
+            judge(v)
+        });
+        assert_eq!(chosen.expect("no error").map(|(v, worth)| (v.at.sec, worth)), Some((1, Worth::Proven)));
     }
 
     #[test]

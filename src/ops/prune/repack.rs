@@ -30,6 +30,8 @@ pub struct Repacking<'a> {
     pub reader: &'a Reader<'a>,
     /// Writes the new ones.
     pub writer: &'a Writer<'a>,
+    /// The generation of the log that this goes by.
+    pub seen_gen: u64,
     /// Who is told.
     pub cx: &'a Context<'a>,
 }
@@ -64,6 +66,8 @@ impl Repacking<'_> {
                 Meter::add(&self.cx.meter.files_done, 1);
                 Ok(Some(name_of(pack)))
             }
+            // Somebody else condemned and deleted it: all has to be looked at again.
+            Err(e) if e.kind() == ErrorKind::Missing && self.repo.log_went_on(self.seen_gen)? => Err(e),
             Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Missing) => {
                 let what = format!("{e}; it is left as it is, `orlop check --read-data` tells what it affects");
                 self.cx.problem("damaged", pack.id.hex().as_bytes(), "repack", what);

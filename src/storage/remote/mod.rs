@@ -326,6 +326,15 @@ fn same(one: &Buffer, other: &Buffer) -> bool {
     one.len() == other.len() && one.to_bytes() == other.to_bytes()
 }
 
+/// Of the same length.
+fn copy_out(bytes: Buffer, mut into: &mut [u8]) {
+    for piece in bytes {
+        let (now, later) = into.split_at_mut(piece.len());
+        now.copy_from_slice(&piece);
+        into = later;
+    }
+}
+
 impl Storage for ObjectStorage {
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.0.put_new(name, &Buffer::from(bytes.to_vec()))
@@ -343,12 +352,7 @@ impl Storage for ObjectStorage {
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
         let (call, len) = (Call::new(into.len() as u64), into.len());
         let bytes = self.0.call("get", name.as_str(), &call, |_| self.0.get_range(name.as_str(), offset, len))?;
-        let mut rest = into;
-        for piece in bytes {
-            let (now, later) = rest.split_at_mut(piece.len());
-            now.copy_from_slice(&piece);
-            rest = later;
-        }
+        copy_out(bytes, into);
         Ok(())
     }
 

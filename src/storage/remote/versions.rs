@@ -1,6 +1,6 @@
 //! What a bucket keeps of what was overwritten and deleted.
 
-use super::{Call, Failed, ObjectStorage, Tried};
+use super::{Call, Failed, ObjectStorage, Tried, copy_out};
 use crate::model::Time;
 use crate::storage::{Listed, Name, Storage, StorageError, Version, Versions, no_prefix};
 use futures_util::TryStreamExt;
@@ -82,12 +82,7 @@ impl Versions for ObjectStorage {
         let len = into.len() as u64;
         let work = |_| range(&self.0.operator, version, offset, len);
         let bytes = self.0.call("get", version.name.as_str(), &Call::new(len), work)?;
-        let mut rest = into;
-        for piece in bytes {
-            let (now, later) = rest.split_at_mut(piece.len());
-            now.copy_from_slice(&piece);
-            rest = later;
-        }
+        copy_out(bytes, into);
         Ok(())
     }
 
