@@ -19,7 +19,7 @@ use orlop::ops::copy::{Became, CopyOptions, CopySummary, From, copy};
 use orlop::ops::forget;
 use orlop::ops::prune::PruneOptions;
 use orlop::ops::remake::Way;
-use orlop::repo::{self, InitOptions, Repository, SlotNote, Snapshot};
+use orlop::repo::{self, Repository, SlotNote, Snapshot};
 use orlop::storage::testing::{At, CrashStorage, RecordingStorage, Verb, is_death};
 use orlop::storage::{MemoryStorage, Name, Storage};
 use orlop::sys::Host;
@@ -35,16 +35,7 @@ fn options() -> CopyOptions {
 fn beside(of: &Repository, mirror: bool) -> (MemoryStorage, Arc<dyn Storage>) {
     let memory = MemoryStorage::new();
     let storage: Arc<dyn Storage> = Arc::new(memory.clone());
-    let options = InitOptions {
-        credential: Credential::Nothing,
-        recovery: false,
-        compression: 3,
-        suite: None,
-        undelete_window: 0,
-        mirror_of: mirror.then_some(of),
-        cut_like: (!mirror).then_some(of),
-    };
-    repo::init(&storage, &options).unwrap();
+    init_like(&storage, mirror.then_some(of), (!mirror).then_some(of));
     (memory, storage)
 }
 

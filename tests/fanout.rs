@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use orlop::error::{Error, ErrorKind, Result};
 use orlop::event::{Context, Event, Meter, Observer, Phase};
-use orlop::format::keys::Credential;
 use orlop::model::{Content, NodeKind, Statement};
 use orlop::ops::backup::{BackupOptions, BackupSummary, ChangedFiles, Destination, Input, Parent, fan_out};
-use orlop::repo::{self, Entries, InitOptions, Reader, Repository, Snapshot};
+use orlop::repo::{Entries, Reader, Repository, Snapshot};
 use orlop::storage::testing::{CrashStorage, FaultStorage, How, Verb};
 use orlop::storage::{MemoryStorage, Storage};
 use support::*;
@@ -66,16 +65,7 @@ fn options() -> BackupOptions {
 /// A repository beside another: with its keys, or with others.
 fn beside(of: &Repository, mirror: bool) -> Arc<dyn Storage> {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    let options = InitOptions {
-        credential: Credential::Nothing,
-        recovery: false,
-        compression: 3,
-        suite: None,
-        undelete_window: 0,
-        mirror_of: mirror.then_some(of),
-        cut_like: None,
-    };
-    repo::init(&storage, &options).unwrap();
+    init_like(&storage, mirror.then_some(of), None);
     storage
 }
 

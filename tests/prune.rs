@@ -251,6 +251,23 @@ fn prunes_leave_a_bounded_number_of_objects(prunes: u64) {
     assert_eq!(s.iter().map(|s| (s.id, s.statement.seq)).next_back(), Some((last, prunes + 1)));
 }
 
+/// However many plans wait, a run that need not wait for anybody finishes all of them.
+#[test]
+fn one_run_finishes_every_plan_whose_time_has_come() {
+    let (_memory, mut repo, dir, a, b) = world();
+    let mut before = b;
+    forget(&mut repo, a);
+    for i in 0..9 {
+        fs::write(dir.path().join("more"), noise(60_000, 500 + i)).unwrap();
+        let id = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+        forget(&mut repo, std::mem::replace(&mut before, id));
+        assert_eq!(prune(&mut repo, &PruneOptions { now: false, ..now() }).pending.len(), i as usize + 1);
+    }
+    assert_eq!(prune_now(&mut repo).pending, []);
+    assert_sound(&mut repo);
+    assert_nothing_unneeded(&repo);
+}
+
 /// Backups without anything to prune leave sessions, which a checkpoint makes an end of, too.
 #[test]
 fn sessions_do_not_pile_up_where_nothing_is_forgotten() {

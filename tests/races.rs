@@ -307,6 +307,27 @@ fn of_two_collectors_one_wins_and_the_other_begins_anew() {
     }
 }
 
+/// Race 4, wherever one reads a pack: the other one has deleted it meanwhile, which is no damage.
+#[test]
+fn a_pack_that_another_collector_deletes_meanwhile_is_no_damage() {
+    let w = World::new();
+    w.forget(w.first);
+    for nth in 1.. {
+        let memory = w.fork();
+        let other = &mut || assert!(collect(&memory, &now()).deleted_packs > 0);
+        let (_, reached) = try_stopping(&memory, vec![(At::before(Verb::GetRange, "packs/").nth(nth), other)], |s| {
+            let mut repo = open(&s);
+            repo.act_as(before_reboot(2));
+            prune(&mut repo, &slow())
+        });
+        if !reached {
+            assert!(nth > 4, "{nth} parts of packs are read");
+            return;
+        }
+        assert_sound(&mut keeper(&memory));
+    }
+}
+
 /// Lists segments backwards, so that of two copies of a blob the other one comes first.
 struct Backwards;
 impl Odd for Backwards {

@@ -13,8 +13,9 @@ mod memory;
 mod open;
 mod past;
 pub mod probe;
-mod rclone;
+#[cfg(feature = "remote")]
 mod remote;
+mod retry;
 mod sftp;
 pub mod testing;
 mod versions;
@@ -30,7 +31,6 @@ pub use memory::MemoryStorage;
 pub(crate) use open::no_versions;
 pub use open::{Access, create, open, open_past, open_versions};
 pub use past::Past;
-pub use remote::{ObjectStorage, Tuning};
 pub use sftp::SftpStorage;
 pub use versions::{Candidates, Histories, Judge, LONGEST, Version, Versions, Worth};
 pub use viewed::Viewed;

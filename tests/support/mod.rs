@@ -60,14 +60,19 @@ pub fn listening<T>(run: impl FnOnce(&Context<'_>) -> T) -> (T, Ears) {
 }
 
 pub fn init(storage: &Arc<dyn Storage>) {
+    init_like(storage, None, None);
+}
+
+/// The same with the keys of another one, or cut like another one.
+pub fn init_like(storage: &Arc<dyn Storage>, mirror_of: Option<&Repository>, cut_like: Option<&Repository>) {
     let options = InitOptions {
         credential: Credential::Nothing,
         recovery: false,
         compression: 3,
         suite: None,
         undelete_window: orlop::repo::UNDELETE_WINDOW,
-        mirror_of: None,
-        cut_like: None,
+        mirror_of,
+        cut_like,
     };
     repo::init(storage, &options).unwrap();
 }

@@ -340,7 +340,7 @@ impl Take<'_> {
     fn part(&self, n: u32) -> Result<()> {
         let (repo, cx) = (self.work.from.repo, self.work.cx);
         let (marks, reader, writer) = (self.needed, self.reader, self.writer);
-        Repacking { repo, marks, tight: false, reader, writer, seen_gen: 0, cx }.pack(n)
+        Repacking { repo, marks, tight: false, reader, writer, cx }.pack(n)
     }
 
     /// Bit for bit; its name says whether they are the right ones.

@@ -336,8 +336,10 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Every plan whose time has come, until one has to wait for somebody.
     fn finish_due(&self, summary: &mut PruneSummary) -> Result<()> {
-        for _ in 0..TRIES {
+        let mut lost = 0;
+        while lost < TRIES {
             let history = self.session.history();
             let look = self.look()?;
             let time_has_come = |p: &crate::collect::Plan<_, _>| {
@@ -350,7 +352,10 @@ impl Run<'_> {
             match self.unless_overtaken(attempt)?.unwrap_or(Tried::Lost) {
                 Tried::Done => self.delete(summary)?,
                 Tried::Waits => return Ok(()),
-                Tried::Lost => self.catch_up()?,
+                Tried::Lost => {
+                    lost += 1;
+                    self.catch_up()?;
+                }
             }
         }
         Ok(())

@@ -287,8 +287,8 @@ fn repack(
     };
     let writer = Writer::new(look.repo, who, look.session, &survey.index, look.cx, writing);
     let reader = Reader::new(look.repo, &survey.index);
-    let (repo, cx, seen_gen) = (look.repo, look.cx, look.session.seen_gen());
-    let work = Repacking { repo, marks, tight: decision.tight, reader: &reader, writer: &writer, seen_gen, cx };
-    let packs = work.run(&decision.repack)?;
+    let (repo, cx) = (look.repo, look.cx);
+    let work = Repacking { repo, marks, tight: decision.tight, reader: &reader, writer: &writer, cx };
+    let packs = work.run(&decision.repack, look.session.seen_gen())?;
     Ok((packs, writer.segments()))
 }

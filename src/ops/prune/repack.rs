@@ -30,8 +30,6 @@ pub struct Repacking<'a> {
     pub reader: &'a Reader<'a>,
     /// Writes the new ones.
     pub writer: &'a Writer<'a>,
-    /// The generation of the log that this goes by.
-    pub seen_gen: u64,
     /// Who is told.
     pub cx: &'a Context<'a>,
 }
@@ -48,17 +46,18 @@ pub fn moves_whole(index: &Index, marks: &Marks, frame: u32, tight: bool) -> boo
 }
 
 impl Repacking<'_> {
-    /// Repack these packs of the index; gives those whose live blobs are all elsewhere now. When
-    /// this returns, the new packs and their segments are durable.
-    pub fn run(&self, packs: &[u32]) -> Result<Vec<PackName>> {
-        let done: Vec<Option<PackName>> = packs.par_iter().map(|n| self.try_pack(*n)).collect::<Result<Vec<_>>>()?;
+    /// Repack these packs of the index, which is as of this generation of the log; gives those whose live
+    /// blobs are all elsewhere now. When this returns, the new packs and their segments are durable.
+    pub fn run(&self, packs: &[u32], seen_gen: u64) -> Result<Vec<PackName>> {
+        let one = |n: &u32| self.try_pack(*n, seen_gen);
+        let done: Vec<Option<PackName>> = packs.par_iter().map(one).collect::<Result<Vec<_>>>()?;
         self.writer.finish()?;
         Ok(done.into_iter().flatten().collect())
     }
 
     /// A pack that turns out to be bad stays, and is named: what could be read of it is stored twice
     /// now, which does no harm.
-    fn try_pack(&self, n: u32) -> Result<Option<PackName>> {
+    fn try_pack(&self, n: u32, seen_gen: u64) -> Result<Option<PackName>> {
         self.cx.check()?;
         let pack = self.reader.index().pack(n);
         match self.pack(n) {
@@ -67,7 +66,7 @@ impl Repacking<'_> {
                 Ok(Some(name_of(pack)))
             }
             // Somebody else condemned and deleted it: all has to be looked at again.
-            Err(e) if e.kind() == ErrorKind::Missing && self.repo.log_went_on(self.seen_gen)? => Err(e),
+            Err(e) if e.kind() == ErrorKind::Missing && self.repo.log_went_on(seen_gen)? => Err(e),
             Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Missing) => {
                 let what = format!("{e}; it is left as it is, `orlop check --read-data` tells what it affects");
                 self.cx.problem("damaged", pack.id.hex().as_bytes(), "repack", what);

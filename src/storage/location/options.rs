@@ -73,6 +73,7 @@ impl Options {
     }
 
     /// Those that start so, without the start.
+    #[cfg(feature = "remote")]
     pub(in crate::storage) fn below<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(start)?, value.as_str())))
     }

@@ -1,28 +1,28 @@
 //! Objects in a bucket, through OpenDAL.
 //!
 //! The one room with async code: a small runtime of its own carries the requests, every verb waits
-//! for its own. [`http`] is the way to the network, [`retry`] says how often, [`trouble`] what a
-//! failure means. OpenDAL's own layers for retries and time-outs are not used: a put that is tried
+//! for its own. [`service`] is the way from a place to one of these, [`http`] the way to the network,
+//! [`trouble`] what a failure means, [`rclone`] whatever that program reaches. OpenDAL's own layers for retries and time-outs are not used: a put that is tried
 //! again must know it, and a deadline for a whole request is no measure on slow links.
 
 mod dav;
 mod http;
-mod retry;
+mod rclone;
+mod service;
 mod trouble;
 mod versions;
 
+use super::retry::{Tries, Tuning};
 use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
 use bytes::Bytes;
-pub(in crate::storage) use dav::Dav;
-use dav::{Moved, TEMPORARIES};
+use dav::{Dav, Moved, TEMPORARIES};
 use futures_util::TryStreamExt;
 use http::Call;
-pub(in crate::storage) use http::Client;
+use http::Client;
 use opendal::layers::HttpClientLayer;
 use opendal::raw::HttpClient;
 use opendal::{Buffer, ErrorKind, Operator};
-pub(in crate::storage) use retry::Tries;
-pub use retry::Tuning;
+pub(in crate::storage) use service::{open, open_versions};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -31,7 +31,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 /// How an object is made only if its name is free.
-pub(in crate::storage) enum Creation {
+enum Creation {
     /// The service promises it: a condition goes with the request.
     Conditional,
     /// Nobody promises it: look, then write. Whole objects appear at once.
@@ -42,7 +42,7 @@ pub(in crate::storage) enum Creation {
 
 /// A bucket, or part of one.
 #[derive(Clone)]
-pub struct ObjectStorage(Arc<Inner>);
+pub(in crate::storage) struct ObjectStorage(Arc<Inner>);
 
 struct Inner {
     operator: Operator,
@@ -70,7 +70,7 @@ impl Drop for Inner {
 
 impl ObjectStorage {
     /// On what `operator` reaches, by way of `client`.
-    pub(in crate::storage) fn new(
+    fn new(
         client: Client,
         operator: Operator,
         place: String,

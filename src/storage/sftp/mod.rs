@@ -13,8 +13,8 @@ mod link;
 mod wire;
 
 use super::local::shelf::Shelf;
-use super::remote::Tries;
-use super::{Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind, Tuning};
+use super::retry::{Tries, Tuning};
+use super::{Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
 use disk::SftpDisk;
 use link::Link;
 use std::io;

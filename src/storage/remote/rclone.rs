@@ -3,8 +3,9 @@
 //! `rclone serve webdav` listens on a port that it chooses and says, behind a user and a password
 //! that are made for this one run and given in its environment, where only its own user can see them.
 
-use super::{ObjectStorage, Storage, hand_on};
+use super::ObjectStorage;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::{Storage, hand_on};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};

@@ -12,7 +12,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// How much a remote storage is asked for at once, and for how long in vain.
 #[derive(Debug, Clone)]
-pub struct Tuning {
+pub(in crate::storage) struct Tuning {
     /// Requests under way at most.
     pub connections: usize,
     /// How long a request is tried again after it failed for the first time.
