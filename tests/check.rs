@@ -273,3 +273,25 @@ fn a_pack_of_an_epoch_that_there_never_was_is_damage() {
     assert!(told.contains("epoch 9") && told.contains(&id.short()), "{told}");
     assert!(!told.contains(":/"), "no file needs it: {told}");
 }
+
+/// A collector that another one overtook leaves such segments.
+#[test]
+fn a_gone_pack_that_nothing_needs_is_no_damage() {
+    let w = world();
+    let mut repo = repo_of(&w.memory);
+    let who = repo.identity(Some("test")).unwrap();
+    let (name, _) = largest_pack(&w.memory, Kind::Data, &repo);
+    let bytes = w.memory.get(&name, u64::MAX).unwrap();
+    let (header, table) = repo.read_table(name.as_str(), bytes.len() as u64).unwrap();
+    let session = repo.begin(&who, Purpose::Collect, vec![]).unwrap();
+    let row = Row { id: [7; 20], frame: 0, ordinal: 0 };
+    let (id, len) = (PackId([9; 32]), bytes.len() as u64);
+    let entry = PackEntry { id, uploader: [1; 4], len, kind: Kind::Data, header, frames: table.frames };
+    put_segment(&repo, &who, session.id, vec![entry], vec![row]);
+    repo.close(&session, CloseKind::End, vec![]).unwrap();
+
+    let (done, ears) = check(&mut repo, Data::All);
+    let told = ears.problems.lock().unwrap().join("\n");
+    assert_eq!((done.errors, done.broken_packs.len()), (0, 0), "{told}");
+    assert!(ears.notices.lock().unwrap().iter().any(|n| n.starts_with("unneeded") && n.contains(&id.short())));
+}

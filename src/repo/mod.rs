@@ -63,6 +63,9 @@ use crate::id::{ClientId, DomainId, InstanceId, RecordId, SlotId};
 use crate::storage::{Storage, Viewed};
 use crate::sys::Host;
 
+/// Threads that fetch from far away: more would hold more memory than they save time.
+const FAR: usize = 8;
+
 /// Take a lock; every change under ours is complete in itself, so a panic elsewhere spoils nothing.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +95,12 @@ impl Repository {
     /// Where its objects are.
     pub fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
+    }
+    /// How many threads fetch and work on what they fetched: as many as there are processors, and more
+    /// where each waits long for what it asks for.
+    pub fn fetchers(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        processors.max(self.storage.at_once().min(FAR))
     }
     /// From now on nothing is listed twice until something is written; see [`Viewed`].
     pub fn look(&self) {

@@ -23,6 +23,11 @@ const RELOADS: usize = 5;
 /// Decoded frames that are kept.
 const CACHE_BYTES: usize = 20 << 20;
 
+/// Stored bytes of neighbouring tree frames that are read in one go: at first, and at most. It doubles with
+/// each go, so that who wants one page does not fetch many.
+const STRETCH: u64 = 32 << 10;
+const STRETCH_MAX: u64 = 2 << 20;
+
 /// Fetches blobs.
 pub struct Reader<'r> {
     repo: &'r Repository,
@@ -31,6 +36,8 @@ pub struct Reader<'r> {
     fresh: OnceLock<Option<Box<Index>>>,
     keys: Vec<Mutex<Option<Arc<PackKey>>>>,
     cache: Mutex<Cache>,
+    /// How far whoever reads on reads next.
+    stretch: Mutex<u64>,
 }
 
 /// A decoded frame.
@@ -194,7 +201,7 @@ impl<'r> Reader<'r> {
     /// For one index.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
         let keys = index.packs().iter().map(|_| Mutex::new(None)).collect();
-        Self { repo, index, fresh: OnceLock::new(), keys, cache: Mutex::default() }
+        Self { repo, index, fresh: OnceLock::new(), keys, cache: Mutex::default(), stretch: Mutex::new(STRETCH) }
     }
 
     /// A pack that is gone may have been packed again since the index was loaded.
@@ -267,9 +274,49 @@ impl<'r> Reader<'r> {
         if let Some(f) = self.cache().get(n) {
             return Ok(f);
         }
+        if let Some(f) = self.read_on(n) {
+            return Ok(f);
+        }
         let f = Arc::new(self.decode(n)?);
         self.cache().put(n, f.clone());
         Ok(f)
+    }
+
+    /// Where each request takes long, a frame of a tree is read with those behind it: pages that belong
+    /// together were written one after the other. `None`: it has to be read alone.
+    fn read_on(&self, n: u32) -> Option<Arc<Decoded>> {
+        let (first, storage) = (self.index.frame(n), self.repo.storage());
+        let pack = self.index.pack(first.pack);
+        if pack.kind != Kind::Tree || storage.at_once() == 1 {
+            return None;
+        }
+        // One after the other: others may be about to fetch the same.
+        let mut stretch = locked(&self.stretch);
+        if let Some(f) = self.cache().get(n) {
+            return Some(f);
+        }
+        let name = super::objects::name(&names::pack(pack.id, pack.uploader)).ok()?;
+        let mut sealed = vec![0; first.entry.stored as usize];
+        if storage.get_kept(&name, first.offset.into(), &mut sealed) {
+            return None;
+        }
+        *stretch = (*stretch * 2).min(STRETCH_MAX);
+        let end = |k: &u32| self.index.frame(*k).offset as u64 + u64::from(self.index.frame(*k).entry.stored);
+        let together =
+            |k: &u32| self.index.frame(*k).pack == first.pack && end(k).saturating_sub(first.offset.into()) <= *stretch;
+        let last = (n + 1..self.index.frames() as u32).take_while(together).last()?;
+        self.read_frames(n, last, &mut sealed).ok()?;
+        for k in n..=last {
+            let (frame, at) = (self.index.frame(k), (self.index.frame(k).offset - first.offset) as usize);
+            let stored = sealed.get_mut(at..at + frame.entry.stored as usize)?;
+            let kept = storage.keeps().then(|| stored.to_vec());
+            let Ok(decoded) = self.open_frame(k, stored) else { continue };
+            if let Some(kept) = kept {
+                storage.keep(&name, frame.offset.into(), &kept);
+            }
+            self.cache().put(k, Arc::new(decoded));
+        }
+        self.cache().get(n)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {

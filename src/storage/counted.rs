@@ -43,7 +43,7 @@ impl Counted {
 }
 
 impl Storage for Counted {
-    hand_on!([inner]: glances staleness exclusive claims_exclusive place);
+    hand_on!([inner]: glances staleness exclusive claims_exclusive at_once place);
 
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.asked("put", name).put_new(name, bytes)

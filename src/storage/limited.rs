@@ -134,7 +134,7 @@ impl Draft for LimitedDraft {
 }
 
 impl<S: Storage> Storage for LimitedStorage<S> {
-    hand_on!([inner]: head list glance glances delete clock received staleness exclusive claims_exclusive place);
+    hand_on!([inner]: head list glance glances delete clock received staleness exclusive claims_exclusive at_once place);
 
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.up.pass(bytes.len() as u64, || self.inner.put_new(name, bytes))

@@ -18,6 +18,7 @@ mod remote;
 mod retry;
 mod sftp;
 pub mod testing;
+mod uploads;
 mod versions;
 mod viewed;
 
@@ -114,6 +115,10 @@ pub trait Storage: Send + Sync {
     /// What was read of an object, from `offset` on, was found to be whole: a storage with a cache may
     /// keep it.
     fn keep(&self, _name: &Name, _offset: u64, _bytes: &[u8]) {}
+    /// The same from what was kept, without asking for it; whether it was there.
+    fn get_kept(&self, _name: &Name, _offset: u64, _into: &mut [u8]) -> bool {
+        false
+    }
     /// Whether [`Storage::keep`] does anything.
     fn keeps(&self) -> bool {
         false
@@ -141,6 +146,11 @@ pub trait Storage: Send + Sync {
     /// Whether it says so, right or wrong, and without asking it.
     fn claims_exclusive(&self) -> bool {
         self.exclusive()
+    }
+    /// How many requests are worth making beside each other because each is waited for; 1 where whoever
+    /// asks does the work.
+    fn at_once(&self) -> usize {
+        1
     }
     /// Where it is, for people; never a secret.
     fn place(&self) -> String;
@@ -307,6 +317,11 @@ macro_rules! hand_on {
             self.$($field)+.keep(name, offset, bytes);
         }
     };
+    (@get_kept [$($field:tt)+]) => {
+        fn get_kept(&self, name: &$crate::storage::Name, offset: u64, into: &mut [u8]) -> bool {
+            self.$($field)+.get_kept(name, offset, into)
+        }
+    };
     (@keeps [$($field:tt)+]) => {
         fn keeps(&self) -> bool {
             self.$($field)+.keeps()
@@ -347,14 +362,19 @@ macro_rules! hand_on {
             self.$($field)+.claims_exclusive()
         }
     };
+    (@at_once [$($field:tt)+]) => {
+        fn at_once(&self) -> usize {
+            self.$($field)+.at_once()
+        }
+    };
     (@place [$($field:tt)+]) => {
         fn place(&self) -> String {
             self.$($field)+.place()
         }
     };
     ($($field:tt)+) => {
-        $crate::storage::hand_on!([$($field)+]: put_new draft get get_range head list glance glances keep keeps delete
-            heal clock received staleness exclusive claims_exclusive place);
+        $crate::storage::hand_on!([$($field)+]: put_new draft get get_range head list glance glances keep get_kept keeps delete
+            heal clock received staleness exclusive claims_exclusive at_once place);
     };
 }
 pub(crate) use hand_on;

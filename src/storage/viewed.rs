@@ -181,7 +181,7 @@ fn below(listed: &[Listed], prefix: &str) -> Vec<Listed> {
 }
 
 impl Storage for Viewed {
-    hand_on!([inner]: glance glances clock received staleness exclusive claims_exclusive place);
+    hand_on!([inner]: glance glances clock received staleness exclusive claims_exclusive at_once place);
 
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         self.look_away();
@@ -210,15 +210,20 @@ impl Storage for Viewed {
     }
 
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
+        match self.get_kept(name, offset, into) {
+            true => Ok(()),
+            false => self.surprised(self.inner.get_range(name, offset, into)),
+        }
+    }
+
+    fn get_kept(&self, name: &Name, offset: u64, into: &mut [u8]) -> bool {
         let part = Part::Range(offset, into.len() as u64);
         let kept = self.cache().filter(|_| Cache::takes(name, part)).and_then(|cache| cache.find(name, part));
-        match kept.filter(|bytes| bytes.len() == into.len()) {
-            Some(bytes) => {
-                into.copy_from_slice(&bytes);
-                Ok(())
-            }
-            None => self.surprised(self.inner.get_range(name, offset, into)),
+        let kept = kept.filter(|bytes| bytes.len() == into.len());
+        if let Some(bytes) = &kept {
+            into.copy_from_slice(bytes);
         }
+        kept.is_some()
     }
 
     fn head(&self, name: &Name) -> Result<Option<u64>, StorageError> {

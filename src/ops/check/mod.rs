@@ -120,8 +120,7 @@ type Broken = Vec<(PackId, Error)>;
 
 impl Run<'_> {
     fn threads(&self) -> usize {
-        let all = || std::thread::available_parallelism().map_or(2, usize::from);
-        self.options.threads.unwrap_or_else(all).max(1)
+        self.options.threads.unwrap_or_else(|| self.repo.fetchers()).max(1)
     }
 
     fn all(&self) -> Result<(CheckSummary, Broken)> {
@@ -310,6 +309,12 @@ impl Run<'_> {
                 let what = "is damaged, but what snapshots need of it is stored elsewhere by now";
                 self.cx.notice("replaced", format!("pack {} {what}: {why}", pack.id.short()));
                 summary.replaced_packs.push(pack.id);
+                continue;
+            }
+            if lost.is_none() && why.kind() == ErrorKind::Missing && self.options.wanted.is_none() {
+                // A prune that another one overtook leaves segments that name what that one deleted.
+                let what = "is gone, and nothing needs it; the next prune forgets it";
+                self.cx.notice("unneeded", format!("pack {} {what}", pack.id.short()));
                 continue;
             }
             let name = names::pack(pack.id, pack.uploader);

@@ -103,7 +103,7 @@ impl Run<'_> {
     fn threads(&self) -> usize {
         match self.options.threads {
             // Some wait for the disk while others decode.
-            0 => std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(1, 16) + 1,
+            0 => self.reader.repo().fetchers().clamp(1, 16) + 1,
             n => n,
         }
     }

@@ -13,6 +13,7 @@ mod trouble;
 mod versions;
 
 use super::retry::{Tries, Tuning};
+use super::uploads::Uploads;
 use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
 use bytes::Bytes;
 use dav::{Dav, Moved, TEMPORARIES};
@@ -50,6 +51,7 @@ struct Inner {
     /// Only `None` while it is dropped.
     runtime: Option<Runtime>,
     slots: Semaphore,
+    uploads: Uploads,
     place: String,
     tuning: Tuning,
     creation: Creation,
@@ -93,6 +95,7 @@ impl ObjectStorage {
             client,
             runtime: Some(runtime),
             slots: Semaphore::new(tuning.connections.max(1)),
+            uploads: Uploads::default(),
             place,
             tuning,
             creation,
@@ -341,6 +344,7 @@ impl Storage for ObjectStorage {
     }
 
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
+        self.0.uploads.wait();
         Ok(Box::new(ObjectDraft { storage: self.clone(), pieces: Vec::new(), last: Vec::new() }))
     }
 
@@ -429,6 +433,10 @@ impl Storage for ObjectStorage {
         matches!(self.0.creation, Creation::Conditional) && self.0.proven.get() != Some(&false)
     }
 
+    fn at_once(&self) -> usize {
+        self.0.tuning.connections
+    }
+
     fn place(&self) -> String {
         self.0.place.clone()
     }
@@ -444,17 +452,27 @@ struct ObjectDraft {
 /// Small pieces are gathered up to this length.
 const PIECE: usize = 1 << 20;
 
+impl ObjectDraft {
+    fn next_piece(&mut self) {
+        // It has grown by doubling.
+        self.last.shrink_to_fit();
+        self.pieces.push(std::mem::take(&mut self.last).into());
+    }
+}
+
 impl Draft for ObjectDraft {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.last.extend_from_slice(bytes);
         if self.last.len() >= PIECE {
-            self.pieces.push(std::mem::take(&mut self.last).into());
+            self.next_piece();
         }
         Ok(())
     }
 
     fn publish(mut self: Box<Self>, name: &Name) -> Result<Put, StorageError> {
-        self.pieces.push(std::mem::take(&mut self.last).into());
-        self.storage.0.put_new(name, &Buffer::from(std::mem::take(&mut self.pieces)))
+        self.next_piece();
+        let pack = Buffer::from(std::mem::take(&mut self.pieces));
+        let _upload = self.storage.0.uploads.begin(pack.len());
+        self.storage.0.put_new(name, &pack)
     }
 }

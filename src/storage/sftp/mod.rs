@@ -14,6 +14,7 @@ mod wire;
 
 use super::local::shelf::Shelf;
 use super::retry::{Tries, Tuning};
+use super::uploads::Uploads;
 use super::{Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
 use disk::SftpDisk;
 use link::Link;
@@ -68,6 +69,7 @@ struct Inner {
     place: String,
     tuning: Tuning,
     session: Mutex<Option<Arc<Session>>>,
+    uploads: Uploads,
     reached: AtomicBool,
 }
 
@@ -80,7 +82,14 @@ struct Session {
 impl SftpStorage {
     /// Connect. `make`: a folder that is not there is made.
     pub(in crate::storage) fn new(dial: Dial, place: String, tuning: Tuning, make: bool) -> Result<Self, StorageError> {
-        let inner = Inner { dial, place, tuning, session: Mutex::default(), reached: AtomicBool::new(false) };
+        let inner = Inner {
+            dial,
+            place,
+            tuning,
+            session: Mutex::default(),
+            uploads: Uploads::default(),
+            reached: AtomicBool::new(false),
+        };
         inner.call("open", "the repository", make, |_, _| Ok(()))?;
         Ok(Self(Arc::new(inner)))
     }
@@ -168,6 +177,7 @@ impl Storage for SftpStorage {
         self.0.put_new(name, |shelf| shelf.put_new(name, bytes), |theirs| theirs == bytes)
     }
     fn draft(&self) -> Result<Box<dyn Draft>, StorageError> {
+        self.0.uploads.wait();
         Ok(Box::new(SftpDraft { storage: self.clone(), bytes: Vec::new() }))
     }
     fn get(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
@@ -198,6 +208,9 @@ impl Storage for SftpStorage {
     fn received(&self, name: &Name) -> Result<Option<i64>, StorageError> {
         self.0.call("look up", name.as_str(), false, |shelf, _| shelf.received(name))
     }
+    fn at_once(&self) -> usize {
+        self.0.tuning.connections
+    }
     fn place(&self) -> String {
         self.0.place.clone()
     }
@@ -215,6 +228,7 @@ impl Draft for SftpDraft {
         Ok(())
     }
     fn publish(self: Box<Self>, name: &Name) -> Result<Put, StorageError> {
+        let _upload = self.storage.0.uploads.begin(self.bytes.len());
         self.storage.put_new(name, &self.bytes)
     }
 }

@@ -103,7 +103,7 @@ fn tapped<R>(
 }
 
 impl<S: Storage, T: Tap> Storage for Tapped<S, T> {
-    hand_on!([inner]: glances clock received staleness exclusive claims_exclusive place);
+    hand_on!([inner]: glances clock received staleness exclusive claims_exclusive at_once place);
 
     fn put_new(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         let call = || self.inner.put_new(name, bytes);
