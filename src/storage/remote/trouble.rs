@@ -19,6 +19,10 @@ pub(super) enum Trouble {
     Stalled { host: String, seconds: u64 },
     #[error("the connection to {host} broke: {why}")]
     Broke { host: String, why: String },
+    #[error("{host} does not take {credentials}")]
+    Stranger { host: String, credentials: &'static str },
+    #[error("{host} has no such container")]
+    NoContainer { host: String },
     #[error("{host}: {why}")]
     Other { host: String, why: String },
 }
@@ -80,15 +84,8 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 
 /// The same as the storage's own error: its kind and a sentence.
 pub(super) fn translate(error: &Error) -> (StorageErrorKind, io::Error) {
-    let trouble = causes(error).find_map(|e| e.downcast_ref::<Trouble>());
-    let (kind, why) = match trouble {
-        Some(Trouble::Unreachable { .. } | Trouble::Stalled { .. } | Trouble::Broke { .. }) => {
-            (StorageErrorKind::Unreachable, trouble.map(Trouble::to_string))
-        }
-        Some(other) => (StorageErrorKind::Other, Some(other.to_string())),
-        None => (kind_of(error), None),
-    };
-    let why = why.unwrap_or_else(|| words_of(error));
+    let kind = kind_of(error);
+    let why = trouble_of(error).map_or_else(|| words_of(error), Trouble::to_string);
     let io_kind = match kind {
         StorageErrorKind::NotFound => io::ErrorKind::NotFound,
         StorageErrorKind::Denied | StorageErrorKind::Credentials => io::ErrorKind::PermissionDenied,
@@ -112,7 +109,23 @@ const STRANGER: [&str; 10] = [
     "Unauthorized",
 ];
 
+fn trouble_of(error: &Error) -> Option<&Trouble> {
+    causes(error).find_map(|e| e.downcast_ref())
+}
+
 fn kind_of(error: &Error) -> StorageErrorKind {
+    match trouble_of(error) {
+        Some(Trouble::Unreachable { .. } | Trouble::Stalled { .. } | Trouble::Broke { .. }) => {
+            StorageErrorKind::Unreachable
+        }
+        Some(Trouble::Stranger { .. }) => StorageErrorKind::Credentials,
+        Some(Trouble::NoContainer { .. }) => StorageErrorKind::NoPlace,
+        Some(Trouble::Certificate { .. } | Trouble::Other { .. }) => StorageErrorKind::Other,
+        None => kind_by_words(error),
+    }
+}
+
+fn kind_by_words(error: &Error) -> StorageErrorKind {
     let text = error.message();
     let status = |code: &str| error.to_string().contains(&format!("status: {code}"));
     if STRANGER.iter().any(|code| text.contains(code)) || is_unsigned(error) || status("401") {
