@@ -65,7 +65,7 @@ pub fn tokens_end(ceph: &Ceph) {
     });
     let ran = run(&ceph.swift(proxy.port), "snapshots");
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("check the credentials"), "{}", ran.err);
+    assert!(ran.err.contains("status 401") && ran.err.contains("check the credentials"), "{}", ran.err);
     let asked = proxy.requests.load(std::sync::atomic::Ordering::SeqCst);
     assert!(asked <= 4, "two logins, two requests: {asked}");
 }

@@ -153,20 +153,31 @@ fn is_unsigned(error: &Error) -> bool {
 /// What the server said, or OpenDAL, without its context, in which there are URLs.
 fn words_of(error: &Error) -> String {
     let text = error.message();
-    let field = |name: &str| {
-        let rest = text.split_once(&format!("{name}: \""))?.1;
+    // OpenDAL's way to write them, and that of Ceph's gateway where it speaks Swift.
+    let field = |names: [&str; 2]| {
+        let rest = names.iter().find_map(|name| text.split_once(name))?.1;
         Some(rest.split_once('"')?.0).filter(|v| !v.is_empty())
     };
-    let said = match (field("code"), field("message")) {
+    let said = match (field(["code: \"", "\"Code\":\""]), field(["message: \"", "\"Message\":\""])) {
         (Some(code), Some(message)) => format!("{message} ({code})"),
         (Some(code), None) => code.to_owned(),
-        _ if text.is_empty() => error.kind().to_string(),
+        _ if text.is_empty() => bare(error),
         _ => text.to_owned(),
     };
     let cause = causes(error).skip(1).last().map(ToString::to_string).filter(|c| !c.is_empty() && !c.contains("://"));
     match cause {
         Some(cause) if !said.contains(&cause) => format!("{}: {}", shorten(&said), shorten(&cause)),
         _ => shorten(&said),
+    }
+}
+
+/// Of an answer without a word in it: its status, which is in the context.
+fn bare(error: &Error) -> String {
+    let context = error.to_string();
+    let status = context.split_once("status: ").and_then(|(_, rest)| rest.get(..3));
+    match status.filter(|s| s.bytes().all(|b| b.is_ascii_digit())) {
+        Some(status) => format!("the server answers with status {status}"),
+        None => error.kind().to_string(),
     }
 }
 
@@ -200,6 +211,16 @@ mod tests {
         ] {
             assert_eq!(said(kind, &s3(code)), (expected, format!("No. ({code})")), "{code}");
         }
+    }
+
+    #[test]
+    fn few_words_are_words_too() {
+        let denied = "{\"Code\":\"AccessDenied\",\"Message\":\"\",\"HostId\":\"x\"}";
+        assert_eq!(said(ErrorKind::PermissionDenied, denied), (StorageErrorKind::Denied, "AccessDenied".to_owned()));
+        let mute = |context: &'static str| translate(&Error::new(ErrorKind::Unexpected, "").with_context("r", context));
+        let (_, why) = mute("Parts { status: 503, version: HTTP/1.1 }");
+        assert_eq!(why.to_string(), "the server answers with status 503");
+        assert_eq!(mute("status: of things").1.to_string(), "Unexpected");
     }
 
     #[test]
