@@ -10,9 +10,9 @@ mod state;
 mod world;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, HasDiscoveries, Model, UniformChooser};
 use world::*;
 
 /// The worlds that are searched through, from the smallest on.
@@ -21,6 +21,7 @@ fn worlds() -> Vec<World> {
         name: "one backup, one collector",
         delays: false,
         slow_listings: true,
+        slow_looks: false,
         clients: vec![0b101],
         collectors: 1,
         plans: 2,
@@ -69,6 +70,18 @@ fn worlds() -> Vec<World> {
             ..base.clone()
         },
         World {
+            name: "a backup that looks for a parent, and one that did not see a plan",
+            clients: vec![0b101, 0b110],
+            planned: true,
+            plans: 0,
+            finishes: 1,
+            tries: 0,
+            slow_listings: false,
+            slow_looks: true,
+            late_puts: false,
+            ..base.clone()
+        },
+        World {
             name: "one backup, one collector, and one that repeats the log",
             collectors: 2,
             plans: 1,
@@ -114,6 +127,41 @@ fn worlds() -> Vec<World> {
     ]
 }
 
+/// More than can be searched through: it is played in, at random.
+fn large_world() -> World {
+    World {
+        name: "two backups, two collectors, two rounds",
+        delays: false,
+        slow_listings: true,
+        slow_looks: true,
+        clients: vec![0b101, 0b110],
+        collectors: 2,
+        plans: 2,
+        finishes: 2,
+        checkpoints: 0,
+        beats: 2,
+        tries: 1,
+        crashes: 1,
+        repack: true,
+        late_puts: true,
+        bury: true,
+        planned: false,
+        without: Without::Nothing,
+    }
+}
+
+/// The same in kinds: where what is written is seen later, where a backup did not see a plan, and where
+/// the log is repeated.
+fn large_worlds() -> [World; 4] {
+    let all = large_world();
+    [
+        World { name: "the same, what is written is seen later", delays: true, slow_listings: false, ..all.clone() },
+        World { name: "the same, behind a plan", planned: true, ..all.clone() },
+        World { name: "the same, and a log that is repeated", checkpoints: 2, ..all.clone() },
+        all,
+    ]
+}
+
 /// What a search came to.
 struct Searched {
     states: usize,
@@ -127,26 +175,72 @@ fn search(world: World, threads: usize, most: usize) -> Searched {
     let checker = world.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
     let checker = checker.target_state_count(most).spawn_bfs().join();
     let states = checker.unique_state_count();
-    let done = states < most;
-    let mut out = Searched { states, lost: None, events: 0 };
-    // In an order of their own: one state may break several.
-    for (property, path) in checker.discoveries().into_iter().collect::<BTreeMap<_, _>>().into_iter().rev() {
-        match EVENTS.iter().find(|(_, name)| *name == property) {
-            Some((event, _)) => out.events |= event,
-            None => {
-                let steps: Vec<String> = path.into_actions().iter().map(|a| format!("  {a:?}")).collect();
-                out.lost = Some((property, steps.len(), steps.join("\n")));
+    let all = if states < most { "" } else { ", not all there are" };
+    println!("{name}: {states} states in {:.1} s{all}", began.elapsed().as_secs_f64());
+    Searched::of(&checker, states)
+}
+
+impl Searched {
+    fn of(checker: &impl Checker<World>, states: usize) -> Self {
+        let mut out = Self { states, lost: None, events: 0 };
+        // In an order of their own: one state may break several.
+        for (property, path) in checker.discoveries().into_iter().collect::<BTreeMap<_, _>>().into_iter().rev() {
+            match EVENTS.iter().find(|(_, name)| *name == property) {
+                Some((event, _)) => out.events |= event,
+                None => {
+                    let steps: Vec<String> = path.into_actions().iter().map(|a| format!("  {a:?}")).collect();
+                    out.lost = Some((property, steps.len(), steps.join("\n")));
+                }
             }
         }
+        out
     }
-    let all = if done { "" } else { ", not all there are" };
-    println!("{name}: {states} states in {:.1} s{all}", began.elapsed().as_secs_f64());
+}
+
+/// Play at random for so long.
+fn play(world: World, time: Duration) -> Searched {
+    let name = world.name;
+    let checker = world.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).timeout(time);
+    let checker = checker.spawn_simulation(1, UniformChooser).join();
+    let out = Searched::of(&checker, checker.state_count());
+    println!(
+        "{name}: {} steps at random in {} s, at most {} in one play",
+        out.states,
+        time.as_secs(),
+        checker.max_depth()
+    );
     out
 }
 
-fn nothing_is_lost(most: usize) {
+fn nothing_is_lost_at_random(time: Duration) {
     let mut events = 0;
-    for world in worlds() {
+    for world in large_worlds() {
+        let name = world.name;
+        let found = play(world, time);
+        events |= found.events;
+        if let Some((property, _, way)) = found.lost {
+            panic!("{name}: not {property}:\n{way}");
+        }
+    }
+    for (event, name) in EVENTS {
+        assert!(events & event != 0, "this never happens: {name}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_at_random_in_large_worlds() {
+    nothing_is_lost_at_random(Duration::from_secs(5));
+}
+
+#[test]
+#[ignore = "takes 20 minutes"]
+fn nothing_is_lost_in_long_plays_in_large_worlds() {
+    nothing_is_lost_at_random(Duration::from_secs(300));
+}
+
+fn nothing_is_lost(worlds: impl Iterator<Item = World>, most: usize) {
+    let mut events = 0;
+    for world in worlds {
         let name = world.name;
         let found = search(world, 2, most);
         assert!(found.states > 1000, "{name}");
@@ -162,13 +256,14 @@ fn nothing_is_lost(most: usize) {
 
 #[test]
 fn nothing_is_lost_in_any_order() {
-    nothing_is_lost(1_500_000);
+    nothing_is_lost(worlds().into_iter(), 1_500_000);
 }
 
 #[test]
-#[ignore = "takes half an hour and several gigabytes"]
+#[ignore = "takes minutes and several gigabytes"]
 fn nothing_is_lost_in_any_order_of_larger_worlds() {
-    nothing_is_lost(30_000_000);
+    let more = |w: World| World { tries: 1, crashes: 1, slow_looks: true, bury: true, ..w };
+    nothing_is_lost(worlds().into_iter().map(more).chain(large_worlds()), 8_000_000);
 }
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/format-spec/81-model.md");

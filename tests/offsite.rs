@@ -8,6 +8,8 @@
 mod faults;
 #[path = "offsite/kept.rs"]
 mod kept;
+#[path = "offsite/link.rs"]
+mod link;
 #[path = "offsite/past.rs"]
 mod past;
 #[path = "offsite/proxy.rs"]
@@ -22,6 +24,7 @@ mod world;
 use orlop::storage::probe::{self, Findings};
 use orlop::storage::testing::{contract, contract_without_races};
 use services::{Azurite, Ceph, Place, RcloneRemote, RcloneS3, Service, Sshd, Swift, WebDav};
+use std::time::{Duration, Instant};
 use world::World;
 
 /// What every storage has to do: the contract, the probe, and the life of a repository.
@@ -112,6 +115,27 @@ fn asks_little(world: &World, place: &Place) {
         (false, _) => 40,
     };
     assert!(sum <= most, "{sum} requests: {requests:?}");
+}
+
+/// Where every answer takes long, nobody waits for one after the other.
+#[test]
+fn far_away_requests_go_beside_each_other() {
+    let Some(server) = RcloneS3::start() else { return };
+    let far = Duration::from_millis(200);
+    let link = server.behind(far, 1e9);
+    let world = World::new(&server.through(&link));
+    world.ok("init --no-recovery-key");
+    (1..5).for_each(|version| world.source(version));
+    let began = Instant::now();
+    let said = world.ok("backup @/src --json");
+    let (took, summary) = (began.elapsed(), said.lines().last().expect("a summary"));
+    let summary: serde_json::Value = serde_json::from_str(summary).expect("JSON");
+    let requests: u64 =
+        summary["requests"].as_array().expect("a list").iter().filter_map(|r| r["requests"].as_u64()).sum();
+    println!("{requests} requests in {took:?}, {:?} went up and down", link.carried());
+    assert!(took < far * u32::try_from(requests).expect("few") * 3 / 4, "{requests} requests took {took:?}");
+    world.ok("restore latest --target @/out");
+    world.assert_restored("out");
 }
 
 /// There and back: a mirror in parts, filled later, and from it a repository with other keys here.

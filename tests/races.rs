@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use orlop::collect::Closed;
 use orlop::error::{ErrorKind, Result};
 use orlop::format::gc::Reason;
 use orlop::format::names;
@@ -281,6 +283,86 @@ fn nobody_relies_on_a_snapshot_whose_session_may_still_be_given_up() {
     let second = second.unwrap();
     assert_eq!(second.as_ref().unwrap().parent, Some(w.second));
     sound(&w.memory, w.dir.path(), &[second, first]);
+}
+
+/// Waits before it writes its record until it is told to go on, and leaves a session's objects for later.
+struct Waits {
+    session: String,
+    waits: SyncSender<()>,
+    goes_on: Mutex<Receiver<()>>,
+}
+impl Odd for Waits {
+    fn put(&self, to: &MemoryStorage, name: &Name, bytes: &[u8]) -> std::result::Result<Put, StorageError> {
+        if name.as_str().starts_with("gc/") {
+            self.waits.send(()).unwrap();
+            self.goes_on.lock().unwrap().recv().unwrap();
+        }
+        to.put_new(name, bytes)
+    }
+    fn delete(&self, from: &MemoryStorage, name: &Name) -> std::result::Result<(), StorageError> {
+        match name.as_str().starts_with(&self.session) {
+            true => Err(failed("delete", name, std::io::ErrorKind::PermissionDenied)),
+            false => from.delete(name),
+        }
+    }
+}
+
+/// Race 3, the other way round: the session is listed, cleared away, and closed by its sleeper before its
+/// close is read. Whether the record that buries it is listed before, or written later.
+#[test]
+fn nobody_is_deceived_by_the_close_of_a_sleeper_whose_session_was_cleared_away() {
+    for record_is_listed in [true, false] {
+        let w = World::new();
+        let mut before = None;
+        let keep = &mut || before = Some(w.fork());
+        let slept = stopping(&w.memory, vec![(At::before(Verb::PutNew, "snapshots/"), keep)], |s| {
+            run_backup(s, 1, "a", w.dir.path(), false)
+        });
+        let (slept, memory) = (slept.unwrap(), before.unwrap());
+        let missing = |prefix: &str| {
+            let there = memory.list(prefix).unwrap();
+            w.memory.list(prefix).unwrap().into_iter().map(|l| l.name).find(|n| there.iter().all(|l| l.name != *n))
+        };
+        let (snapshot, close) = (missing("snapshots/").unwrap(), missing("sessions/").unwrap());
+        let bytes = |name: &Name| w.memory.get(name, 1 << 20).unwrap();
+        let session = close.as_str().strip_suffix("close").unwrap().to_owned();
+        forget(&mut keeper(&memory), w.first);
+        collect(&memory, &slow());
+        memory.advance(8 * DAY);
+
+        let ((waits, it_waits), (go_on, goes_on)) = (sync_channel(0), sync_channel(1));
+        let collector = OddStorage(memory.clone(), Arc::new(Waits { session, waits, goes_on: Mutex::new(goes_on) }));
+        let mut finish = Some(std::thread::spawn(move || collect(&collector, &slow())));
+        it_waits.recv().unwrap();
+        memory.put_new(&snapshot, &bytes(&snapshot)).unwrap();
+        let mut write_record = || {
+            go_on.send(()).unwrap();
+            assert!(finish.take().unwrap().join().unwrap().deleted_packs > 0);
+        };
+        let clear_away = |memory: &MemoryStorage| {
+            collect(memory, &slow());
+            assert_eq!(memory.put_new(&close, &bytes(&close)).unwrap(), Put::Created);
+        };
+        let read: &'static str = Box::leak(close.to_string().into_boxed_str());
+        let clear_first = &mut || clear_away(&memory);
+        let mut moments: Vec<Meanwhile<'_>> = vec![(At::before(Verb::Get, read), clear_first)];
+        if record_is_listed {
+            write_record();
+            // Who only reads is not deceived either.
+            let other = fork(&memory);
+            let clear_other = &mut || clear_away(&other);
+            let all = stopping(&other, vec![(At::before(Verb::Get, read), clear_other)], |s| {
+                machine(s, 3).snapshots(&|n, e| panic!("{n}: {e}")).unwrap()
+            });
+            let late = all.iter().find(|s| Some(s.id) == slept.snapshot).unwrap();
+            assert_eq!((late.validity, late.closed), (Validity::Late, Some(Closed::Naming)));
+        } else {
+            moments.insert(0, (At::before(Verb::Get, "gc/"), &mut write_record));
+        }
+        let done = stopping(&memory, moments, |s| run_backup(s, 2, "a", w.dir.path(), false));
+        assert_ne!(done.as_ref().unwrap().parent, slept.snapshot);
+        sound(&memory, w.dir.path(), &[done]);
+    }
 }
 
 /// Race 4, at the plan and at the finish.

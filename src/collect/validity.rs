@@ -1,7 +1,7 @@
 //! V: which snapshots count.
 
 /// Whether a snapshot counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Validity {
     /// Its session ended well and named it, or a record says so.
     Confirmed,

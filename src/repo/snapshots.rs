@@ -275,7 +275,9 @@ impl Repository {
             // Whether a session is not there because it was confirmed, only the lost record says.
             let recorded =
                 history.confirms(s.statement.client, s.statement.seq) || (history.torn.is_some() && !listed.opened);
-            s.validity = validity(listed.opened, s.closed, recorded);
+            // Its close may be another one than was listed: of whoever slept, and found the name free again.
+            let opened = listed.opened && !history.buried(session);
+            s.validity = validity(opened, s.closed, recorded);
         }
         Ok(steady.get())
     }

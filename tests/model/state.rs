@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use orlop::collect::{Closed, Log, Plan, Step, Validity, validity};
 
 /// A set of small numbers.
-pub type Set = u8;
+pub type Set = u16;
 
 pub fn has(set: Set, n: u8) -> bool {
     set & (1 << n) != 0
 }
 pub fn members(set: Set) -> impl Iterator<Item = u8> {
-    (0..8).filter(move |n| has(set, *n))
+    (0..16).filter(move |n| has(set, *n))
 }
 
 /// A pack and the segment that names it: durable together, since nobody looks in between.
@@ -94,6 +94,9 @@ impl Record {
 /// Where a client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum At {
+    // A parent is looked for: snapshots listed, sessions listed, their closes read.
+    Snapshots,
+    Sessions,
     Choose,
     Open,
     Load,
@@ -111,7 +114,13 @@ pub struct Client {
     pub at: At,
     pub wants: Set,
     pub session: u8,
+    /// Snapshots that are there, and sessions of which beginnings and closes are, as listed.
+    pub listed: Set,
+    pub opened: Set,
+    pub closed: Set,
     pub base: Option<u8>,
+    /// What the base looked like when it was chosen.
+    pub stands: Validity,
     /// Generation it goes by, and the one that it loaded first.
     pub seen: u8,
     pub first: u8,
@@ -267,6 +276,15 @@ impl State {
             Record::Plan { .. } => 0,
         };
         self.read(generation).map(confirmed).fold(0, |a, b| a | b)
+    }
+
+    /// Sessions that a record buries.
+    pub fn buried(&self, generation: u8) -> Set {
+        let buried = |r: &Record| match r {
+            Record::Finish { buried, .. } | Record::Checkpoint { buried, .. } => *buried,
+            Record::Plan { .. } => 0,
+        };
+        self.read(generation).map(buried).fold(0, |a, b| a | b)
     }
 
     pub fn expired(&self, generation: u8) -> Set {

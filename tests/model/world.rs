@@ -16,6 +16,8 @@ pub enum Without {
     R1,
     /// R2: a base that is forgotten is relied on.
     R2,
+    /// R2: a base that is not confirmed is relied on.
+    Confirmed,
     /// R4: bases of open sessions are no roots.
     R4,
     /// Heartbeats pin nothing.
@@ -38,6 +40,8 @@ pub enum Without {
     LookBack,
     /// V: a close counts although the session's beginning is gone.
     ClosedAndOpened,
+    /// V: a session that a record buries counts while something of it is there.
+    Buried,
     /// I10: any snapshot that is seen is confirmed.
     I10,
     /// The log takes two records for one place.
@@ -63,9 +67,10 @@ pub enum Without {
 }
 
 /// Every rule with its name in the specification.
-pub const RULES: [(Without, &str); 20] = [
+pub const RULES: [(Without, &str); 22] = [
     (Without::R1, "R1: blobs of condemned packs count as absent"),
     (Without::R2, "R2: a forgotten base is dropped"),
+    (Without::Confirmed, "R2: a base is confirmed"),
     (Without::R4, "R4: bases of open sessions are roots"),
     (Without::Pins, "pins in heartbeats"),
     (Without::I5AndWrote, "I5, and pins of packs that were written"),
@@ -77,6 +82,7 @@ pub const RULES: [(Without, &str); 20] = [
     (Without::CloseOnce, "B6: one name for every close"),
     (Without::LookBack, "B6: whoever closes looks whether its beginning is there"),
     (Without::ClosedAndOpened, "V: a close counts beside its beginning"),
+    (Without::Buried, "V: a session that a record buries counts no more"),
     (Without::I10, "I10: late snapshots are not confirmed after a finish"),
     (Without::CloseLast, "F7: of a session the close goes last"),
     (Without::CheckpointGone, "K1: a checkpoint waits until what is doomed is gone"),
@@ -109,6 +115,8 @@ pub struct World {
     pub delays: bool,
     /// Listings take time, and may or may not have what is made meanwhile.
     pub slow_listings: bool,
+    /// Who looks for a parent lists snapshots, then sessions, then reads what it listed.
+    pub slow_looks: bool,
     /// What each client wants to keep.
     pub clients: Vec<Set>,
     pub collectors: u8,
@@ -137,6 +145,8 @@ pub enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientStep {
+    ListSnapshots,
+    ListSessions,
     Choose(Option<u8>),
     Open,
     Load,
@@ -174,8 +184,6 @@ pub enum CollectorStep {
     Crash,
 }
 
-const GC_MAX: usize = 6;
-
 impl Model for World {
     type State = State;
     type Action = Action;
@@ -196,10 +204,14 @@ impl Model for World {
             Snapshot { blobs: 0b011, session: 0, there: true, hidden: false, tombstoned: false, in_flight: false };
         let pack = |blobs| Pack { blobs, session: 0, there: true };
         let client = |wants: &Set| Client {
-            at: At::Choose,
+            at: self.beginning(),
             wants: *wants,
             session: 0,
+            listed: 0,
+            opened: 0,
+            closed: 0,
             base: None,
+            stands: Validity::Late,
             seen: 0,
             first: 0,
             index: 0,
@@ -270,7 +282,7 @@ impl Model for World {
         out.extend(s.hidden().into_iter().map(Action::Reveal));
         let snapshots = || (0..).zip(&s.snapshots);
         out.extend(snapshots().filter(|(_, z)| z.in_flight && !z.there).map(|(n, _)| Action::Arrive(n)));
-        if s.tombstones < 1 {
+        if s.tombstones < self.plans.max(1) {
             out.extend(
                 snapshots().filter(|(_, z)| z.there && !z.tombstoned && !z.hidden).map(|(n, _)| Action::Forget(n)),
             );
@@ -338,9 +350,11 @@ impl World {
         use ClientStep as C;
         let mut act = |step| out.push(Action::Client(n, step));
         match c.at {
+            At::Snapshots => act(C::ListSnapshots),
+            At::Sessions => act(C::ListSessions),
             At::Choose => {
                 act(C::Choose(None));
-                let valid = |z: u8| s.validity(z, s.visible_generation(), false, true) != Validity::Late;
+                let valid = |z: u8| self.looks_like(s, c, z) != Validity::Late;
                 let free = |(_, z): &(u8, &Snapshot)| z.there && !z.hidden && !z.tombstoned;
                 let known = (0..).zip(&s.snapshots).filter(free).map(|(z, _)| z).filter(|z| valid(*z));
                 // A base that has nothing of what is wanted is none.
@@ -376,7 +390,19 @@ impl World {
         use ClientStep as C;
         let mut c = s.clients[usize::from(n)];
         match step {
-            C::Choose(base) => (c.base, c.at) = (base, At::Open),
+            C::ListSnapshots => (c.listed, c.at) = (existing(s, false), At::Sessions),
+            C::ListSessions => {
+                c.seen = s.visible_generation();
+                for (n, x) in (0..).zip(&s.sessions) {
+                    c.opened |= Set::from(x.open && !x.open_hidden) << n;
+                    c.closed |= Set::from(x.close.is_some() && !x.close_hidden) << n;
+                }
+                c.at = At::Choose;
+            }
+            C::Choose(base) => {
+                c.stands = base.map_or(Validity::Late, |z| self.looks_like(s, &c, z));
+                (c.base, c.at) = (base, At::Open);
+            }
             C::Open => {
                 c.session = s.sessions.len() as u8;
                 s.sessions.push(Session {
@@ -398,7 +424,11 @@ impl World {
                 c.index = there(s);
                 if let Some(z) = c.base {
                     let z = &s.snapshots[usize::from(z)];
-                    let stands = collect::base_stands(z.tombstoned, !z.there, false, collect::Validity::Confirmed);
+                    let validity = match self.without {
+                        Without::Confirmed => Validity::Confirmed,
+                        _ => self.still_stands(s, &c),
+                    };
+                    let stands = collect::base_stands(z.tombstoned, !z.there, false, validity);
                     if !stands && self.without != Without::R2 {
                         c.base = None;
                     }
@@ -488,8 +518,12 @@ impl World {
             return;
         }
         *c = Client {
-            at: At::Choose,
+            at: self.beginning(),
+            listed: 0,
+            opened: 0,
+            closed: 0,
             base: None,
+            stands: Validity::Late,
             seen: 0,
             first: 0,
             index: 0,
@@ -501,6 +535,41 @@ impl World {
             snapshot: None,
             ..*c
         };
+    }
+
+    fn beginning(&self) -> At {
+        if self.slow_looks { At::Snapshots } else { At::Choose }
+    }
+
+    /// What a snapshot looks like to a client that looks for a parent. A close that was listed, and is
+    /// gone before it is read, looks like none.
+    fn looks_like(&self, s: &State, c: &Client, z: u8) -> Validity {
+        if !self.slow_looks {
+            return s.validity(z, s.visible_generation(), false, true);
+        }
+        let session = s.snapshots[usize::from(z)].session;
+        let closed = s.closed(z, true).filter(|_| has(c.closed, session));
+        match has(c.listed, z) {
+            true => {
+                let opened = has(c.opened, session) && !self.is_buried(s, session, c.seen);
+                collect::validity(opened, closed, has(s.confirmed(c.seen), z))
+            }
+            false => Validity::Late,
+        }
+    }
+
+    /// What a base looks like by the log that its client goes by.
+    fn still_stands(&self, s: &State, c: &Client) -> Validity {
+        let Some(z) = c.base else { return c.stands };
+        let session = s.snapshots[usize::from(z)].session;
+        match has(s.confirmed(c.seen), z) {
+            false if self.is_buried(s, session, c.seen) => Validity::Late,
+            _ => c.stands,
+        }
+    }
+
+    fn is_buried(&self, s: &State, session: u8, generation: u8) -> bool {
+        has(s.buried(generation), session) && self.without != Without::Buried
     }
 
     /// What a client knows of the log.
@@ -529,7 +598,7 @@ impl World {
         match c.doing {
             Doing::Dead => return,
             Doing::Idle => {
-                if c.plans < self.plans && s.log.len() < GC_MAX {
+                if c.plans < self.plans && s.log.len() < self.records() {
                     act(G::BeginPlan);
                 }
                 if c.finishes < self.finishes {
@@ -542,7 +611,7 @@ impl World {
                     };
                     plans.filter(|g| !finished(g)).for_each(|g| act(G::BeginFinish(g)));
                 }
-                if c.checkpoints < self.checkpoints && s.log.len() < GC_MAX && self.may_repeat(s) {
+                if c.checkpoints < self.checkpoints && s.log.len() < self.records() && self.may_repeat(s) {
                     act(G::BeginCheckpoint);
                 }
                 return;
@@ -555,8 +624,7 @@ impl World {
                     Some(before) => {
                         let sessions = !matches!(c.doing, Doing::Snapshots | Doing::Snapshots2);
                         let new = existing(s, sessions) & !before;
-                        let subsets = (0..=new).filter(|missed| missed & !new == 0);
-                        subsets.for_each(|missed| act(G::EndListing(missed)));
+                        subsets(new).for_each(|missed| act(G::EndListing(missed)));
                     }
                 }
             }
@@ -577,6 +645,11 @@ impl World {
         if s.crashes < self.crashes {
             act(G::Crash);
         }
+    }
+
+    /// How long the log may become.
+    fn records(&self) -> usize {
+        3 + 3 * usize::from(self.plans.max(1))
     }
 
     fn may_repeat(&self, s: &State) -> bool {
@@ -1014,6 +1087,11 @@ impl Marks {
             _ => Live::Some,
         }
     }
+}
+
+fn subsets(of: Set) -> impl Iterator<Item = Set> {
+    let next = move |set: &Set| (*set != 0).then(|| (set - 1) & of);
+    std::iter::successors(Some(of), next)
 }
 
 /// What a listing that begins now must have.

@@ -1,5 +1,6 @@
 //! Servers, each a child of the test or ended by its own pid files.
 
+use super::link::Link;
 use orlop::storage::probe::Findings;
 use orlop::storage::{self, Access, Location, Options, Storage};
 use std::net::{TcpListener, TcpStream};
@@ -283,6 +284,15 @@ impl RcloneS3 {
         command.args(["--auth-key", &format!("{KEY},{SECRET}"), "--config", "/dev/null"]).arg(dir.path().join("data"));
         let server = Server::start(&mut command, &dir.path().join("log"), port);
         Some(Self { _server: server, dir, port })
+    }
+
+    /// The same through a line in front of it; what it promises the probe has said.
+    pub fn through(&self, link: &Link) -> Place {
+        Place { collects: false, exclusive: false, ..s3_place(link.port, &format!("{BUCKET}/p{}", next())) }
+    }
+
+    pub fn behind(&self, round_trip: Duration, bits_per_second: f64) -> Link {
+        Link::new(self.port, round_trip, bits_per_second)
     }
 }
 

@@ -86,7 +86,7 @@ impl Base {
             let (client, seq) = (s.statement.client, s.statement.seq);
             let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
             let gone = !repo.has_snapshot(client, seq)?;
-            if base_stands(tombstoned, gone, false, s.validity) {
+            if base_stands(tombstoned, gone, false, history.since(&s)) {
                 stands.push(s);
             } else {
                 let what = "was forgotten just now, so every file is read";

@@ -246,7 +246,7 @@ impl Run<'_> {
             let (client, seq) = (t.statement.client, t.statement.seq);
             let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
             let gone = !self.to.has_snapshot(client, seq)?;
-            out.extend(Some(pair).filter(|_| base_stands(tombstoned, gone, t.hollow, t.validity)));
+            out.extend(Some(pair).filter(|_| base_stands(tombstoned, gone, t.hollow, history.since(t))));
         }
         Ok(out)
     }

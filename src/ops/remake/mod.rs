@@ -158,11 +158,11 @@ fn still_standing<'s>(
     for s in bases {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-        if base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false, s.validity) {
+        if base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false, history.since(s)) {
             out.push(*s);
             continue;
         }
-        let (slug, why) = match s.validity {
+        let (slug, why) = match history.since(s) {
             Validity::Confirmed => ("forgotten", "it was forgotten just now"),
             _ => ("late", "whoever made it is not done yet, or was given up by garbage collection"),
         };

@@ -254,7 +254,7 @@ mod tests {
         let mut login = login(&[("OS_USERNAME", "u"), ("OS_PASSWORD", "p")]).expect("enough is said");
         assert_eq!(login.url.to_string(), "https://h:5000/v3/auth/tokens");
         let bare = Login::of("https://h/identity", &|name| (name != "OS_IDENTITY_API_VERSION").then(|| "x".into()));
-        assert!(bare.is_ok_and(|login| login.url.to_string() == "https://h/identity/v3/auth/tokens"));
+        assert!(bare.is_ok_and(|login| login.url == "https://h/identity/v3/auth/tokens"));
         let endpoint = |interface, region, url| json!({ "interface": interface, "region_id": region, "url": url });
         let answer = json!({ "token": { "catalog": [
             { "type": "compute", "endpoints": [endpoint("public", "one", "https://no")] },
