@@ -16,12 +16,14 @@ mod past;
 mod proxy;
 #[path = "offsite/services.rs"]
 mod services;
+#[path = "offsite/swift.rs"]
+mod swift;
 #[path = "offsite/world.rs"]
 mod world;
 
 use orlop::storage::probe::{self, Findings};
 use orlop::storage::testing::{contract, contract_without_races};
-use services::{Azurite, Ceph, Place, RcloneRemote, RcloneS3, Service, Sshd, WebDav};
+use services::{Azurite, Ceph, Place, RcloneRemote, RcloneS3, Service, Sshd, Swift, WebDav};
 use std::time::{Duration, Instant};
 use world::World;
 
@@ -105,7 +107,7 @@ fn asks_little(world: &World, place: &Place) {
     if !world.path("home/.cache/orlop/objects").exists() {
         return;
     }
-    let listed_at_once = place.url.starts_with("s3:") || place.url.starts_with("azure:");
+    let listed_at_once = ["s3:", "azure:", "swift:"].iter().any(|scheme| place.url.starts_with(scheme));
     let most = match (listed_at_once, place.exclusive) {
         (true, true) => 7,
         // What was written is read once, since another one may have written it, too.
@@ -162,10 +164,30 @@ fn copies(place: &Place) {
     world.no_secrets();
 }
 
+/// One gateway for two interfaces, since it takes long to start.
 #[test]
-fn s3_of_ceph() {
+fn s3_and_swift_of_ceph() {
     let Some(ceph) = Ceph::start() else { return };
-    let found = suite(&ceph);
+    std::thread::scope(|scope| {
+        scope.spawn(|| swift_of(&ceph));
+        s3_of(&ceph);
+    });
+}
+
+fn swift_of(ceph: &Ceph) {
+    let found = suite(&Swift(ceph));
+    assert!(found.is_fresh() && found.ranges && found.receive_times && found.names, "{found:?}");
+    assert_eq!(found.deletes, Some(true));
+    swift::tokens_end(ceph);
+    swift::too_much(ceph);
+    swift::nobody_knows_them(ceph);
+    swift::no_such_container(ceph);
+    swift::by_somebody_elses_token(ceph);
+    swift::by_keystone(ceph);
+}
+
+fn s3_of(ceph: &Ceph) {
+    let found = suite(ceph);
     copies(&ceph.place());
     assert!(found.is_exclusive() && found.is_fresh() && found.ranges && found.receive_times, "{found:?}");
     assert_eq!((found.deletes, found.names), (Some(true), true));

@@ -60,7 +60,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     (
         "*",
         "--repo",
-        "a directory, `local:`, `s3:`, `azure:`, `sftp:`, `rclone:`, and `webdav:` and `opendal:`; no `rest:`, `b2:` and `swift:`, and `gs:` as `opendal:gcs`; `backup` and `copy` take several",
+        "a directory, `local:`, `s3:`, `azure:`, `swift:`, `sftp:`, `rclone:`, and `webdav:` and `opendal:`; no `rest:` and `b2:`, and `gs:` as `opendal:gcs`; `backup` and `copy` take several",
     ),
     ("*", "--key-hint", "the id of one of orlop's keys; RESTIC_KEY_HINT is not looked at"),
     ("backup", "--read-concurrency", "16 if nothing is said, more with more processors"),

@@ -26,11 +26,17 @@ pub struct Proxy {
     stop: Arc<AtomicBool>,
 }
 
+/// The number of a request, from 1, and its head.
 type Decide = dyn Fn(u64, &str) -> Fate + Send + Sync;
 
 impl Proxy {
     /// In front of `upstream`; `decide` is told the number of a request, from 1, and its method.
     pub fn new(upstream: u16, decide: impl Fn(u64, &str) -> Fate + Send + Sync + 'static) -> Self {
+        Self::that_reads(upstream, move |n, head| decide(n, head.split(' ').next().unwrap_or("")))
+    }
+
+    /// The same, told the whole head in place of the method.
+    pub fn that_reads(upstream: u16, decide: impl Fn(u64, &str) -> Fate + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("a port").port();
         let (requests, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -62,8 +68,7 @@ impl Drop for Proxy {
 /// One request; each has a connection of its own to the server, and ends that to the client.
 fn serve(mut client: TcpStream, upstream: u16, decide: &Decide, counted: &AtomicU64) -> io::Result<()> {
     let Some((head, body)) = message(&mut client)? else { return Ok(()) };
-    let method = head.split(' ').next().unwrap_or("").to_owned();
-    let fate = decide(counted.fetch_add(1, SeqCst) + 1, &method);
+    let fate = decide(counted.fetch_add(1, SeqCst) + 1, &head);
     match fate {
         Fate::Reset => return client.shutdown(Shutdown::Both),
         Fate::Status(code) => {
@@ -91,7 +96,7 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide, counted: &Atomic
 }
 
 /// A request's head with its empty line, and its body.
-fn message(from: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
+pub fn message(from: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let (mut read, mut piece) = (Vec::new(), [0; 64 << 10]);
     let end = loop {
         if let Some(at) = find(&read, b"\r\n\r\n") {

@@ -117,6 +117,8 @@ pub struct Ceph {
 }
 
 pub const BUCKET: &str = "orlop-test";
+pub const SWIFT_USER: &str = "orlop:swift";
+pub const SWIFT_KEY: &str = "SWIFTSECRET";
 
 impl Ceph {
     pub fn start() -> Option<Self> {
@@ -186,6 +188,19 @@ impl Ceph {
         s3_place(port, &format!("{BUCKET}/p{}", next()))
     }
 
+    /// The same bucket by its other interface.
+    pub fn swift(&self, port: u16) -> Place {
+        // A place is cloned often, and a test ends soon.
+        let auth = format!("http://127.0.0.1:{port}/auth/v1.0").leak();
+        Place {
+            url: format!("swift:{BUCKET}:/p{}", next()),
+            options: vec![],
+            variables: vec![("ST_AUTH", auth), ("ST_USER", SWIFT_USER), ("ST_KEY", SWIFT_KEY)],
+            collects: false,
+            exclusive: false,
+        }
+    }
+
     pub fn opendal_url(&self, url: &str) -> String {
         let prefix = url.rsplit_once('/').expect("a prefix").1;
         let endpoint = format!("http://127.0.0.1:{}", self.port);
@@ -213,6 +228,15 @@ fn s3_place(port: u16, path: &str) -> Place {
 impl Service for Ceph {
     fn place(&self) -> Place {
         self.through(self.port)
+    }
+}
+
+/// Its interface for OpenStack's clients.
+pub struct Swift<'c>(pub &'c Ceph);
+
+impl Service for Swift<'_> {
+    fn place(&self) -> Place {
+        self.0.swift(self.0.port)
     }
 }
 

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 /// What must never be seen.
 pub const PASSWORD: &str = "canary-7a31-password";
 
+/// How those begin that Ceph's gateway gives out.
+pub const CEPHS_TOKENS: &str = "AUTH_rgwtk";
+
 pub struct World {
     pub dir: tempfile::TempDir,
     place: Place,
@@ -108,9 +111,10 @@ impl World {
         }
         for (name, secret) in &self.place.variables {
             let is_secret =
-                ["SECRET", "PASSWORD", "KEY"].iter().any(|part| name.contains(part)) && !name.contains("ID");
+                ["SECRET", "PASSWORD", "KEY", "TOKEN"].iter().any(|part| name.contains(part)) && !name.contains("ID");
             assert!(!is_secret || !kept.contains(secret), "{name} was told");
         }
         assert!(!kept.contains(PASSWORD));
+        assert!(!kept.contains(CEPHS_TOKENS));
     }
 }

@@ -32,6 +32,13 @@ pub enum Location {
         /// In the container.
         prefix: String,
     },
+    /// `swift:CONTAINER:/PREFIX`; on which server, variables say.
+    Swift {
+        /// Its name.
+        container: String,
+        /// In the container.
+        prefix: String,
+    },
     /// `webdav:URL`.
     WebDav {
         /// Scheme, host and port.
@@ -60,11 +67,10 @@ pub enum Location {
 }
 
 /// Of restic's, with what to say instead.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     ("rest", "a server for restic's own protocol does not know orlop's objects; use sftp: or s3:"),
     ("gs", "use opendal:gcs://BUCKET/PREFIX, which nobody tests"),
     ("b2", "use Backblaze's address for S3, s3:s3.REGION.backblazeb2.com/BUCKET, or opendal:b2, which nobody tests"),
-    ("swift", "use the S3 interface of the same store, or opendal:swift, which nobody tests"),
 ];
 
 impl Location {
@@ -81,6 +87,7 @@ impl Location {
         let parse = match scheme {
             "s3" => s3,
             "azure" => azure,
+            "swift" => swift,
             "webdav" => webdav,
             "sftp" => sftp,
             "rclone" => rclone,
@@ -109,6 +116,7 @@ impl Location {
             Self::Local(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
             Self::S3 { endpoint, bucket, prefix } => join(&format!("s3:{endpoint}/{bucket}"), prefix),
             Self::Azure { container, prefix } => format!("azure:{container}:/{prefix}"),
+            Self::Swift { container, prefix } => format!("swift:{container}:/{prefix}"),
             Self::WebDav { endpoint, prefix } => join(&format!("webdav:{endpoint}"), prefix),
             Self::Sftp { host, port: None, path } => format!("sftp:{host}:{path}"),
             Self::Sftp { host, port: Some(port), path } => format!("sftp://{host}:{port}/{path}"),
@@ -132,6 +140,7 @@ fn bad(scheme: &str, why: &str) -> Error {
     let usual = match scheme {
         "s3" => "s3:HOST/BUCKET/PREFIX or s3:https://HOST:PORT/BUCKET/PREFIX",
         "azure" => "azure:CONTAINER:/PREFIX",
+        "swift" => "swift:CONTAINER:/PREFIX, with letters, digits and -_.~ in the prefix",
         "webdav" => "webdav:https://HOST/PATH",
         "sftp" => "sftp:USER@HOST:/PATH or sftp://USER@HOST:PORT//PATH",
         "rclone" => "rclone:REMOTE:PATH",
@@ -155,6 +164,7 @@ fn refuse_secrets(scheme: &str, rest: &str) -> Result<()> {
     let instead = match scheme {
         "s3" => "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
         "azure" => "AZURE_ACCOUNT_NAME and AZURE_ACCOUNT_KEY or AZURE_ACCOUNT_SAS",
+        "swift" => "ST_AUTH, ST_USER and ST_KEY, or OpenStack's variables",
         "webdav" => "WEBDAV_USERNAME and WEBDAV_PASSWORD",
         "sftp" => "a key: ssh finds it by your ~/.ssh/config or your agent",
         "rclone" => "`rclone config`",
@@ -218,6 +228,15 @@ fn named(scheme: &str, rest: &str) -> Result<(String, String)> {
 
 fn azure(rest: &str) -> Result<Location> {
     named("azure", rest).map(|(container, prefix)| Location::Azure { container, prefix })
+}
+
+/// OpenDAL asks for the next page of a listing with the last name as it is.
+fn swift(rest: &str) -> Result<Location> {
+    let (container, prefix) = named("swift", rest)?;
+    match prefix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~/".contains(c)) {
+        true => Ok(Location::Swift { container, prefix }),
+        false => Err(bad("swift", "has a character in its prefix that listings do not take")),
+    }
 }
 
 fn webdav(rest: &str) -> Result<Location> {
@@ -290,6 +309,8 @@ mod tests {
             ("s3:https://[::1]:9000/restic/x", "s3:https://[::1]:9000/restic/x"),
             ("azure:foo:/", "azure:foo:/"),
             ("azure:foo:/a/b", "azure:foo:/a/b"),
+            ("swift:foo:/", "swift:foo:/"),
+            ("swift:foo:/a/b-c/", "swift:foo:/a/b-c"),
             ("webdav:https://host/dav/orlop/", "webdav:https://host/dav/orlop"),
             ("sftp:user@host:/srv/repo", "sftp:user@host:/srv/repo"),
             ("sftp:host:repo", "sftp:host:repo"),
@@ -319,6 +340,11 @@ mod tests {
             "s3:host/b c",
             "azure:",
             "azure::/x",
+            "swift:",
+            "swift::/x",
+            "swift:foo:/a b",
+            "swift:foo:/a&b",
+            "swift:foo:/../a",
             "webdav:",
             "webdav:https:///",
             "webdav:https://h/x?y",
@@ -336,7 +362,7 @@ mod tests {
         ] {
             assert!(place(typed).starts_with("no: "), "{typed:?} is {}", place(typed));
         }
-        for typed in ["b2:bucket:x", "gs:bucket:/x", "swift:c:/x", "rest:https://h/"] {
+        for typed in ["b2:bucket:x", "gs:bucket:/x", "rest:https://h/"] {
             assert!(place(typed).contains("not in this version"), "{typed}");
         }
     }
@@ -349,6 +375,7 @@ mod tests {
             "sftp:me:hunter2@host:/x",
             "sftp://me:hunter2@host/x",
             "webdav:https://me:hunter2@host/x",
+            "swift:me:hunter2@box:/x",
             "opendal:s3://b?secret_access_key=hunter2",
         ] {
             let error = Location::parse(OsStr::new(typed)).expect_err(typed);

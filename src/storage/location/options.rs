@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 /// What may be set, with what it is.
-const KNOWN: [(&str, &str); 17] = [
+const KNOWN: [(&str, &str); 18] = [
     ("azure.connections", "requests under way at most"),
     ("azure.endpoint", "the URL of another service than Microsoft's"),
     ("opendal.connections", "requests under way at most"),
@@ -20,6 +20,7 @@ const KNOWN: [(&str, &str); 17] = [
     ("sftp.args", "more arguments for `ssh`"),
     ("sftp.command", "the whole command that speaks SFTP on its standard input and output"),
     ("sftp.connections", "requests under way at most"),
+    ("swift.connections", "requests under way at most"),
     ("webdav.connections", "requests under way at most"),
     ("retry.seconds", "how long what failed is tried again"),
 ];

@@ -209,7 +209,8 @@ impl http_body::Body for Upload {
     }
 }
 
-fn host_of(uri: &http::Uri) -> String {
+/// With its port, if that is said; without a user.
+pub(super) fn host_of(uri: &http::Uri) -> String {
     let host = uri.host().unwrap_or("nowhere");
     uri.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -2,13 +2,16 @@
 //!
 //! The one room with async code: a small runtime of its own carries the requests, every verb waits
 //! for its own. [`service`] is the way from a place to one of these, [`http`] the way to the network,
-//! [`trouble`] what a failure means, [`rclone`] whatever that program reaches. OpenDAL's own layers for retries and time-outs are not used: a put that is tried
-//! again must know it, and a deadline for a whole request is no measure on slow links.
+//! [`trouble`] what a failure means, [`swift`] and [`keystone`] how tokens are got, [`rclone`] whatever that program
+//! reaches. OpenDAL's own layers for retries and time-outs are not used: a put that is tried again must know it, and a
+//! deadline for a whole request is no measure on slow links.
 
 mod dav;
 mod http;
+mod keystone;
 mod rclone;
 mod service;
+mod swift;
 mod trouble;
 mod versions;
 
@@ -73,7 +76,7 @@ impl Drop for Inner {
 impl ObjectStorage {
     /// On what `operator` reaches, by way of `client`.
     fn new(
-        client: Client,
+        client: HttpClient,
         operator: Operator,
         place: String,
         tuning: Tuning,
@@ -82,7 +85,6 @@ impl ObjectStorage {
         known: Option<bool>,
     ) -> Result<Self, StorageError> {
         let fail = |e: io::Error| StorageError::new("open", "the repository", place.clone(), e);
-        let client = HttpClient::with(client);
         let operator = operator.layer(HttpClientLayer::new(client.clone()));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -298,7 +300,8 @@ impl Inner {
                 && path.starts_with(prefix)
                 && let Ok(name) = Name::new(path)
             {
-                let tag = meta.etag().map(|etag| Listed::tag_of(etag.as_bytes()));
+                // Swift lists the sums of the bytes.
+                let tag = meta.etag().or(meta.content_md5()).map(|etag| Listed::tag_of(etag.as_bytes()));
                 listed.push(Listed { name, len: meta.content_length(), tag });
             }
             seen += 1;

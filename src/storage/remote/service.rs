@@ -5,13 +5,15 @@
 //! only restic knows is read here.
 
 use super::rclone::Rclone;
+use super::swift::{self, Login};
 use super::{Client, Creation, Dav, ObjectStorage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::location::Location;
 use crate::storage::open::{Access, UNKNOWN_STALENESS, no_versions};
 use crate::storage::probe::Findings;
 use crate::storage::{Storage, Versions};
-use opendal::services::{Azblob, S3, Webdav};
+use opendal::raw::HttpClient;
+use opendal::services::{Azblob, S3, Swift, Webdav};
 use opendal::{Operator, OperatorUri};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,11 @@ pub(in crate::storage) fn open(place: &Location, access: &Access<'_>) -> Result<
             let (user, password) = (first(access, &["WEBDAV_USERNAME"]), first(access, &["WEBDAV_PASSWORD"]));
             webdav(endpoint, prefix, user.as_deref(), password.as_deref())?
         }
-        Location::Rclone(remote) => return rclone(client, remote, place, access),
+        Location::Swift { container, prefix } => {
+            let client = swift::Swift::new(client, Login::of(access)?, container);
+            return Ok(Arc::new(swift(container, prefix)?.on(HttpClient::with(client), place, access)?));
+        }
+        Location::Rclone(remote) => return rclone(HttpClient::with(client), remote, place, access),
         Location::OpenDal { service, rest } => {
             // Nobody knows how stale it may be.
             Service { staleness: UNKNOWN_STALENESS, ..Service::new("opendal", any(service, rest, access)?) }
@@ -35,7 +41,7 @@ pub(in crate::storage) fn open(place: &Location, access: &Access<'_>) -> Result<
             return Err(Error::new(ErrorKind::Unsupported, format!("{} is not reached over HTTP", place.place())));
         }
     };
-    Ok(Arc::new(service.on(client, place, access)?))
+    Ok(Arc::new(service.on(HttpClient::with(client), place, access)?))
 }
 
 /// The storage at a place with what it keeps of what was overwritten and deleted.
@@ -47,7 +53,7 @@ pub(in crate::storage) fn open_versions(place: &Location, access: &Access<'_>) -
         _ => return Err(no_versions(&place.place())),
     };
     let scheme = if matches!(place, Location::S3 { .. }) { "s3" } else { "opendal" };
-    let storage = Service::new(scheme, operator).on(client, place, access)?;
+    let storage = Service::new(scheme, operator).on(HttpClient::with(client), place, access)?;
     match storage.lists_versions() {
         true => Ok(Arc::new(storage)),
         false => Err(no_versions(&place.place())),
@@ -78,7 +84,7 @@ impl Service {
         Self { scheme, operator, creation, staleness: Duration::ZERO }
     }
 
-    fn on(self, client: Client, place: &Location, access: &Access<'_>) -> Result<ObjectStorage> {
+    fn on(self, client: HttpClient, place: &Location, access: &Access<'_>) -> Result<ObjectStorage> {
         let known = access.known.map(Findings::is_exclusive);
         let creation = match self.creation {
             // It says so, and does not do it.
@@ -105,8 +111,16 @@ fn webdav(endpoint: &str, prefix: &str, user: Option<&str>, password: Option<&st
     Ok(Service { scheme: "webdav", operator, creation, staleness: Duration::ZERO })
 }
 
+/// Where it is and with which token is added on the way.
+fn swift(container: &str, prefix: &str) -> Result<Service> {
+    let swift = Swift::default().endpoint(swift::ENDPOINT).container(container).root(&format!("/{prefix}"));
+    let operator = Operator::new(swift).map_err(|e| refused(&e))?.finish();
+    // A store of several machines lists what is new when it gets to it.
+    Ok(Service { staleness: UNKNOWN_STALENESS, ..Service::new("swift", operator) })
+}
+
 /// Through a server of rclone's own on this machine, which ends with the storage.
-fn rclone(client: Client, remote: &str, place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>> {
+fn rclone(client: HttpClient, remote: &str, place: &Location, access: &Access<'_>) -> Result<Arc<dyn Storage>> {
     let option = |name, usual: &str| access.options.get(name).unwrap_or(usual).to_owned();
     let program = option("rclone.program", "rclone");
     let server = Rclone::start(&program, &option("rclone.args", Rclone::ARGS), remote)?;
@@ -121,7 +135,7 @@ fn refused(error: &opendal::Error) -> Error {
     Error::new(ErrorKind::Invalid, format!("the repository's address cannot be used: {}", error.message()))
 }
 
-fn first(access: &Access<'_>, names: &[&str]) -> Option<String> {
+pub(super) fn first(access: &Access<'_>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| (access.variable)(name).filter(|v| !v.is_empty()))
 }
 
@@ -273,6 +287,7 @@ mod tests {
             ("s3:h/b", &["s3.bucket-lookup=x"], "no use for"),
             ("s3:h/b", &["s3.storage-class=GLACIER"], "no use for"),
             ("s3:h/b", &["s3.checksum=sha1"], "no use for"),
+            ("swift:box:/", &[], "nobody said who asks"),
             ("opendal:nonsense", &[], "cannot be used"),
             ("opendal:b2", &[], "cannot be used"),
         ] {
@@ -282,5 +297,8 @@ mod tests {
         }
         let untested = opened("opendal:s3://b/r?region=eu&endpoint=http://h", &[], &[]).expect("it opens");
         assert!(!untested.staleness().is_zero());
+        let key = [("ST_AUTH", "http://h/auth/v1.0"), ("ST_USER", "a:b"), ("ST_KEY", "k")];
+        let swift = opened("swift:box:/p", &[], &key).expect("it opens");
+        assert!(!swift.staleness().is_zero() && !swift.claims_exclusive() && swift.glances());
     }
 }

@@ -19,6 +19,10 @@ pub(super) enum Trouble {
     Stalled { host: String, seconds: u64 },
     #[error("the connection to {host} broke: {why}")]
     Broke { host: String, why: String },
+    #[error("{host} does not take {credentials}")]
+    Stranger { host: String, credentials: &'static str },
+    #[error("{host} has no such container")]
+    NoContainer { host: String },
     #[error("{host}: {why}")]
     Other { host: String, why: String },
 }
@@ -80,15 +84,8 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 
 /// The same as the storage's own error: its kind and a sentence.
 pub(super) fn translate(error: &Error) -> (StorageErrorKind, io::Error) {
-    let trouble = causes(error).find_map(|e| e.downcast_ref::<Trouble>());
-    let (kind, why) = match trouble {
-        Some(Trouble::Unreachable { .. } | Trouble::Stalled { .. } | Trouble::Broke { .. }) => {
-            (StorageErrorKind::Unreachable, trouble.map(Trouble::to_string))
-        }
-        Some(other) => (StorageErrorKind::Other, Some(other.to_string())),
-        None => (kind_of(error), None),
-    };
-    let why = why.unwrap_or_else(|| words_of(error));
+    let kind = kind_of(error);
+    let why = trouble_of(error).map_or_else(|| words_of(error), Trouble::to_string);
     let io_kind = match kind {
         StorageErrorKind::NotFound => io::ErrorKind::NotFound,
         StorageErrorKind::Denied | StorageErrorKind::Credentials => io::ErrorKind::PermissionDenied,
@@ -112,7 +109,23 @@ const STRANGER: [&str; 10] = [
     "Unauthorized",
 ];
 
+fn trouble_of(error: &Error) -> Option<&Trouble> {
+    causes(error).find_map(|e| e.downcast_ref())
+}
+
 fn kind_of(error: &Error) -> StorageErrorKind {
+    match trouble_of(error) {
+        Some(Trouble::Unreachable { .. } | Trouble::Stalled { .. } | Trouble::Broke { .. }) => {
+            StorageErrorKind::Unreachable
+        }
+        Some(Trouble::Stranger { .. }) => StorageErrorKind::Credentials,
+        Some(Trouble::NoContainer { .. }) => StorageErrorKind::NoPlace,
+        Some(Trouble::Certificate { .. } | Trouble::Other { .. }) => StorageErrorKind::Other,
+        None => kind_by_words(error),
+    }
+}
+
+fn kind_by_words(error: &Error) -> StorageErrorKind {
     let text = error.message();
     let status = |code: &str| error.to_string().contains(&format!("status: {code}"));
     if STRANGER.iter().any(|code| text.contains(code)) || is_unsigned(error) || status("401") {
@@ -140,20 +153,31 @@ fn is_unsigned(error: &Error) -> bool {
 /// What the server said, or OpenDAL, without its context, in which there are URLs.
 fn words_of(error: &Error) -> String {
     let text = error.message();
-    let field = |name: &str| {
-        let rest = text.split_once(&format!("{name}: \""))?.1;
+    // OpenDAL's way to write them, and that of Ceph's gateway where it speaks Swift.
+    let field = |names: [&str; 2]| {
+        let rest = names.iter().find_map(|name| text.split_once(name))?.1;
         Some(rest.split_once('"')?.0).filter(|v| !v.is_empty())
     };
-    let said = match (field("code"), field("message")) {
+    let said = match (field(["code: \"", "\"Code\":\""]), field(["message: \"", "\"Message\":\""])) {
         (Some(code), Some(message)) => format!("{message} ({code})"),
         (Some(code), None) => code.to_owned(),
-        _ if text.is_empty() => error.kind().to_string(),
+        _ if text.is_empty() => bare(error),
         _ => text.to_owned(),
     };
     let cause = causes(error).skip(1).last().map(ToString::to_string).filter(|c| !c.is_empty() && !c.contains("://"));
     match cause {
         Some(cause) if !said.contains(&cause) => format!("{}: {}", shorten(&said), shorten(&cause)),
         _ => shorten(&said),
+    }
+}
+
+/// Of an answer without a word in it: its status, which is in the context.
+fn bare(error: &Error) -> String {
+    let context = error.to_string();
+    let status = context.split_once("status: ").and_then(|(_, rest)| rest.get(..3));
+    match status.filter(|s| s.bytes().all(|b| b.is_ascii_digit())) {
+        Some(status) => format!("the server answers with status {status}"),
+        None => error.kind().to_string(),
     }
 }
 
@@ -187,6 +211,16 @@ mod tests {
         ] {
             assert_eq!(said(kind, &s3(code)), (expected, format!("No. ({code})")), "{code}");
         }
+    }
+
+    #[test]
+    fn few_words_are_words_too() {
+        let denied = "{\"Code\":\"AccessDenied\",\"Message\":\"\",\"HostId\":\"x\"}";
+        assert_eq!(said(ErrorKind::PermissionDenied, denied), (StorageErrorKind::Denied, "AccessDenied".to_owned()));
+        let mute = |context: &'static str| translate(&Error::new(ErrorKind::Unexpected, "").with_context("r", context));
+        let (_, why) = mute("Parts { status: 503, version: HTTP/1.1 }");
+        assert_eq!(why.to_string(), "the server answers with status 503");
+        assert_eq!(mute("status: of things").1.to_string(), "Unexpected");
     }
 
     #[test]
