@@ -283,7 +283,7 @@ fn a_gone_pack_that_nothing_needs_is_no_damage() {
     let (name, _) = largest_pack(&w.memory, Kind::Data, &repo);
     let bytes = w.memory.get(&name, u64::MAX).unwrap();
     let (header, table) = repo.read_table(name.as_str(), bytes.len() as u64).unwrap();
-    let session = repo.begin(&who, Purpose::Collect, vec![]).unwrap();
+    let session = repo.begin(&who, Purpose::Gc, vec![]).unwrap();
     let row = Row { id: [7; 20], frame: 0, ordinal: 0 };
     let (id, len) = (PackId([9; 32]), bytes.len() as u64);
     let entry = PackEntry { id, uploader: [1; 4], len, kind: Kind::Data, header, frames: table.frames };

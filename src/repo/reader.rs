@@ -302,8 +302,10 @@ impl<'r> Reader<'r> {
         }
         *stretch = (*stretch * 2).min(STRETCH_MAX);
         let end = |k: &u32| self.index.frame(*k).offset as u64 + u64::from(self.index.frame(*k).entry.stored);
-        let together =
-            |k: &u32| self.index.frame(*k).pack == first.pack && end(k).saturating_sub(first.offset.into()) <= *stretch;
+        let together = |k: &u32| {
+            let near = end(k).saturating_sub(first.offset.into()) <= *stretch;
+            self.index.frame(*k).pack == first.pack && near && self.cache().get(*k).is_none()
+        };
         let last = (n + 1..self.index.frames() as u32).take_while(together).last()?;
         self.read_frames(n, last, &mut sealed).ok()?;
         for k in n..=last {

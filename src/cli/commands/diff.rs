@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{index, open, outcome, row, snapshot, sources};
+use super::{index, open_looking, outcome, row, snapshot, sources};
 use crate::cli::args::Diff;
 use crate::cli::console::{Console, Output, cannot_write};
 use crate::cli::reference::Reference;
@@ -40,7 +40,7 @@ pub fn run(args: &Diff, settings: &Settings, env: &Environment) -> Result<Outcom
     }
     let exclude = sources::patterns("--exclude", &args.exclude, &args.exclude_file, env, &console.context())?;
     let exclude = Patterns::compile(exclude, Case::Sensitive)?;
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let before = snapshot(&repo, &one, &args.filter, &console)?;
     let index = index(&repo, &console)?;
     let reader = Reader::new(&repo, &index);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use super::{index, open, outcome, root_of, snapshot};
+use super::{index, open_looking, outcome, root_of, snapshot};
 use crate::cli::args::{Archive, Dump};
 use crate::cli::console::{Console, Output};
 use crate::cli::reference::Reference;
@@ -20,7 +20,7 @@ use crate::report::exit::Outcome;
 pub fn run(args: &Dump, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, true);
     let reference = Reference::parse(&args.snapshot)?;
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;
     let index = index(&repo, &console)?;
     let reader = Reader::new(&repo, &index);

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use jiff::tz::TimeZone;
 
-use super::{chosen, index, open, outcome, row, snapshots};
+use super::{chosen, index, open_looking, outcome, row, snapshots};
 use crate::cli::args::{Find, Type, When};
 use crate::cli::console::{Console, Output, cannot_write};
 use crate::cli::settings::Settings;
@@ -28,7 +28,7 @@ pub fn run(args: &Find, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, true);
     let query = query(args, &console.zone())?;
     check_paths(args)?;
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let all = snapshots(&repo, &console)?;
     let mut chosen = chosen(args.snapshot.iter().map(OsStr::new), &args.filter, &all, &console);
     chosen.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use jiff::tz::TimeZone;
 
-use super::{index, open, outcome, root_of, row, snapshot};
+use super::{index, open_looking, outcome, root_of, row, snapshot};
 use crate::cli::args::{Ls, SortBy};
 use crate::cli::console::{Console, Output, cannot_write};
 use crate::cli::reference::Reference;
@@ -32,7 +32,7 @@ pub fn run(args: &Ls, settings: &Settings) -> Result<Outcome> {
     if args.ncdu && console.json {
         return Err(Error::new(ErrorKind::Invalid, "--ncdu is JSON of another kind than --json: give one of them"));
     }
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;
     let index = index(&repo, &console)?;
     let reader = Reader::new(&repo, &index);

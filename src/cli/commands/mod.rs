@@ -94,7 +94,7 @@ pub(super) fn open(settings: &Settings, console: &Console) -> Result<Repository>
     Ok(repo)
 }
 
-/// The same, for what goes on at once with what was listed meanwhile.
+/// The same, for what goes on at once with what was listed meanwhile: whoever only reads, and backups.
 pub(super) fn open_looking(settings: &Settings, console: &Console) -> Result<Repository> {
     let place = settings.repository()?;
     open_place(place, &usual_source(settings, place), "enter password for repository: ", settings, console)

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{local_path, open, snapshot, sources};
+use super::{local_path, open_looking, snapshot, sources};
 use crate::cli::args::{Overwrite as OverwriteArg, Restore};
 use crate::cli::console::Console;
 use crate::cli::reference::Reference;
@@ -23,7 +23,7 @@ pub fn run(args: &Restore, settings: &Settings, env: &Environment) -> Result<Out
     let reference = Reference::parse(&args.snapshot)?;
     let mut console = Console::new(settings, Job::Restore, false);
     let options = options(args, settings, env, &console.context())?;
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let done = {
         let cx = console.context();
         let snapshot = snapshot(&repo, &reference, &args.filter, &console)?;

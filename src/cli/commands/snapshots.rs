@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 
 use super::forget::times;
-use super::{chosen, named, open, outcome, row, standing};
+use super::{chosen, named, open, open_looking, outcome, row, standing};
 use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -24,7 +24,7 @@ pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
     if let Some(SnapshotsCommand::AcceptTime(args)) = &args.command {
         return accept_time(args, settings, &console);
     }
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let all = standing(&repo, &console)?;
     let notes = all.notes;
     let all = select::standing(all.snapshots);

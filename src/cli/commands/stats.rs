@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use super::{chosen, index, open, outcome, snapshots};
+use super::{chosen, index, open_looking, outcome, snapshots};
 use crate::cli::args::{By, Stats, StatsMode};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -17,7 +17,7 @@ use crate::report::{Job, stats};
 /// Count files, bytes and blobs.
 pub fn run(args: &Stats, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
-    let repo = open(settings, &console)?;
+    let repo = open_looking(settings, &console)?;
     let all = snapshots(&repo, &console)?;
     let mut chosen = chosen(args.ids.iter().map(OsStr::new), &args.filter, &all, &console);
     chosen.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));

@@ -416,7 +416,8 @@ impl<'r> Planner<'r> {
     }
 
     fn flush(&mut self) {
-        let window = std::mem::take(&mut self.window);
+        let next = Window { nr: self.window.nr.saturating_add(1).min(8), ..Window::default() };
+        let window = std::mem::replace(&mut self.window, next);
         if !window.is_empty() && !self.run.stopped() && self.sender.send(window).is_err() {
             self.run.stop.store(true, Relaxed);
         }
