@@ -1,8 +1,8 @@
 //! Garbage collection, every interleaving of it in small worlds: no order of requests, no delay, no
 //! crash and no sleeper loses what somebody was told is kept.
 //!
-//! `--ignored` looks at larger worlds. Each rule of the protocol is left out once, and then something
-//! is lost: `format-spec/81-model.md` has the table, which `UPDATE=1` writes.
+//! Larger worlds are played in at random; `--ignored` does so for longer. Each rule of the protocol is left
+//! out once, and then something is lost: `format-spec/81-model.md` has the table, which `UPDATE=1` writes.
 
 #[path = "model/state.rs"]
 mod state;
