@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are on their way before whoever begins a pack waits.
-const MOST: usize = 48 << 20;
+const MOST: usize = 16 << 20;
 
 /// What is on its way to one storage.
 #[derive(Default)]
