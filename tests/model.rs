@@ -212,11 +212,11 @@ fn play(world: World, time: Duration) -> Searched {
     out
 }
 
-fn nothing_is_lost_at_random(time: Duration) {
+/// Nothing was lost, and everything happened that should.
+fn nothing_is_lost(all: impl Iterator<Item = (&'static str, Searched)>) {
     let mut events = 0;
-    for world in large_worlds() {
-        let name = world.name;
-        let found = play(world, time);
+    for (name, found) in all {
+        assert!(found.states > 1000, "{name}");
         events |= found.events;
         if let Some((property, _, way)) = found.lost {
             panic!("{name}: not {property}:\n{way}");
@@ -225,6 +225,10 @@ fn nothing_is_lost_at_random(time: Duration) {
     for (event, name) in EVENTS {
         assert!(events & event != 0, "this never happens: {name}");
     }
+}
+
+fn nothing_is_lost_at_random(time: Duration) {
+    nothing_is_lost(large_worlds().into_iter().map(|w| (w.name, play(w, time))));
 }
 
 #[test]
@@ -238,32 +242,17 @@ fn nothing_is_lost_in_long_plays_in_large_worlds() {
     nothing_is_lost_at_random(Duration::from_secs(300));
 }
 
-fn nothing_is_lost(worlds: impl Iterator<Item = World>, most: usize) {
-    let mut events = 0;
-    for world in worlds {
-        let name = world.name;
-        let found = search(world, 2, most);
-        assert!(found.states > 1000, "{name}");
-        events |= found.events;
-        if let Some((property, _, way)) = found.lost {
-            panic!("{name}: not {property}:\n{way}");
-        }
-    }
-    for (event, name) in EVENTS {
-        assert!(events & event != 0, "this never happens: {name}");
-    }
-}
-
 #[test]
 fn nothing_is_lost_in_any_order() {
-    nothing_is_lost(worlds().into_iter(), 1_500_000);
+    nothing_is_lost(worlds().into_iter().map(|w| (w.name, search(w, 2, 1_500_000))));
 }
 
 #[test]
 #[ignore = "takes minutes and several gigabytes"]
 fn nothing_is_lost_in_any_order_of_larger_worlds() {
     let more = |w: World| World { tries: 1, crashes: 1, slow_looks: true, bury: true, ..w };
-    nothing_is_lost(worlds().into_iter().map(more).chain(large_worlds()), 8_000_000);
+    let all = worlds().into_iter().map(more).chain(large_worlds());
+    nothing_is_lost(all.map(|w| (w.name, search(w, 2, 8_000_000))));
 }
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/format-spec/81-model.md");

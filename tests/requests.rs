@@ -15,6 +15,7 @@ use orlop::ops::check::Data;
 use orlop::repo::{self, Repository, SlotNote};
 use orlop::storage::testing::At;
 use orlop::storage::{Cache, Counted, LocalStorage, MemoryStorage, Requests, Storage, Viewed};
+use support::odd::{Odd, OddStorage};
 use support::stop::try_stopping;
 use support::*;
 
@@ -252,4 +253,49 @@ fn a_cache_hides_no_damage_from_a_check() {
     }
     let mut repo = process(storage, &Credential::Nothing, Some(cache.path())).0.unwrap();
     assert!(check(&mut repo, Data::Trees).0.errors > 0);
+}
+
+/// Every request takes its time.
+struct Far;
+impl Odd for Far {
+    fn at_once(&self) -> usize {
+        16
+    }
+}
+
+/// A tree that is far away is read in stretches, once; what was kept of it is not asked for again.
+#[test]
+fn a_tree_far_away_is_read_with_what_stands_beside_it() {
+    let (memory, _) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path(), 10_000);
+    run(Arc::new(memory.clone()), dir.path(), None);
+    let cache = tempfile::tempdir().unwrap();
+    let far = || Arc::new(OddStorage(memory.clone(), Arc::new(Far))) as Arc<dyn Storage>;
+    let packs = |storage: Arc<dyn Storage>, cache: Option<&Path>| {
+        let (repo, requests) = process(storage, &Credential::Nothing, cache);
+        let repo = repo.unwrap();
+        let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+        let all = repo.snapshots(&|name, e| panic!("{name}: {e}")).unwrap();
+        let files = listing(&orlop::repo::Reader::new(&repo, &index), all[0].statement.root);
+        assert!(files > 10_000, "{files}");
+        asked(&requests, |verb, kind| verb == "get" && kind == "packs")
+    };
+    let (near, first, again) =
+        (packs(Arc::new(memory.clone()), None), packs(far(), None), packs(far(), Some(cache.path())));
+    let kept = packs(far(), Some(cache.path()));
+    println!("{near} requests, far away {first}, with an empty cache {again}, with a full one {kept}");
+    assert!(first * 2 <= near && again == first && kept == 0, "{near} {first} {again} {kept}");
+}
+
+/// How many entries there are below.
+fn listing(reader: &orlop::repo::Reader<'_>, root: Option<orlop::model::PageRef>) -> u64 {
+    let (mut entries, mut count) = (orlop::repo::Entries::new(reader, root), 0);
+    while let Some(node) = entries.next().unwrap() {
+        count += 1;
+        if let orlop::model::NodeKind::Dir { root } = node.kind {
+            count += listing(reader, root);
+        }
+    }
+    count
 }

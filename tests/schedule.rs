@@ -469,6 +469,9 @@ fn seeds(bound: Duration, from: u64) {
             counts[i] += c[i];
         }
         n += 1;
+        if n % 1000 == 0 {
+            println!("{n} seeds from {from}");
+        }
     }
     println!(
         "{n} seeds, {steps} turns, {} deaths, {} answers lost, {} requests late; {} backups and {} prunes well, {} packs deleted",

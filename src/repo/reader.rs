@@ -290,15 +290,17 @@ impl<'r> Reader<'r> {
         if pack.kind != Kind::Tree || storage.at_once() == 1 {
             return None;
         }
+        let name = super::objects::name(&names::pack(pack.id, pack.uploader)).ok()?;
+        let mut sealed = vec![0; first.entry.stored as usize];
+        if storage.get_kept(&name, first.offset.into(), &mut sealed) {
+            let decoded = Arc::new(self.open_frame(n, &mut sealed).ok()?);
+            self.cache().put(n, decoded.clone());
+            return Some(decoded);
+        }
         // One after the other: others may be about to fetch the same.
         let mut stretch = locked(&self.stretch);
         if let Some(f) = self.cache().get(n) {
             return Some(f);
-        }
-        let name = super::objects::name(&names::pack(pack.id, pack.uploader)).ok()?;
-        let mut sealed = vec![0; first.entry.stored as usize];
-        if storage.get_kept(&name, first.offset.into(), &mut sealed) {
-            return None;
         }
         *stretch = (*stretch * 2).min(STRETCH_MAX);
         let end = |k: &u32| self.index.frame(*k).offset as u64 + u64::from(self.index.frame(*k).entry.stored);

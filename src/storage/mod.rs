@@ -373,8 +373,8 @@ macro_rules! hand_on {
         }
     };
     ($($field:tt)+) => {
-        $crate::storage::hand_on!([$($field)+]: put_new draft get get_range head list glance glances keep get_kept keeps delete
-            heal clock received staleness exclusive claims_exclusive at_once place);
+        $crate::storage::hand_on!([$($field)+]: put_new draft get get_range head list glance glances keep get_kept
+            keeps delete heal clock received staleness exclusive claims_exclusive at_once place);
     };
 }
 pub(crate) use hand_on;

@@ -22,6 +22,9 @@ pub trait Odd: Send + Sync + 'static {
     fn delete(&self, from: &MemoryStorage, name: &Name) -> Result<()> {
         from.delete(name)
     }
+    fn at_once(&self) -> usize {
+        1
+    }
 }
 
 /// A memory that is odd to one user.
@@ -73,6 +76,9 @@ impl<O: Odd> Storage for OddStorage<O> {
     }
     fn clock(&self) -> Result<i64> {
         self.0.clock()
+    }
+    fn at_once(&self) -> usize {
+        self.1.at_once()
     }
     fn place(&self) -> String {
         "an odd storage".into()

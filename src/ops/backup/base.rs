@@ -89,7 +89,7 @@ impl Base {
             if base_stands(tombstoned, gone, false, history.since(&s)) {
                 stands.push(s);
             } else {
-                let what = "was forgotten just now, so every file is read";
+                let what = "was forgotten or given up just now, so every file is read";
                 cx.notice("parent-forgotten", format!("the parent snapshot {} {what}", s.id.short()));
             }
         }

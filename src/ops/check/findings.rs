@@ -26,6 +26,11 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// Whether anything is wrong so far.
+    pub fn any(&self) -> bool {
+        self.errors.load(Relaxed) > 0
+    }
+
     /// How many, and the last word on those that were not told.
     pub fn conclude(&self) -> u64 {
         let errors = self.errors.load(Relaxed);

@@ -301,6 +301,8 @@ impl Run<'_> {
         let bad: HashSet<u32> = broken.iter().map(|b| b.0).collect();
         let mut affected = self.affected(reader, snapshots, &bad)?;
         let known: HashSet<PackId> = self.repo.suspects()?.into_iter().collect();
+        // Behind what cannot be read, anything may need anything.
+        let all_seen = affected.is_empty() && !self.findings.any() && self.options.wanted.is_none();
         let mut reported = vec![];
         for (n, why) in broken {
             let pack = reader.index().pack(n);
@@ -311,7 +313,7 @@ impl Run<'_> {
                 summary.replaced_packs.push(pack.id);
                 continue;
             }
-            if lost.is_none() && why.kind() == ErrorKind::Missing && self.options.wanted.is_none() {
+            if all_seen && why.kind() == ErrorKind::Missing {
                 // A prune that another one overtook leaves segments that name what that one deleted.
                 let what = "is gone, and nothing needs it; the next prune forgets it";
                 self.cx.notice("unneeded", format!("pack {} {what}", pack.id.short()));

@@ -190,20 +190,16 @@ pub(super) struct Window {
     pub pieces: Vec<Piece>,
     /// Stretches waiting in `looks`.
     pub stretches: usize,
-    /// How many were before it.
-    pub nr: u32,
 }
 
-/// Most jobs of a window; of the first one, so that work begins soon.
+/// Most jobs of a window.
 const JOBS_MAX: usize = 48 << 10;
-const JOBS_FIRST: usize = 2 << 10;
 /// Most pieces of a window.
 const PIECES_MAX: usize = 384 << 10;
 
 impl Window {
     pub fn is_full(&self) -> bool {
-        let most = JOBS_FIRST.checked_shl(2 * self.nr).map_or(JOBS_MAX, |n| n.min(JOBS_MAX));
-        self.jobs.len() + self.small.len() >= most || self.pieces.len() + self.stretches >= PIECES_MAX
+        self.jobs.len() + self.small.len() >= JOBS_MAX || self.pieces.len() + self.stretches >= PIECES_MAX
     }
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.small.is_empty() && self.ends.is_empty() && self.looks.is_empty()

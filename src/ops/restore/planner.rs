@@ -416,8 +416,7 @@ impl<'r> Planner<'r> {
     }
 
     fn flush(&mut self) {
-        let next = Window { nr: self.window.nr.saturating_add(1).min(8), ..Window::default() };
-        let window = std::mem::replace(&mut self.window, next);
+        let window = std::mem::take(&mut self.window);
         if !window.is_empty() && !self.run.stopped() && self.sender.send(window).is_err() {
             self.run.stop.store(true, Relaxed);
         }

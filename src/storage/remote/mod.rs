@@ -2,9 +2,9 @@
 //!
 //! The one room with async code: a small runtime of its own carries the requests, every verb waits
 //! for its own. [`service`] is the way from a place to one of these, [`http`] the way to the network,
-//! [`trouble`] what a failure means, [`swift`] and [`keystone`] how tokens are got, [`rclone`] whatever that program
-//! reaches. OpenDAL's own layers for retries and time-outs are not used: a put that is tried again must know it, and a
-//! deadline for a whole request is no measure on slow links.
+//! [`trouble`] what a failure means, [`swift`] and [`keystone`] how tokens are got, [`rclone`] whatever that
+//! program reaches. OpenDAL's own layers for retries and time-outs are not used: a put that is tried again
+//! must know it, and a deadline for a whole request is no measure on slow links.
 
 mod dav;
 mod http;
