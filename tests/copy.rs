@@ -15,13 +15,14 @@ use orlop::format::pack::Kind;
 use orlop::format::snapshot::open_origin;
 use orlop::id::RecordId;
 use orlop::model::Time;
+use orlop::ops::check::Data;
 use orlop::ops::copy::{Became, CopyOptions, CopySummary, From, copy};
 use orlop::ops::forget;
 use orlop::ops::prune::PruneOptions;
 use orlop::ops::remake::Way;
 use orlop::repo::{self, Repository, SlotNote, Snapshot};
 use orlop::storage::testing::{At, CrashStorage, RecordingStorage, Verb, is_death};
-use orlop::storage::{MemoryStorage, Name, Storage};
+use orlop::storage::{MemoryStorage, Name, Put, Storage};
 use orlop::sys::Host;
 use support::stop::try_stopping;
 use support::*;
@@ -442,6 +443,76 @@ fn goes_on(here: &MemoryStorage, there: &MemoryStorage, (ids, dir): (&[RecordId]
     let done = assert_sound(&mut to);
     assert_eq!((done.snapshots, done.unindexed_packs), (2, 0), "{what}");
     assert_sound(&mut from);
+}
+
+fn mark(to: &mut Repository, id: RecordId, hollow: bool) {
+    let all = to.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
+    let s = all.iter().find(|s| s.id == id).unwrap();
+    let (who, mut hollows) = (to.identity(None).unwrap(), to.hollows(&|n, e| panic!("{n}: {e}")).unwrap());
+    let place = (s.statement.client, s.statement.seq, s.id);
+    assert_eq!(to.mark_hollow(&who, &mut hollows, place, hollow).unwrap(), Put::Created);
+}
+
+/// A copy that wants less marks a place as hollow, finds that another one brought all, and dies.
+#[test]
+fn what_came_with_its_content_stays_whoever_says_that_it_did_not() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let (_, target) = beside(&open(&storage), true);
+    copied(&open(&storage), &mut open(&target), &ids);
+    mark(&mut open(&target), ids[1], true);
+    let mut to = open(&target);
+    prune::prune_now(&mut to);
+    assert_eq!(assert_sound(&mut to).snapshots, 2);
+    assert_same(&to, ids[1], dir.path());
+}
+
+/// A copy says that content has come, is given up, and dies before it can take that back.
+#[test]
+fn content_that_did_not_come_is_brought_by_whoever_looks() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let source = open(&storage);
+    let (_, target) = beside(&source, true);
+    copied(&source, &mut open(&target), &ids[..1]);
+    mark(&mut open(&target), ids[1], false);
+    assert!(check(&mut open(&target), Data::All).0.errors > 0);
+    let became = |done: CopySummary| done.snapshots.into_iter().map(|(_, b)| b).collect::<Vec<_>>();
+    let done = became(copied(&source, &mut open(&target), &ids));
+    assert_eq!(done, [Became::There(ids[0]), Became::Copied(Some(ids[1]))]);
+    assert_sound(&mut open(&target));
+    assert_same(&open(&target), ids[1], dir.path());
+    let done = became(copied(&source, &mut open(&target), &ids));
+    assert_eq!(done, [Became::There(ids[0]), Became::There(ids[1])]);
+}
+
+/// Its place in the chain is taken, so nothing can make it count: but nobody is told that it is there.
+#[test]
+fn a_statement_that_came_after_its_copy_was_given_up_is_not_there() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let source = open(&storage);
+    let (there, target) = beside(&source, true);
+    open(&target).identity(None).unwrap();
+    let how = PruneOptions { fence: true, ..prune::now() };
+    let elsewhere = |storage: Arc<dyn Storage>, number: u8| {
+        let mut repo = open(&storage);
+        repo.act_as(Host { machine_id: vec![number; 16], ..this_process() });
+        repo
+    };
+    let others = &mut || drop(prune::prune(&mut elsewhere(Arc::new(there.clone()), 2), &how));
+    let moment = (At::before(Verb::PutNew, "snapshots/"), others as &mut dyn FnMut());
+    let (fenced, _) = try_stopping(&there, vec![moment], |s| run(&source, &mut elsewhere(s, 1), &ids, &options()).0);
+    assert_eq!(fenced.unwrap_err().kind(), ErrorKind::Fenced);
+    for _ in 0..2 {
+        let (done, ears) = run(&source, &mut open(&target), &ids, &options());
+        assert!(done.unwrap().snapshots.iter().all(|(_, b)| *b == Became::Failed));
+        let problems = ears.problems.lock().unwrap();
+        assert!(problems.len() == 2 && problems[0].contains("was given up"), "{problems:?}");
+    }
 }
 
 /// Hollow statements are no roots, until their content comes: whenever somebody prunes, even such that

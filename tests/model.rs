@@ -82,6 +82,19 @@ fn worlds() -> Vec<World> {
             ..base.clone()
         },
         World {
+            name: "a backup that looks for a parent, one that did not see a plan, and a log that is repeated",
+            clients: vec![0b101, 0b110],
+            planned: true,
+            plans: 0,
+            finishes: 1,
+            checkpoints: 1,
+            beats: 0,
+            tries: 0,
+            slow_listings: false,
+            slow_looks: true,
+            ..base.clone()
+        },
+        World {
             name: "one backup, one collector, and one that repeats the log",
             collectors: 2,
             plans: 1,

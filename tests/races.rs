@@ -285,22 +285,30 @@ fn nobody_relies_on_a_snapshot_whose_session_may_still_be_given_up() {
     sound(&w.memory, w.dir.path(), &[second, first]);
 }
 
-/// Waits before it writes its record until it is told to go on, and leaves a session's objects for later.
+/// Waits before it writes such a record until it is told to go on, and leaves a session's objects for later.
 struct Waits {
-    session: String,
+    record: &'static str,
+    session: Option<String>,
     waits: SyncSender<()>,
     goes_on: Mutex<Receiver<()>>,
 }
+impl Waits {
+    /// With what tells that it waits, and what lets it go on.
+    fn before(record: &'static str, session: Option<String>) -> (Self, Receiver<()>, SyncSender<()>) {
+        let ((waits, it_waits), (go_on, goes_on)) = (sync_channel(0), sync_channel(1));
+        (Self { record, session, waits, goes_on: Mutex::new(goes_on) }, it_waits, go_on)
+    }
+}
 impl Odd for Waits {
     fn put(&self, to: &MemoryStorage, name: &Name, bytes: &[u8]) -> std::result::Result<Put, StorageError> {
-        if name.as_str().starts_with("gc/") {
+        if name.as_str().starts_with(self.record) {
             self.waits.send(()).unwrap();
             self.goes_on.lock().unwrap().recv().unwrap();
         }
         to.put_new(name, bytes)
     }
     fn delete(&self, from: &MemoryStorage, name: &Name) -> std::result::Result<(), StorageError> {
-        match name.as_str().starts_with(&self.session) {
+        match self.session.as_ref().is_some_and(|session| name.as_str().starts_with(session)) {
             true => Err(failed("delete", name, std::io::ErrorKind::PermissionDenied)),
             false => from.delete(name),
         }
@@ -308,10 +316,11 @@ impl Odd for Waits {
 }
 
 /// Race 3, the other way round: the session is listed, cleared away, and closed by its sleeper before its
-/// close is read. Whether the record that buries it is listed before, or written later.
+/// close is read. Whether the record that buries it is listed before, or written later; or forgotten again,
+/// since a checkpoint took its place.
 #[test]
 fn nobody_is_deceived_by_the_close_of_a_sleeper_whose_session_was_cleared_away() {
-    for record_is_listed in [true, false] {
+    for (record_is_listed, forgotten) in [(true, false), (false, false), (false, true)] {
         let w = World::new();
         let mut before = None;
         let keep = &mut || before = Some(w.fork());
@@ -330,8 +339,8 @@ fn nobody_is_deceived_by_the_close_of_a_sleeper_whose_session_was_cleared_away()
         collect(&memory, &slow());
         memory.advance(8 * DAY);
 
-        let ((waits, it_waits), (go_on, goes_on)) = (sync_channel(0), sync_channel(1));
-        let collector = OddStorage(memory.clone(), Arc::new(Waits { session, waits, goes_on: Mutex::new(goes_on) }));
+        let (waits, it_waits, go_on) = Waits::before("gc/", Some(session));
+        let collector = OddStorage(memory.clone(), Arc::new(waits));
         let mut finish = Some(std::thread::spawn(move || collect(&collector, &slow())));
         it_waits.recv().unwrap();
         memory.put_new(&snapshot, &bytes(&snapshot)).unwrap();
@@ -340,8 +349,9 @@ fn nobody_is_deceived_by_the_close_of_a_sleeper_whose_session_was_cleared_away()
             assert!(finish.take().unwrap().join().unwrap().deleted_packs > 0);
         };
         let clear_away = |memory: &MemoryStorage| {
-            collect(memory, &slow());
+            collect(memory, &PruneOptions { checkpoint_after: if forgotten { 1 } else { u64::MAX }, ..slow() });
             assert_eq!(memory.put_new(&close, &bytes(&close)).unwrap(), Put::Created);
+            assert_eq!(memory.list("state/").unwrap().is_empty(), !forgotten);
         };
         let read: &'static str = Box::leak(close.to_string().into_boxed_str());
         let clear_first = &mut || clear_away(&memory);
@@ -363,6 +373,81 @@ fn nobody_is_deceived_by_the_close_of_a_sleeper_whose_session_was_cleared_away()
         assert_ne!(done.as_ref().unwrap().parent, slept.snapshot);
         sound(&memory, w.dir.path(), &[done]);
     }
+}
+
+/// R2: what a plan went by counts, also where it was taken back since, by somebody who looked before.
+#[test]
+fn nobody_relies_on_what_was_brought_back_too_late() {
+    let w = World::new();
+    w.forget(w.second);
+    let (waits, it_waits, bring_back) = Waits::before("tombstones/", None);
+    let storage = OddStorage(w.memory.clone(), Arc::new(waits));
+    let second = w.second;
+    let undelete = std::thread::spawn(move || {
+        let mut repo = keeper(&storage);
+        let standing = repo.standing(&|n, e| panic!("{n}: {e}")).unwrap();
+        let (s, told) = standing.forgotten.iter().find(|(s, _)| s.id == second).unwrap();
+        let who = repo.identity(None).unwrap();
+        repo.undelete(&who, s, told).map_err(|e| e.kind())
+    });
+    it_waits.recv().unwrap();
+    collect(&w.memory, &slow());
+    w.memory.advance(8 * DAY);
+    let (waits, it_waits, write_record) = Waits::before("gc/", None);
+    let storage = OddStorage(w.memory.clone(), Arc::new(waits));
+    let finish = std::thread::spawn(move || collect(&storage, &slow()));
+    it_waits.recv().unwrap();
+    bring_back.send(()).unwrap();
+    assert_eq!(undelete.join().unwrap(), Err(ErrorKind::Missing));
+
+    w.dir.touch();
+    let done = run_backup(Arc::new(w.memory.clone()), 2, "a", w.dir.path(), false);
+    assert_ne!(done.as_ref().unwrap().parent, Some(w.second));
+    write_record.send(()).unwrap();
+    assert!(finish.join().unwrap().deleted_packs > 0);
+    sound(&w.memory, w.dir.path(), &[done]);
+}
+
+/// Shows its listings what it does not give out yet.
+struct ShowsEarly(&'static str);
+impl Odd for ShowsEarly {
+    fn sees(&self, name: &Name) -> bool {
+        !(name.as_str().starts_with("sessions/") && name.as_str().ends_with(self.0))
+    }
+    fn list(&self, from: &MemoryStorage, prefix: &str) -> std::result::Result<Vec<Listed>, StorageError> {
+        from.list(prefix)
+    }
+}
+
+/// I14: a heartbeat may say what is used, and whoever cannot read it decides nothing.
+#[test]
+fn a_session_whose_last_words_cannot_be_read_stops_a_collector() {
+    for (hidden, stops) in [("00000001", true), ("00000000", false)] {
+        let w = World::new();
+        w.forget(w.first);
+        let mut repo = machine(Arc::new(w.memory.clone()), 1);
+        let who = repo.identity(None).unwrap();
+        let session = repo.begin(&who, orlop::format::records::Purpose::Backup, vec![]).unwrap();
+        repo.beat(&session, vec![], 0).unwrap();
+        let odd = OddStorage(w.memory.clone(), Arc::new(ShowsEarly(hidden)));
+        let pruned = try_prune(&mut keeper(&odd), &slow()).map_err(|e| e.kind());
+        // Without its first object it was cleared away since it was listed.
+        assert_eq!(pruned.is_err_and(|kind| kind == ErrorKind::Storage), stops, "{hidden}");
+    }
+}
+
+/// I6: who waits for a plan waits from when it could be read, however long it took to make.
+#[test]
+fn a_plan_is_no_older_than_its_record() {
+    let w = World::new();
+    w.forget(w.first);
+    let slowly = &mut || w.memory.advance(3 * DAY);
+    let options = PruneOptions { grace: Duration::from_secs(86_400), ..slow() };
+    stopping(&w.memory, vec![(At::before(Verb::Publish, "packs/"), slowly)], |s| prune(&mut keeper(&s), &options));
+    let waiting = collect(&w.memory, &options);
+    assert_eq!((waiting.deleted_packs, waiting.pending.len()), (0, 1), "{waiting:?}");
+    w.memory.advance(DAY + 60);
+    assert!(collect(&w.memory, &options).deleted_packs > 0);
 }
 
 /// Race 4, at the plan and at the finish.

@@ -649,7 +649,8 @@ class Repository:
                 problem(f"{name}: {e}")
         for s in snapshots:
             mark = marks.get((s["client"], s["seq"]))
-            s["hollow"] = mark is not None and mark["hollow"] and mark["statement"] == s["id"]
+            came_hollow = any(e["tag"] == 1 for e in s["commit"]["ext"])
+            s["hollow"] = came_hollow and mark is not None and mark["hollow"] and mark["statement"] == s["id"]
             if s["hollow"]:
                 s["state"] = "hollow: its content is not here"
 

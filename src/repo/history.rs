@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Identity, Repository, Session, Snapshot, Validity};
+use super::{Identity, Repository, Session};
 use crate::collect::{GivenUp, Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, Lost, PackName, Payload, Record, State};
@@ -95,15 +95,6 @@ impl History {
     pub fn buried(&self, session: SessionId) -> bool {
         let all = format!("{}{session}/", prefix::SESSIONS);
         self.doomed_names.range(all.clone()..).next().is_some_and(|name| name.starts_with(&all))
-    }
-
-    /// What a snapshot counts for, by what the log has said since it was looked at.
-    pub fn since(&self, looked: &Snapshot) -> Validity {
-        let (client, seq) = (looked.statement.client, looked.statement.seq);
-        match self.confirms(client, seq) {
-            false if self.buried(looked.commit.session) => Validity::Late,
-            _ => looked.validity,
-        }
     }
 
     /// Whether a place in a chain is empty by what the log says. A tombstone that was taken back when

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Identity, Repository};
+use super::{Identity, Repository, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc;
 use crate::format::keys::Role;
@@ -18,9 +18,15 @@ pub struct Hollows {
 }
 
 impl Hollows {
-    /// Whether the content of a statement is not here.
+    /// Whether the newest mark says that the content of a statement is not here.
     pub fn has(&self, client: ClientId, seq: u64, statement: RecordId) -> bool {
         self.newest.get(&(client, seq)).is_some_and(|(n, id)| n % 2 == 0 && *id == statement)
+    }
+
+    /// Whether the content of this one is not here. That it came with its content counts for more than a mark
+    /// of somebody who did not see it come.
+    pub fn of(&self, s: &Snapshot) -> bool {
+        s.commit.came_hollow() && self.has(s.statement.client, s.statement.seq, s.id)
     }
 
     /// The number of the next mark of a place.

@@ -334,6 +334,15 @@ impl Repository {
         name.is_ok_and(|name| !matches!(self.storage.head(&name), Ok(None)))
     }
 
+    /// Whether it was closed, or cleared away.
+    fn has_ended(&self, id: SessionId) -> Result<bool> {
+        match self.get_small(&names::session(id, 0)) {
+            Ok(_) => Ok(self.load_close(id)?.is_some()),
+            Err(e) if e.kind() == ErrorKind::Missing => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+
     fn session_objects(&self) -> Result<BTreeMap<SessionId, Vec<String>>> {
         let mut out: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
         for listed in self.storage.list(prefix::SESSIONS)? {
@@ -357,7 +366,14 @@ impl Repository {
             match self.open_session(*id, names) {
                 Ok(open) => out.open.push(open),
                 // Cleared away, or closed and cleared away, since it was listed.
-                Err(e) if e.kind() == ErrorKind::Missing => {}
+                Err(e) if e.kind() == ErrorKind::Missing && self.has_ended(*id)? => {}
+                // What it said last counts, and nobody knows it (I14).
+                Err(e) if e.kind() == ErrorKind::Missing => {
+                    let what = format!("the storage lists what it does not give out yet, of session {id}");
+                    return Err(Error::new(ErrorKind::Storage, what)
+                        .because(e)
+                        .hint("run the same command again later"));
+                }
                 Err(e) => return Err(e.doing(format!("while reading session {id}"))),
             }
         }

@@ -136,7 +136,7 @@ impl Repository {
         let steady = self.judge(&mut out, history, trouble)?;
         // After the snapshots: the mark of one is there before it is.
         let hollows = self.hollows(trouble)?;
-        out.iter_mut().for_each(|s| s.hollow = hollows.has(s.statement.client, s.statement.seq, s.id));
+        out.iter_mut().for_each(|s| s.hollow = hollows.of(s));
         Ok((out, steady))
     }
 

@@ -83,6 +83,8 @@ pub struct Writer<'r> {
     reused: Vec<AtomicBool>,
     /// Packs that this session made durable.
     wrote: Mutex<Vec<PackName>>,
+    /// Held by whoever says that the session lives.
+    beating: Mutex<()>,
     segments: Mutex<Vec<SegmentId>>,
     frames: Vec<Mutex<FrameBuilder>>,
     desks: Desks,
@@ -140,6 +142,7 @@ impl<'r> Writer<'r> {
             avoid: RwLock::default(),
             reused: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
             wrote: Mutex::default(),
+            beating: Mutex::default(),
             segments: Mutex::default(),
             frames: (0..threads).map(|_| Mutex::default()).collect(),
             desks: Desks::new(),
@@ -264,6 +267,8 @@ impl<'r> Writer<'r> {
         if self.options.dry_run {
             return Ok(());
         }
+        // Who is still at it has its own state of the log, and says so: a beat has the pins for what it says it saw.
+        let Ok(_alone) = self.beating.try_lock() else { return Ok(()) };
         let Some(history) = self.repo.due(self.session)? else { return Ok(()) };
         let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
         {

@@ -18,6 +18,8 @@ pub enum Without {
     R2,
     /// R2: a base that is not confirmed is relied on.
     Confirmed,
+    /// R2: a base counts although its session was cleared away, and no record says that it is whole.
+    Cleared,
     /// R4: bases of open sessions are no roots.
     R4,
     /// Heartbeats pin nothing.
@@ -71,6 +73,7 @@ pub const RULES: [(Without, &str); 22] = [
     (Without::R1, "R1: blobs of condemned packs count as absent"),
     (Without::R2, "R2: a forgotten base is dropped"),
     (Without::Confirmed, "R2: a base is confirmed"),
+    (Without::Cleared, "R2: the session of a base is there, or a record confirms it"),
     (Without::R4, "R4: bases of open sessions are roots"),
     (Without::Pins, "pins in heartbeats"),
     (Without::I5AndWrote, "I5, and pins of packs that were written"),
@@ -82,7 +85,6 @@ pub const RULES: [(Without, &str); 22] = [
     (Without::CloseOnce, "B6: one name for every close"),
     (Without::LookBack, "B6: whoever closes looks whether its beginning is there"),
     (Without::ClosedAndOpened, "V: a close counts beside its beginning"),
-    (Without::Buried, "V: a session that a record buries counts no more"),
     (Without::I10, "I10: late snapshots are not confirmed after a finish"),
     (Without::CloseLast, "F7: of a session the close goes last"),
     (Without::CheckpointGone, "K1: a checkpoint waits until what is doomed is gone"),
@@ -93,7 +95,8 @@ pub const RULES: [(Without, &str); 22] = [
 ];
 
 /// Rules without which nothing is lost here; the page says why they stay.
-pub const SPARE: [Without; 4] = [Without::Exclusive, Without::I8, Without::CheckpointOpen, Without::CheckpointExpired];
+pub const SPARE: [Without; 5] =
+    [Without::Buried, Without::Exclusive, Without::I8, Without::CheckpointOpen, Without::CheckpointExpired];
 
 /// Things that should happen, or the search shows little.
 pub const EVENTS: [(u8, &str); 8] = [
@@ -562,8 +565,11 @@ impl World {
     fn still_stands(&self, s: &State, c: &Client) -> Validity {
         let Some(z) = c.base else { return c.stands };
         let session = s.snapshots[usize::from(z)].session;
+        let of = &s.sessions[usize::from(session)];
+        // A checkpoint does not say again which sessions were buried before it.
+        let there = (of.open && !of.open_hidden) || self.without == Without::Cleared;
         match has(s.confirmed(c.seen), z) {
-            false if self.is_buried(s, session, c.seen) => Validity::Late,
+            false if !there || self.is_buried(s, session, c.seen) => Validity::Late,
             _ => c.stands,
         }
     }

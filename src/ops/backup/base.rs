@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{BackupOptions, Parent};
-use crate::collect::base_stands;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::PageRef;
-use crate::repo::{Identity, Repository, Session, Snapshot, Validity};
+use crate::repo::{Footing, Identity, Repository, Session, Snapshot, Validity};
 
 /// The parents of a run: what it is compared with, and relies on.
 pub(super) struct Base {
@@ -80,13 +79,9 @@ impl Base {
         if self.snapshots.is_empty() {
             return Ok(());
         }
-        let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
-        let mut stands = Vec::new();
+        let (grounds, mut stands) = (repo.grounds(session)?, Vec::new());
         for s in std::mem::take(&mut self.snapshots) {
-            let (client, seq) = (s.statement.client, s.statement.seq);
-            let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-            let gone = !repo.has_snapshot(client, seq)?;
-            if base_stands(tombstoned, gone, false, history.since(&s)) {
+            if grounds.footing(&s)? == Footing::Firm {
                 stands.push(s);
             } else {
                 let what = "was forgotten or given up just now, so every file is read";

@@ -2,6 +2,7 @@
 //! not, every statement of every chain.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
@@ -19,7 +20,7 @@ use crate::index::{Index, Location};
 use crate::ops::backup::{load_index, writer_options};
 use crate::ops::prune::mark::{Marker, Marks};
 use crate::ops::prune::repack::Repacking;
-use crate::repo::{Hollows, Identity, Reader, Received, Repository, Session, Snapshot, Writer, parted};
+use crate::repo::{Hollows, Identity, Reader, Received, Repository, Session, Snapshot, Validity, Writer, parted};
 use crate::storage::Name;
 
 /// Bytes of a pack that are fetched at once.
@@ -38,6 +39,15 @@ struct Made {
     filled: Vec<At>,
 }
 
+/// How taking content over went.
+#[derive(Default)]
+struct Gone {
+    /// Snapshots of which something could not be had.
+    failed: HashSet<RecordId>,
+    /// Those of which nothing more was needed than was there, or needed by those before.
+    whole: HashSet<RecordId>,
+}
+
 /// What is to be done, by what is there.
 #[derive(Default)]
 struct Plan<'a> {
@@ -47,8 +57,8 @@ struct Plan<'a> {
     hollow: Vec<&'a Snapshot>,
     /// Of those that were chosen and need no content.
     settled: HashMap<RecordId, Became>,
-    /// Statements that are there, without content.
-    present: HashSet<RecordId>,
+    /// Statements that came without content, and whether it is still to come by what the marks say.
+    present: HashMap<RecordId, bool>,
     hollows: Hollows,
 }
 
@@ -91,6 +101,13 @@ fn name(object: &str) -> Result<Name> {
 }
 
 impl Plan<'_> {
+    /// What a mark says has come, and did, is there; where something lacked, it is filled by this run.
+    fn settle_whole(&mut self, whole: &HashSet<RecordId>) {
+        let filled = |s: &&Snapshot| self.present.get(&s.id) == Some(&false) && whole.contains(&s.id);
+        let there: Vec<RecordId> = self.wanted.iter().copied().filter(filled).map(|s| s.id).collect();
+        self.settled.extend(there.into_iter().map(|id| (id, Became::There(id))));
+    }
+
     fn is_empty(&self) -> bool {
         self.wanted.is_empty() && self.hollow.is_empty()
     }
@@ -128,9 +145,15 @@ fn plan<'a>(work: &'a Work<'_>, to: &Repository) -> Result<Plan<'a>> {
         }
         match there.get(&place) {
             _ if given_up => drop(wanted.then(|| out.settled.insert(s.id, Became::Forgotten))),
-            Some(t) if wanted && !t.hollow => drop(out.settled.insert(s.id, Became::There(s.id))),
+            Some(t) if wanted && t.validity == Validity::Late => {
+                out.settled.insert(s.id, work.failed(s, came_late(s))?);
+            }
+            // Who said that content has come may have been given up before it could take that back.
+            Some(t) if wanted && !t.hollow && !(work.options.compare && t.commit.came_hollow()) => {
+                out.settled.insert(s.id, Became::There(s.id));
+            }
             t if wanted => {
-                out.present.extend(t.map(|t| t.id));
+                out.present.extend(t.map(|t| (t.id, t.hollow)));
                 out.wanted.push(s);
             }
             None => out.hollow.push(s),
@@ -138,6 +161,13 @@ fn plan<'a>(work: &'a Work<'_>, to: &Repository) -> Result<Plan<'a>> {
         }
     }
     Ok(out)
+}
+
+/// Nothing else can stand at its place, and what is there never counts.
+fn came_late(s: &Snapshot) -> Error {
+    let what = format!("the copy that took snapshot {} there was given up by garbage collection", s.id.short());
+    Error::new(ErrorKind::Missing, format!("{what}, so it does not count in the target"))
+        .hint("a new mirror takes it, and so does a repository with keys of its own")
 }
 
 fn parted_before(s: &Snapshot) -> Error {
@@ -161,7 +191,9 @@ fn run(
         let done = content(work, &plan.wanted, (to, &writer), &mut summary);
         // Also where it stopped: what became durable is found by the next run.
         writer.finish()?;
-        failed = done?;
+        let found = done?;
+        failed = found.failed;
+        plan.settle_whole(&found.whole);
         summary.bytes += writer.stored_bytes.load(std::sync::atomic::Ordering::Relaxed);
     }
     summary.hollow = plan.hollow.len() as u64;
@@ -183,18 +215,18 @@ fn run(
     Ok(summary)
 }
 
-/// Take over what is needed and not there. Gives the snapshots of which something could not be had.
+/// Take over what is needed and not there.
 fn content(
     work: &Work<'_>,
     wanted: &[&Snapshot],
     (to, writer): (&Repository, &Writer<'_>),
     summary: &mut CopySummary,
-) -> Result<HashSet<RecordId>> {
+) -> Result<Gone> {
     let cx = work.cx;
     let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
     let index = work.from.repo.load_index(&trouble)?;
     let reader = Reader::new(work.from.repo, &index);
-    let (needed, mut failed) = needed(work, wanted, &reader, writer)?;
+    let (needed, mut outcome) = needed(work, wanted, &reader, writer)?;
     let (whole, parts) = choose(&index, &needed, &to.suspects()?);
     summary.packs = whole.len() as u64;
     summary.partial_packs = parts.len() as u64;
@@ -207,7 +239,7 @@ fn content(
     let bytes = bytes + parts.iter().map(part).sum::<u64>();
     if work.options.way.dry_run {
         summary.bytes = bytes;
-        return Ok(failed);
+        return Ok(outcome);
     }
     cx.enter(Phase::Copying, Some((whole.len() + parts.len()) as u64), Some(bytes));
     let take = Take { work, reader: &reader, writer, needed: &needed };
@@ -220,41 +252,42 @@ fn content(
         .flatten()
         .collect();
     if !bad.is_empty() {
-        failed.extend(lacking(work, wanted, &reader, writer)?);
+        outcome.failed.extend(lacking(work, wanted, &reader, writer)?);
     }
-    Ok(failed)
+    Ok(outcome)
 }
 
 /// Every blob that a chosen snapshot needs and that is not there yet.
-fn needed(
-    work: &Work<'_>,
-    wanted: &[&Snapshot],
-    reader: &Reader<'_>,
-    writer: &Writer<'_>,
-) -> Result<(Marks, HashSet<RecordId>)> {
+fn needed(work: &Work<'_>, wanted: &[&Snapshot], reader: &Reader<'_>, writer: &Writer<'_>) -> Result<(Marks, Gone)> {
     let index = reader.index();
-    let (seen, needed) = (Marks::new(index), Marks::new(index));
+    let (seen, needed, lacks) = (Marks::new(index), Marks::new(index), AtomicBool::new(false));
     let found = |id: &BlobId, at: Location, len: u32, owner: u32| -> Result<()> {
         if !writer.holds(id)? && needed.mark(at) {
+            lacks.store(true, Relaxed);
             needed.add(at, len, owner);
         }
         Ok(())
     };
     let standing = vec![Standing::Good; index.packs().len()];
-    let mut failed = HashSet::new();
+    let mut out = Gone::default();
     work.cx.enter(Phase::Marking, Some(wanted.len() as u64), None);
     for s in wanted {
         work.presence.tick()?;
         writer.tick()?;
         let marker =
             Marker { cx: work.cx, reader, standing: &standing, marks: &seen, tolerant: false, found: Some(&found) };
-        if let Err(e) = s.statement.root.map_or(Ok(()), |root| marker.root(root, WALKERS)) {
-            work.failed(s, e)?;
-            failed.insert(s.id);
+        lacks.store(false, Relaxed);
+        match s.statement.root.map_or(Ok(()), |root| marker.root(root, WALKERS)) {
+            Err(e) => {
+                work.failed(s, e)?;
+                out.failed.insert(s.id);
+            }
+            Ok(()) if !lacks.load(Relaxed) => drop(out.whole.insert(s.id)),
+            Ok(()) => {}
         }
         Meter::add(&work.cx.meter.files_done, 1);
     }
-    Ok((needed, failed))
+    Ok((needed, out))
 }
 
 /// Packs that go over as they are, and those of which only a part is needed, or which were found
@@ -407,13 +440,17 @@ fn statements(
     for (s, hollow) in all {
         work.cx.check()?;
         let place = (s.statement.client, s.statement.seq, s.id);
+        let before = plan.present.get(&s.id).copied();
+        if before == Some(false) && hollow {
+            continue; // It may be whole: it is the source that has something missing.
+        }
         let is_marked = plan.hollows.has(place.0, place.1, s.id);
         if hollow != is_marked {
             // A mark that somebody else was quicker to write is looked at below.
             to.mark_hollow(who, &mut plan.hollows, place, hollow)?;
-            made.filled.extend((!hollow).then_some(place));
         }
-        if plan.present.contains(&s.id) {
+        if before.is_some() {
+            made.filled.extend((!hollow && !plan.settled.contains_key(&s.id)).then_some(place));
             continue;
         }
         let (statement, _) = work.from.repo.statement_of(s)?;

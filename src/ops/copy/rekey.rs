@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use rayon::prelude::*;
 
 use super::{Became, CopySummary, Work, as_large, same};
-use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Meter, Phase};
 use crate::format::keys::Role;
@@ -21,7 +20,8 @@ use crate::model::ext::{decode_xattrs, encode_xattrs};
 use crate::model::{Body, Content, Extent, Node, NodeKind, PageRef, Statement, XattrValue, ext_tag};
 use crate::ops::backup::{load_index, writer_options};
 use crate::repo::{
-    Entries, Extents, FrameScope, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer,
+    Entries, Extents, Footing, FrameScope, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity,
+    Writer,
 };
 
 /// Bytes that are stored before what is complete is committed.
@@ -239,14 +239,11 @@ impl Run<'_> {
 
     /// R2: what was forgotten before the session was there may be going already.
     fn standing(&self, pairs: Vec<Pair>, theirs: &[Snapshot]) -> Result<Vec<Pair>> {
-        let (history, tombstones) = (self.session.history(), self.to.tombstones(&|_, _| {})?);
-        let mut out = Vec::new();
+        let (grounds, mut out) = (self.to.grounds(self.session)?, Vec::new());
         for pair in pairs {
             let Some(t) = theirs.iter().find(|t| Some(t.id) == pair.copy) else { continue };
-            let (client, seq) = (t.statement.client, t.statement.seq);
-            let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-            let gone = !self.to.has_snapshot(client, seq)?;
-            out.extend(Some(pair).filter(|_| base_stands(tombstoned, gone, t.hollow, history.since(t))));
+            let firm = grounds.footing(t)? == Footing::Firm;
+            out.extend(Some(pair).filter(|_| firm));
         }
         Ok(out)
     }

@@ -45,7 +45,7 @@ pub fn checkpoint(look: &Looking<'_>, who: &Identity, options: &PruneOptions) ->
     let mut doomed = finish::burials(look.repo, &sessions, &snapshots, &confirmed);
     doomed.extend(over.into_iter().take(OVER_MAX));
     let heads = plan::heads(&history, &snapshots);
-    let said = Repeating { heads, confirmed, doomed, time: look.time, after: None };
+    let said = Repeating { heads, confirmed, doomed, time: look.clock(&history)?, after: None };
     let done = look.repo.repeat(who, look.session, &mut history, &tombstones, said)?;
     look.session.go_by(history);
     Ok(done)

@@ -161,7 +161,7 @@ fn write(
     names.extend(marks(look, &names)?);
     names.extend(found.cleared.iter().map(|(object, _)| object.clone()));
     names.extend(burials(look.repo, sessions, snapshots, &confirmed));
-    let mut said = Saying::new(GcKind::Finish, look.time);
+    let mut said = Saying::new(GcKind::Finish, look.clock(&history)?);
     said.clear.finishes = generation;
     said.clear.resurrected = decided.resurrected;
     said.clear.doomed_packs = decided.doomed;

@@ -417,20 +417,15 @@ impl Run<'_> {
         if generation == 0 {
             return Ok(Some(false));
         }
-        Ok(Some(self.finish_now(&look, generation, &survey, summary)? && decision.more))
+        Ok(Some(self.finish_now(generation, &survey, summary)? && decision.more))
     }
 
-    fn finish_now(
-        &self,
-        look: &Looking<'_>,
-        generation: u64,
-        survey: &survey::Survey,
-        summary: &mut PruneSummary,
-    ) -> Result<bool> {
+    fn finish_now(&self, generation: u64, survey: &survey::Survey, summary: &mut PruneSummary) -> Result<bool> {
         if !self.options.now {
             return Ok(true);
         }
-        let first = || finish::finish(look, self.who, generation, Some(survey), self.options, self.threads());
+        let look = self.look()?;
+        let first = || finish::finish(&look, self.who, generation, Some(survey), self.options, self.threads());
         let mut tried = self.unless_overtaken(first)?.unwrap_or(Tried::Lost);
         for _ in 1..TRIES {
             if !matches!(tried, Tried::Lost) {

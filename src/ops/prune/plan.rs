@@ -215,7 +215,7 @@ pub fn write(
         survey.packs.contains_key(p) && !condemned.contains(p) && !survey.history.log.doomed().contains(p)
     };
     new_index.extend(look.repo.merge_segments(who, look.session, &superseded, &keep)?);
-    let mut said = Saying::new(GcKind::Plan, look.time);
+    let mut said = Saying::new(GcKind::Plan, look.clock(&survey.history)?);
     said.clear.condemned = condemned.into_iter().collect();
     said.clear.superseded_index = sorted(superseded);
     said.clear.new_index = sorted(new_index);

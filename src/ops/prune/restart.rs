@@ -26,8 +26,8 @@ pub fn restart(look: &Looking<'_>, who: &Identity, lost: Lost, fence: bool, thre
     let after = AfterLoss { lost, condemned, live: found.foreign().collect() };
     // What the storage would not delete stays what it is.
     let doomed = look.repo.doomed_names_there(&found.history)?.into_iter().collect();
-    let said = Repeating { confirmed, heads, doomed, time: look.time, after: Some(after) };
     let mut history = found.history.clone();
+    let said = Repeating { confirmed, heads, doomed, time: look.clock(&history)?, after: Some(after) };
     if !look.repo.repeat(who, look.session, &mut history, &found.tombstones, said)? {
         let what = "somebody else wrote to the gc log meanwhile";
         return Err(Error::new(ErrorKind::Storage, what).hint("nothing was lost: run the same command again"));

@@ -65,6 +65,14 @@ pub struct Looking<'a> {
     pub time: i64,
 }
 
+impl Looking<'_> {
+    /// The time of a record that is about to be written: sessions are silent, and plans old, from then on. By the
+    /// storage's clock; one that went back since the newest record counts for nothing.
+    pub fn clock(&self, history: &History) -> Result<i64> {
+        Ok(self.repo.storage().clock()?.max(history.time))
+    }
+}
+
 pub fn packs_there(repo: &Repository) -> Result<BTreeMap<PackName, u64>> {
     let listed = repo.storage().list(prefix::PACKS)?;
     let name = |l: &crate::storage::Listed| {

@@ -14,13 +14,12 @@ pub use rewrite::{Became, RewriteOptions, Rewritten, carry_times, rewrite};
 use std::collections::{HashMap, HashSet};
 
 use super::backup::{BackupOptions, load_index, unless_fenced, writer_options};
-use crate::collect::base_stands;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::model::{PageRef, Statement};
-use crate::repo::{Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity, Writer};
+use crate::repo::{Footing, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Writer};
 
 /// Directories can be nested deeply, and are walked by recursion.
 const STACK: usize = 64 << 20;
@@ -153,18 +152,15 @@ fn still_standing<'s>(
     bases: &[&'s Snapshot],
     cx: &Context<'_>,
 ) -> Result<Vec<&'s Snapshot>> {
-    let (history, tombstones) = (session.history(), repo.tombstones(&|_, _| {})?);
-    let mut out = Vec::new();
+    let (grounds, mut out) = (repo.grounds(session)?, Vec::new());
     for s in bases {
-        let (client, seq) = (s.statement.client, s.statement.seq);
-        let tombstoned = !tombstones.at(client, seq).is_empty() || history.forgot(client, seq);
-        if base_stands(tombstoned, !repo.has_snapshot(client, seq)?, false, history.since(s)) {
-            out.push(*s);
-            continue;
-        }
-        let (slug, why) = match history.since(s) {
-            Validity::Confirmed => ("forgotten", "it was forgotten just now"),
-            _ => ("late", "whoever made it is not done yet, or was given up by garbage collection"),
+        let (slug, why) = match grounds.footing(s)? {
+            Footing::Firm => {
+                out.push(*s);
+                continue;
+            }
+            Footing::Forgotten => ("forgotten", "it was forgotten just now"),
+            Footing::Unsettled => ("late", "whoever made it is not done yet, or was given up by garbage collection"),
         };
         cx.problem(slug, s.id.short().as_bytes(), "read", why);
     }

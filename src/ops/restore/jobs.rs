@@ -194,12 +194,20 @@ pub(super) struct Window {
 
 /// Most jobs of a window.
 const JOBS_MAX: usize = 48 << 10;
+/// Fewest jobs of a window that is handed over early: of what files have in common, each window fetches
+/// its own.
+const JOBS_MIN: usize = 4 << 10;
 /// Most pieces of a window.
 const PIECES_MAX: usize = 384 << 10;
 
 impl Window {
     pub fn is_full(&self) -> bool {
         self.jobs.len() + self.small.len() >= JOBS_MAX || self.pieces.len() + self.stretches >= PIECES_MAX
+    }
+    /// Whether it is time to ask if somebody waits for work, and has enough to be worth it.
+    pub fn is_worth_it(&self) -> bool {
+        let jobs = self.jobs.len() + self.small.len();
+        jobs >= JOBS_MIN && jobs.is_multiple_of(JOBS_MIN / 8)
     }
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.small.is_empty() && self.ends.is_empty() && self.looks.is_empty()

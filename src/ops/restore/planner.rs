@@ -4,7 +4,7 @@
 //! that could lead elsewhere costs its entry, a damaged page its entries, and the rest goes on.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::jobs::{DirJob, FileJob, Look, Piece, Progress, Stage, Stretch, Window, few_extents};
@@ -326,6 +326,8 @@ impl<'r> Planner<'r> {
         }
         if self.window.is_full() {
             self.flush();
+        } else if self.window.is_worth_it() {
+            self.offer();
         }
     }
 
@@ -413,6 +415,15 @@ impl<'r> Planner<'r> {
             }
         };
         Some(Stretch::Data(Piece { id, offset, frame: place.frame, ordinal: place.ordinal, len, repeat, job: at }))
+    }
+
+    /// Hand the window over if somebody waits for it. Between files only.
+    fn offer(&mut self) {
+        match self.sender.try_send(std::mem::take(&mut self.window)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(window)) => self.window = window,
+            Err(TrySendError::Disconnected(_)) => self.run.stop.store(true, Relaxed),
+        }
     }
 
     fn flush(&mut self) {
