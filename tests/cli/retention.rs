@@ -396,3 +396,53 @@ fn a_default_for_keep_for_is_about_later_snapshots() {
     assert_eq!(ends, ["-", "2024-02-01", "2024-03-03", "-", "2024-01-06"]);
     assert!(world.fails("backup src --keep-for=", 1).contains("unlimited"));
 }
+
+/// The session of the newest snapshot is fenced before it ends, as a collector does with one of which nothing
+/// was heard.
+fn give_up_latest(world: &World) -> String {
+    use orlop::repo;
+    use orlop::storage::{LocalStorage, Storage};
+
+    let storage: std::sync::Arc<dyn Storage> =
+        std::sync::Arc::new(LocalStorage::open(&world.path("repo")).expect("there"));
+    let mut repo = repo::open(storage, &world.key(), None).expect("it opens");
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).expect("it is whole");
+    let newest = all.iter().max_by_key(|s| s.statement.time).expect("there is one");
+    let session = newest.commit.session;
+    std::fs::remove_file(world.path(&format!("repo/sessions/{session}/close"))).expect("it was closed");
+    let who = repo.identity(None).expect("a client");
+    assert!(repo.fence(&who, session, 0).expect("it can be fenced"));
+    newest.id.short()
+}
+
+#[test]
+fn what_was_given_up_is_marked_and_not_held() {
+    let world = january(&[1, 2]);
+    let id = give_up_latest(&world);
+    let listed = world.ok("snapshots");
+    let line = listed.lines().find(|l| l.starts_with(&id)).expect("it is listed");
+    assert!(line.trim_end().ends_with("given up"), "{listed}");
+    assert_eq!(listed.matches("given up").count(), 1, "{listed}");
+    let marks: Vec<bool> = world.snapshots().iter().map(|s| s["given_up"] == true).collect();
+    assert_eq!(marks, [false, true]);
+    assert!(world.snapshots()[0].get("given_up").is_none(), "it is left out where it is not so");
+    let err = world.fails(&format!("hold {id} --reason audit"), 1);
+    assert!(err.contains(&format!("snapshot {id} does not count")) && err.contains("next prune"), "{err}");
+    assert!(world.snapshots()[1].get("holds").is_none());
+    assert!(world.ok("check").contains(&format!("do not count: {id}\n")));
+    let (notice, says) = (format!("snapshot {id} was given up"), "data that it needs may be gone");
+    for line in [
+        format!("ls {id}"),
+        format!("dump {id} /src/one.txt"),
+        format!("restore {id} --target @/out"),
+        format!("find -s {id} one.txt"),
+        format!("stats {id}"),
+        format!("diff latest {id}"),
+    ] {
+        let line = line.replace("/src/one.txt", world.path("src/one.txt").to_str().expect("plain"));
+        let ran = world.run(&line);
+        let heard = ran.out + &ran.err;
+        assert!(ran.code == 0 && heard.contains(&notice) && heard.contains(says), "{line}: {heard}");
+    }
+    assert!(!world.ok("ls latest").contains("given up"), "latest is one that counts");
+}

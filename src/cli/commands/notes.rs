@@ -9,7 +9,7 @@ use crate::format::gc::Note;
 use crate::id::RecordId;
 use crate::model::Time;
 use crate::ops::select;
-use crate::repo::{Identity, Repository, Snapshot, Standing};
+use crate::repo::{Identity, Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
 use crate::report::forget::changed_json;
 use crate::report::{Job, Loudness, units};
@@ -82,6 +82,7 @@ pub fn hold(args: &args::Hold, settings: &Settings) -> Result<Outcome> {
     let (mut repo, mut all) = about(settings, &console)?;
     let until = until(args, repo.storage_time()?, &console)?;
     let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
+    refuse_given_up(&all.snapshots, &chosen)?;
     let who = repo.identity(settings.client.as_deref())?;
     let mut changed = Vec::new();
     for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
@@ -91,6 +92,22 @@ pub fn hold(args: &args::Hold, settings: &Settings) -> Result<Outcome> {
         }
     }
     report(&changed, "no snapshots are held", "held", &console)
+}
+
+/// A hold would promise what nobody keeps.
+fn refuse_given_up(all: &[Snapshot], chosen: &[RecordId]) -> Result<()> {
+    match all.iter().find(|s| s.validity == Validity::Late && chosen.contains(&s.id)) {
+        None => Ok(()),
+        Some(s) => {
+            let what = format!(
+                "snapshot {} does not count, so nothing is held: its session was given up while it was made",
+                s.id.short()
+            );
+            Err(Error::new(ErrorKind::Invalid, what)
+                .hint("its data goes at the next prune; hold its successor, which the run that made it names")
+                .hint("where there is none, back up again"))
+        }
+    }
 }
 
 fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>> {
