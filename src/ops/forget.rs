@@ -190,6 +190,9 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
             By::Policy(policy) => Some(policy.as_ref().clone()),
             By::Stored => retain::for_group(&stored, &key),
         };
+        if let (By::Stored, Some(policy)) = (&options.by, &policy) {
+            refuse_only_limits(policy, &format!("the stored policy for {}", name(&key)))?;
+        }
         refuse_moved(&members, &key, doubts)?;
         let group = decide(key, policy, &members, standing, &doubts.flagged, options, now);
         refuse_emptied(&group, options)?;
@@ -207,6 +210,9 @@ fn check_asked(standing: &Standing, options: &ForgetOptions, stored: &[(Target, 
         let what = "--unsafe-allow-remove-all needs a filter: --host, --tag or --path";
         return Err(Error::new(ErrorKind::Invalid, what).hint("say which snapshots are meant"));
     }
+    if let By::Policy(policy) = &options.by {
+        refuse_only_limits(policy, TYPED)?;
+    }
     let says_nothing = match &options.by {
         By::Policy(policy) => policy.is_empty() && !options.allow_remove_all,
         By::Stored => stored.iter().all(|(_, p)| p.is_empty()),
@@ -219,6 +225,18 @@ fn check_asked(standing: &Standing, options: &ForgetOptions, stored: &[(Target, 
             .hint("or store a policy with `orlop policy set`"));
     }
     Ok(())
+}
+
+/// How a policy that nobody stored is called.
+const TYPED: &str = "what was asked for";
+
+/// A limit takes from what is kept; where nothing is, it would take all.
+pub fn refuse_only_limits(policy: &Policy, called: &str) -> Result<()> {
+    if !policy.only_limits() {
+        return Ok(());
+    }
+    let what = format!("{called} limits how many snapshots stay, and does not say which to keep");
+    Err(Error::new(ErrorKind::Invalid, what).hint("say also what to keep, such as --keep-last 5"))
 }
 
 /// What a policy would make of a group until some time, if a backup was made every so often.
@@ -257,6 +275,8 @@ pub fn simulate(
             By::Stored => retain::for_group(&stored, &key),
         };
         let Some(policy) = policy.filter(|p| !p.is_empty()) else { continue };
+        let stored = || format!("the stored policy for {}", name(&key));
+        refuse_only_limits(&policy, &if matches!(by, By::Stored) { stored() } else { TYPED.into() })?;
         let there = members.iter().map(|s| candidate(s, &standing.notes, false, now)).collect();
         let future = retain::simulate(there, &policy, (now, until), every, zone)
             .map_err(|why| Error::new(ErrorKind::Invalid, why).hint("choose --every and --until otherwise"))?;

@@ -46,10 +46,17 @@ impl Policy {
 
     /// It says nothing, so nothing goes.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-            && self.schedules.as_ref().is_none_or(Vec::is_empty)
-            && self.max_backups.is_none()
-            && self.manual_count.is_none()
+        !self.keeps() && self.max_backups.is_none() && self.manual_count.is_none()
+    }
+
+    /// It limits what may stay, and nothing that it says keeps anything.
+    pub fn only_limits(&self) -> bool {
+        !self.is_empty() && !self.keeps()
+    }
+
+    /// A rule or a schedule keeps something; a limit only takes from what these keep.
+    pub(super) fn keeps(&self) -> bool {
+        !self.rules.is_empty() || self.schedules.as_ref().is_some_and(|all| !all.is_empty())
     }
 
     /// This one, with what it does not say from a policy for more.
@@ -308,6 +315,12 @@ impl Target {
         self.host.as_ref().is_none_or(|h| group.host.as_ref() == Some(h))
             && self.label.as_ref().is_none_or(|l| group.label.as_ref() == Some(l))
             && self.paths.as_ref().is_none_or(paths)
+    }
+
+    /// What is sure to be true of every group that it is for.
+    pub fn to_group(&self) -> GroupKey {
+        let paths = self.paths.as_ref().map(|all| all.iter().map(|p| p.clone().into_bytes()).collect());
+        GroupKey { host: self.host.clone(), label: self.label.clone(), paths, ..GroupKey::default() }
     }
 
     /// Policies for paths are nearer than those for labels, and these than those for hosts.

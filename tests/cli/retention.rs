@@ -100,6 +100,43 @@ fn what_makes_no_sense_is_refused_by_name() {
     }
 }
 
+/// A limit alone would empty a group, or do so every night once it is stored.
+#[test]
+fn limits_alone_are_refused_where_they_are_said() {
+    let world = january(&[1, 2, 3]);
+    world.write("limit", r#"{"keep_last": 0, "schedules": [], "max_backups": 2}"#);
+    let refused = |line: &str, called: &str| {
+        let err = world.fails(line, 1);
+        assert!(err.contains(&format!("{called} limits how many")) && err.contains("--keep-last 5"), "{line}: {err}");
+    };
+    for line in [
+        "forget --max-backups 2",
+        "forget --manual-count 2",
+        "forget --max-backups 2 --keep-last 0",
+        "forget --max-backups 2 --unsafe-allow-remove-all --host host",
+        "forget --policy-file @/limit",
+        "policy simulate --max-backups 3",
+        "policy simulate --policy-file @/limit",
+    ] {
+        refused(line, "what was asked for");
+    }
+    for line in ["policy set --max-backups 2", "policy set --manual-count 2", "policy set --policy-file @/limit"] {
+        refused(line, "the policy for all");
+    }
+    refused("policy set --host host --max-backups 2", "the policy for host host");
+    assert!(world.ok("policy show").contains("no policies are stored"));
+    // Where one for more says what to keep, it is enough, and as long as it is needed that one stays.
+    world.ok("policy set --keep-daily 7");
+    refused("policy set --host host --max-backups 2 --no-inherit", "the policy for host host");
+    world.ok("policy set --host host --max-backups 2");
+    refused("policy set --remove", "the policy for host host");
+    refused("policy set --max-backups 4", "the policy for all");
+    world.ok("forget");
+    assert_eq!(days(&world), [2, 3]);
+    world.ok("forget --max-backups 1 --keep-last 2");
+    assert_eq!(days(&world), [3]);
+}
+
 #[test]
 fn what_was_forgotten_comes_back() {
     let world = january(&[1, 2, 3]);

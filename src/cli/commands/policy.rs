@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Time;
 use crate::ops::backup::absolute;
 use crate::ops::forget::{self, By, Simulated, facts, stored_policies};
+use crate::repo::Notes;
 use crate::report::exit::Outcome;
 use crate::report::policy::{self as told, Meaning, Stored};
 use crate::report::{Job, Loudness, units};
@@ -37,6 +38,7 @@ fn set(args: &args::PolicySet, settings: &Settings, console: &Console) -> Result
     let mut repo = open(settings, console)?;
     let who = repo.identity(settings.client.as_deref())?;
     let mut notes = standing(&repo, console)?.notes;
+    refuse_limits_left_alone(&target, policy.as_ref(), &notes)?;
     repo.set_policy(&who, &mut notes, &target.to_name(), &rule)?;
     let words = match &policy {
         Some(p) => format!("{}: {p}\n", target_words(&target)),
@@ -47,6 +49,21 @@ fn set(args: &args::PolicySet, settings: &Settings, console: &Console) -> Result
         false => console.remark(Loudness::Normal, &words)?,
     }
     Ok(outcome(console))
+}
+
+/// Where policies for more say what to keep, a limit is enough; and these stay as long as somebody needs them.
+fn refuse_limits_left_alone(target: &Target, policy: Option<&Policy>, notes: &Notes) -> Result<()> {
+    // What cannot be understood is no reason not to put another in its place.
+    let before = stored_policies(notes).unwrap_or_default();
+    let mut after: Vec<(Target, Policy)> = policy.map(|p| (target.clone(), p.clone())).into_iter().collect();
+    after.extend(before.iter().filter(|(t, _)| t != target).cloned());
+    for (t, _) in &after {
+        let whole = |all: &[(Target, Policy)]| retain::for_group(all, &t.to_group()).filter(Policy::only_limits);
+        if let (Some(limits), true) = (whole(&after), t == target || whole(&before).is_none()) {
+            forget::refuse_only_limits(&limits, &format!("the policy for {}", target_words(t)))?;
+        }
+    }
+    Ok(())
 }
 
 /// What was asked for; `None` to take it back.
