@@ -1,7 +1,8 @@
 //! Forgetting: a plan with a reason for every snapshot, then a tombstone for each that goes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::select::Filter;
@@ -121,11 +122,14 @@ pub fn facts(s: &Snapshot) -> GroupKey {
 /// How far the time that a client claims may lie from the one when its snapshot came, in seconds.
 const APART: i64 = 3600;
 
+/// So many snapshots are named in one error.
+const NAMED: usize = 50;
+
 /// What the storage and the records say about when snapshots came.
 #[derive(Debug, Clone, Default)]
 pub struct Doubts {
-    /// Those whose time is in doubt.
-    pub flagged: HashSet<RecordId>,
+    /// Those whose time is in doubt, with when they came, where somebody knows that.
+    pub flagged: HashMap<RecordId, Option<Time>>,
     /// Those that were looked at for the first time, with when they came.
     pub fresh: Vec<Seen>,
     /// Flagged, and either looked at for the first time or of a storage that cannot tell.
@@ -147,7 +151,7 @@ pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Resul
         }
         let apart = |t: Time| t.sec.abs_diff(s.statement.time.sec) > APART.unsigned_abs();
         if !s.trusted() && !times.accepted(s.id) && received.is_none_or(apart) {
-            out.flagged.insert(s.id);
+            out.flagged.insert(s.id, received);
             if known.is_none() {
                 out.fresh_flagged.insert(s.id);
             }
@@ -158,17 +162,39 @@ pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Resul
 
 /// Many at once are no forgery but a copied repository, of whose files each is from today.
 fn refuse_moved(group: &[&Snapshot], key: &GroupKey, doubts: &Doubts) -> Result<()> {
-    let doubtful = group.iter().filter(|s| doubts.fresh_flagged.contains(&s.id)).count();
-    if doubtful * 10 <= group.len() {
+    let doubtful: Vec<&Snapshot> = group.iter().copied().filter(|s| doubts.fresh_flagged.contains(&s.id)).collect();
+    if doubtful.len() * 10 <= group.len() {
         return Ok(());
     }
-    let (all, name) = (group.len(), name(key));
+    let (n, all, name) = (doubtful.len(), group.len(), name(key));
     let what = format!(
-        "{doubtful} of the {all} snapshots of {name} came at another time than they claim, so nothing was removed: was this repository moved?"
+        "{n} of the {all} snapshots of {name} came at another time than they claim, so nothing was removed: was this repository moved?"
     );
     Err(Error::new(ErrorKind::Invalid, what)
+        .because(in_doubt(&doubtful, doubts))
         .hint("if the times that they claim are right, `orlop snapshots accept-time` says so")
         .hint("what somebody forged can be removed by its id"))
+}
+
+/// Which ones, what they claim, and when they came, in a line each.
+fn in_doubt(doubtful: &[&Snapshot], doubts: &Doubts) -> String {
+    let line = |s: &&Snapshot| {
+        let came = match doubts.flagged.get(&s.id).copied().flatten() {
+            Some(received) => format!("came {}", instant(received)),
+            None => "came at a time that the storage does not know".into(),
+        };
+        format!("{} claims {} and {came}", s.id.short(), instant(s.statement.time))
+    };
+    let mut lines: Vec<String> = doubtful.iter().take(NAMED).map(line).collect();
+    if doubtful.len() > NAMED {
+        lines.push(format!("and {} more", doubtful.len() - NAMED));
+    }
+    lines.join("\n")
+}
+
+/// To the second, whatever the zone.
+fn instant(t: Time) -> String {
+    Timestamp::from_second(t.sec).map_or_else(|_| format!("{} s", t.sec), |t| t.to_string())
 }
 
 /// Decide what stays and what goes. Nothing is changed.
@@ -294,12 +320,12 @@ fn decide(
     policy: Option<Policy>,
     members: &[&Snapshot],
     standing: &Standing,
-    flagged: &HashSet<RecordId>,
+    flagged: &HashMap<RecordId, Option<Time>>,
     options: &ForgetOptions,
     now: Time,
 ) -> GroupPlan {
     let candidates: Vec<Candidate> =
-        members.iter().map(|s| candidate(s, &standing.notes, flagged.contains(&s.id), now)).collect();
+        members.iter().map(|s| candidate(s, &standing.notes, flagged.contains_key(&s.id), now)).collect();
     let nothing = Policy::default();
     let applied = policy.as_ref().unwrap_or(&nothing);
     let mut decisions = retain::decide(&candidates, applied, now, &options.zone);

@@ -338,10 +338,39 @@ fn a_moved_repository_is_not_emptied() {
     move_to(&world, 2001);
     let err = world.fails("forget --keep-last 1", 1);
     assert!(err.contains("3 of the 3 snapshots") && err.contains("was this repository moved?"), "{err}");
+    let moved = world.snapshots();
+    let (ids, today): (Vec<&str>, _) =
+        (moved[..3].iter().filter_map(|s| s["short_id"].as_str()).collect(), moved[0]["time"].as_str().expect("text"));
+    for id in &ids {
+        let line = err.lines().find(|l| l.contains(id)).expect("it is named");
+        assert!(line.contains(&format!("claims {}", &today[..10])) && line.contains("and came 2000-12-"), "{err}");
+    }
+    let told: serde_json::Value =
+        serde_json::from_str(world.fails("forget --keep-last 1 --json", 1).lines().last().expect("a line"))
+            .expect("JSON");
+    let causes = told["causes"].to_string();
+    assert!(ids.iter().all(|id| causes.contains(id)), "{told}");
+    let owners = moved[4]["short_id"].as_str().expect("text");
+    let nothing = world.ok(&format!("snapshots accept-time {owners}"));
+    assert!(nothing.contains(&format!("{owners}: the time that it claims is not in doubt")), "{nothing}");
+    assert!(nothing.contains("accepted the times of 0 snapshots"), "{nothing}");
+    assert_eq!(world.json(&format!("snapshots accept-time {owners} --json"))["changed_snapshots"], 0);
+    let one = world.run(&format!("snapshots accept-time {} --json", ids[0])).out;
+    let one: serde_json::Value = serde_json::from_str(one.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(
+        (&one["message_type"], one["received"].as_str().map(|t| &t[..8])),
+        (&"changed".into(), Some("2000-12-"))
+    );
+    assert!(one["claimed"].as_str().is_some_and(|t| t.starts_with(&today[..10])), "{one}");
     assert_eq!(world.snapshots().len(), 5);
     world.ok("forget --keep-last 1 --host owners");
     assert_eq!(world.snapshots().len(), 4, "the owner's own count by what they say");
-    assert!(world.ok("snapshots accept-time").contains("accepted the times of 3 snapshots"));
+    let accepted = world.ok("snapshots accept-time");
+    assert!(accepted.contains("accepted the times of 2 snapshots"), "{accepted}");
+    for id in &ids[1..] {
+        let line = accepted.lines().find(|l| l.starts_with(id)).expect("it is listed");
+        assert!(line.contains("claims ") && line.contains(" and came 2000-12-"), "{accepted}");
+    }
     world.ok("forget --keep-last 1");
     assert_eq!(world.snapshots().len(), 2);
 }
