@@ -225,7 +225,8 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
         out.push(group);
     }
     if matches!(options.by, By::Stored) && !options.allow_mass_removal {
-        refuse_mass_removal(&out, standing)?;
+        refuse_mass_removal(&out)?;
+        spare_clients(&mut out, standing);
     }
     Ok(out)
 }
@@ -382,7 +383,7 @@ pub fn name(key: &GroupKey) -> String {
 }
 
 /// Nobody looks on when a stored policy is carried out: what it removes must not be most there is.
-fn refuse_mass_removal(groups: &[GroupPlan], standing: &Standing) -> Result<()> {
+fn refuse_mass_removal(groups: &[GroupPlan]) -> Result<()> {
     let hint = |e: Error| {
         e.hint("see `orlop forget --dry-run --allow-mass-removal`; if that is right, run it without --dry-run")
             .hint("rules that are typed, as in `orlop forget --keep-daily 7`, are carried out as they are")
@@ -398,21 +399,31 @@ fn refuse_mass_removal(groups: &[GroupPlan], standing: &Standing) -> Result<()> 
             return Err(hint(Error::new(ErrorKind::Invalid, what)));
         }
     }
+    Ok(())
+}
+
+/// Nor must it be all of a client that made no backup for long: what it has stays, and nobody else's waits.
+fn spare_clients(groups: &mut [GroupPlan], standing: &Standing) {
     let going: HashSet<RecordId> = groups.iter().flat_map(|g| g.those(false)).map(|p| p.snapshot.id).collect();
-    let mut left: BTreeMap<ClientId, (usize, &Snapshot)> = BTreeMap::new();
+    let mut left: BTreeMap<ClientId, usize> = BTreeMap::new();
     for s in standing.snapshots.iter().filter(|s| !s.incomplete() && s.validity != Validity::Late) {
-        let stays = usize::from(!going.contains(&s.id));
-        let entry = left.entry(s.statement.client).or_insert((0, s));
-        entry.0 += stays;
+        *left.entry(s.statement.client).or_default() += usize::from(!going.contains(&s.id));
     }
-    match left.values().find(|(n, _)| *n == 0) {
-        None => Ok(()),
-        Some((_, s)) => {
-            let host = &s.body.hostname;
-            let what = format!("the last snapshots of a client (host {host}) would go, so nothing was removed");
-            Err(hint(Error::new(ErrorKind::Invalid, what)))
-        }
+    let emptied = |p: &Planned| left.get(&p.snapshot.statement.client) == Some(&0);
+    for p in groups.iter_mut().flat_map(|g| &mut g.snapshots).filter(|p| !p.keep && emptied(p)) {
+        (p.keep, p.reasons) = (true, vec![Reason::LastOfClient]);
     }
+}
+
+/// The clients whose snapshots stay because all of them would go, each with its host and how many these are.
+pub fn spared(groups: &[GroupPlan]) -> BTreeMap<ClientId, (String, usize)> {
+    let mut out = BTreeMap::new();
+    for p in groups.iter().flat_map(|g| g.those(true)).filter(|p| p.reasons == [Reason::LastOfClient]) {
+        let s = &p.snapshot;
+        let entry = out.entry(s.statement.client).or_insert_with(|| (s.body.hostname.clone(), 0));
+        entry.1 += 1;
+    }
+    out
 }
 
 /// Take down when snapshots came that nobody had looked at yet.

@@ -96,6 +96,8 @@ pub enum Reason {
     NothingBetter,
     /// No rule and no schedule is about it.
     NoPolicy,
+    /// All of its client would go by what is stored.
+    LastOfClient,
     /// Goes: nothing keeps it.
     NotKept,
     /// Goes: its time came.
@@ -128,6 +130,7 @@ impl fmt::Display for Reason {
             Self::Flagged => f.write_str("its time is in doubt"),
             Self::NothingBetter => f.write_str("incomplete, and no complete one came after"),
             Self::NoPolicy => f.write_str("no rule removes it"),
+            Self::LastOfClient => f.write_str("all of its client would go"),
             Self::NotKept => f.write_str("nothing keeps it"),
             Self::Expired(_) => f.write_str("expired"),
             Self::Superseded => f.write_str("incomplete, and a complete one came after"),

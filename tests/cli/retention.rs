@@ -254,10 +254,43 @@ fn a_stored_policy_does_not_remove_most_there_is() {
     assert_eq!(days(&world), [3, 4, 5], "what is typed is carried out");
     world.ok("forget");
     assert_eq!(days(&world), [4, 5]);
-    let other = World::with_repository();
-    other.ok("policy set --keep-last 1");
-    other.ok("backup src -q --time 2024-01-02T12:00:00Z --keep-for 1d");
-    assert!(other.fails("forget", 1).contains("the last snapshots of a client"));
+}
+
+/// Of two clients all that they have is over; the third goes on.
+#[test]
+fn a_stored_policy_leaves_alone_whose_last_would_go() {
+    let world = january(&[1, 2, 3]);
+    for (host, day) in [("b", 4), ("b", 5), ("c", 6)] {
+        world.ok(&format!(
+            "backup src -q --host {host} --client {host} --time 2024-01-{day:02}T12:00:00Z --keep-for 1d"
+        ));
+    }
+    world.ok("policy set --keep-last 2");
+    let spared = |ran: &super::world::Ran| {
+        assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+        for (host, many) in [("b", "its 2 snapshots stay"), ("c", "its 1 snapshot stay")] {
+            let line = ran.err.lines().find(|l| l.contains(&format!("--host {host}`"))).expect("it is named");
+            assert!(line.contains(many), "{line}");
+        }
+        assert!(!ran.err.contains("--host host`"), "{}", ran.err);
+    };
+    let plan = world.run("forget --dry-run");
+    spared(&plan);
+    assert_eq!(plan.out.matches("all of its client would go").count(), 3, "{}", plan.out);
+    assert!(plan.out.contains("would have removed 1 snapshot"), "{}", plan.out);
+    assert_eq!(days(&world).len(), 6);
+    spared(&world.run("forget"));
+    assert_eq!(days(&world), [2, 3, 4, 5, 6], "the others' was carried out");
+    // One that is not over, and the client has something left.
+    world.ok("backup src -q --host c --client c --time 2024-01-07T12:00:00Z");
+    assert!(!world.fails("forget", 3).contains("--host c`"));
+    assert_eq!(days(&world), [2, 3, 4, 5, 7]);
+    // Who types rules, or says so, means it.
+    world.ok("forget --host b --keep-last 1");
+    assert_eq!(days(&world), [2, 3, 7]);
+    world.ok("backup src -q --host b --client b --time 2024-01-08T12:00:00Z --keep-for 1d");
+    world.ok("forget --allow-mass-removal");
+    assert_eq!(days(&world), [2, 3, 7]);
 }
 
 #[test]

@@ -142,7 +142,20 @@ fn planned(
     };
     let groups = forget::plan(standing, &options, doubts, now)?;
     tell_of_machines(&groups, console);
+    tell_of_spared(&groups, console);
     Ok(groups)
+}
+
+/// A stored policy leaves alone whoever would have nothing left; somebody should look at why.
+fn tell_of_spared(groups: &[GroupPlan], console: &Console) {
+    for (host, n) in forget::spared(groups).into_values() {
+        let many = units::count(n as u64, "snapshot", "snapshots");
+        let what = format!(
+            "the last of this client would go, so its {many} stay: `orlop forget --host {host}` with rules typed, \
+             or `orlop forget` with their ids, removes them"
+        );
+        console.context().problem("last-snapshots", host.as_bytes(), "forget", what);
+    }
 }
 
 /// Those that were named go, whatever any policy says.
