@@ -293,6 +293,22 @@ fn a_stored_policy_leaves_alone_whose_last_would_go() {
     assert_eq!(days(&world), [2, 3, 7]);
 }
 
+/// Nothing can be written there, and a dry run wants nothing written.
+#[test]
+fn a_dry_run_writes_nothing() {
+    let world = january(&[1, 2, 3]);
+    world.ok("hold latest --reason audit");
+    let _ = std::fs::remove_dir_all(world.path("repo/.tmp"));
+    world.write("repo/.tmp", "in the way of all that is written");
+    let plan = world.ok("forget --keep-last 1 --dry-run");
+    assert!(plan.contains("would have removed 2 snapshots"), "{plan}");
+    for (line, doing) in [("hold latest~1", "while holding snapshot"), ("release latest", "while releasing snapshot")] {
+        let err = world.fails(line, 1);
+        assert!(err.contains("could not store") && err.contains(doing) && err.contains("caused by"), "{line}: {err}");
+    }
+    assert!(world.ok("release latest~1").contains("no snapshots were released"));
+}
+
 #[test]
 fn machines_of_one_name_keep_their_own() {
     let world = january(&[1, 2]);

@@ -18,6 +18,7 @@ use crate::report::forget::{self as told, Group, Reasoned};
 use crate::report::snapshots::ListStyle;
 use crate::report::{Job, Loudness, units};
 use crate::retain::GroupKey;
+use crate::sys;
 
 /// Forget snapshots.
 pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
@@ -32,7 +33,8 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
         return accept_lost(args, asked.is_some(), &mut repo, settings, &console);
     }
     let standing = standing(&repo, &console)?;
-    let now = repo.storage_time()?;
+    // A dry run writes nothing, which asking the storage for its time may need.
+    let now = if args.dry_run { sys::now() } else { repo.storage_time()? };
     let groups = match args.ids.is_empty() {
         false => vec![named(args, &standing, now, &console)?],
         true => {

@@ -52,13 +52,14 @@ use crate::event::Notice;
 use crate::format::keys::Credential;
 use crate::id::{RecordId, SlotId};
 use crate::index::Index;
-use crate::model::PageRef;
+use crate::model::{PageRef, Time};
 use crate::ops::remake::Way;
 use crate::ops::{backup::absolute, list as listing, select};
 use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
 use crate::storage::{self, Cache, Counted, Location, Requests, Storage, Viewed};
+use crate::sys;
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -342,6 +343,11 @@ pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Refe
 pub(super) fn row(s: &Snapshot) -> Row {
     let given_up = s.validity == Validity::Late;
     Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone(), holds: vec![], given_up }
+}
+
+/// What time it is there; here, where asking needs a right to write that reading does not.
+pub(super) fn about_now(repo: &Repository) -> Time {
+    repo.storage_time().unwrap_or_else(|_| sys::now())
 }
 
 /// Partial if anything was told as a problem.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 
 use super::forget::times;
-use super::{chosen, named, open, open_looking, outcome, row, standing};
+use super::{about_now, chosen, named, open, open_looking, outcome, row, standing};
 use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -16,7 +16,6 @@ use crate::report::exit::Outcome;
 use crate::report::forget::{Accepted, accepted_json, accepted_text};
 use crate::report::snapshots::{ListStyle, Row, group, json, text};
 use crate::report::{self, Job, Loudness};
-use crate::sys;
 
 /// List snapshots.
 pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
@@ -28,8 +27,7 @@ pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
     let all = standing(&repo, &console)?;
     let notes = all.notes;
     let all = select::standing(all.snapshots);
-    // Reading needs no right to write, which asking the storage for its time may need.
-    let now = repo.storage_time().unwrap_or_else(|_| sys::now());
+    let now = about_now(&repo);
     let held = |s: &Snapshot| {
         let hold = |h: Hold| report::snapshots::Hold { reason: h.reason, until: h.until };
         Row { holds: notes.holds(s, now).into_iter().map(hold).collect(), ..row(s) }
@@ -61,7 +59,7 @@ fn accept_time(args: &AcceptTime, settings: &Settings, console: &Console) -> Res
     }
     for s in sure {
         let what = "the time that it claims is not in doubt: there was nothing to accept";
-        console.remark(Loudness::Normal, &format!("{}: {what}\n", s.id.short()))?;
+        console.context().notice("nothing-to-do", format!("{}: {what}", s.id.short()));
     }
     let received = |s: &&Snapshot| Accepted {
         id: s.id.hex(),
