@@ -14,6 +14,8 @@ pub struct Reasoned {
     pub row: Row,
     /// Why.
     pub reasons: Vec<String>,
+    /// Until when it can be brought back, if it was forgotten.
+    pub until: Option<Time>,
 }
 
 /// A group and what becomes of it; the lists are newest first.
@@ -102,13 +104,16 @@ struct JsonGroup {
 struct JsonReason {
     snapshot: Json,
     matches: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// One JSON document with all groups.
-pub fn json(groups: &[Group]) -> String {
+pub fn json(groups: &[Group], zone: &TimeZone) -> String {
     let all = |list: &[Reasoned]| (!list.is_empty()).then(|| list.iter().map(|r| Json::of(&r.row)).collect());
     let reasons = |list: &[Reasoned]| {
-        let one = |r: &Reasoned| JsonReason { snapshot: Json::of(&r.row), matches: r.reasons.clone() };
+        let until = |r: &Reasoned| r.until.map(|t| units::rfc3339_in(t, zone));
+        let one = |r: &Reasoned| JsonReason { snapshot: Json::of(&r.row), matches: r.reasons.clone(), until: until(r) };
         (!list.is_empty()).then(|| list.iter().map(one).collect())
     };
     let group = |g: &Group| JsonGroup {
