@@ -69,6 +69,9 @@ fn nothing_is_removed_by_nothing() {
 fn what_makes_no_sense_is_refused_by_name() {
     let world = World::new();
     world.write("policy", r#"{"schedules": [{"interval": "1d", "count": 7}, {"interval": "1d", "count": 0}]}"#);
+    world.write("empty", "{}");
+    world.write("none", "[]");
+    world.write("odd", r#"{"keep_dayly": 7}"#);
     for (line, says) in [
         ("forget --keep-last -2", "unlimited"),
         ("forget --keep-within 1w", "'w' is no unit"),
@@ -91,6 +94,12 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("policy window 1m", "days and hours"),
         ("init --undelete-window 1y", "days and hours"),
         ("backup src --keep-for 3w", "'w' is no unit"),
+        ("backup src --keep-for 0d", "--keep-for"),
+        ("backup src --keep-for 0d", "that time is over at once"),
+        ("policy set --policy-file @/empty", "nothing was said"),
+        ("policy set --policy-file @/none", "nothing was said"),
+        ("policy set --keep-last 1 --host=", "--host: no host has an empty name"),
+        ("policy set --policy-file @/odd", "keep_dayly: no policy has such a field; there are keep_last, "),
         ("hold", "SNAPSHOT"),
         ("tag", "nothing to do"),
         ("tag --set a --add b", "--set"),
@@ -148,6 +157,10 @@ fn what_was_forgotten_comes_back() {
     assert_eq!(days(&world), [1, 3]);
     world.ok(&format!("restore {id} --target @/out"));
     assert_eq!(world.run("undelete ffff").code, 3);
+    let there = world.ok(&format!("undelete {id}"));
+    assert!(there.contains(&format!("snapshot {id} is there and not forgotten")), "{there}");
+    assert!(there.contains("no snapshots were brought back"), "{there}");
+    assert_eq!(world.json(&format!("undelete {id} --json"))["changed_snapshots"], 0);
     // It can go and come back again.
     world.ok(&format!("forget {id}"));
     assert_eq!(days(&world), [3]);
@@ -155,6 +168,33 @@ fn what_was_forgotten_comes_back() {
     assert_eq!(days(&world), [1, 3]);
     // Two decisions about one snapshot are taken back together.
     world.ok("check");
+}
+
+/// A list of what can be brought back says until when, and does not promise what is over or gone.
+#[test]
+fn what_is_over_is_not_promised() {
+    let world = january(&[1, 2, 3]);
+    let (first, second) = (id_of(&world, 1), id_of(&world, 2));
+    world.ok(&format!("forget {first}"));
+    world.ok("policy window 0d");
+    world.ok(&format!("forget {second}"));
+    let listed = world.ok("undelete");
+    let of = |id: &str| listed.lines().find(|l| l.starts_with(id)).expect("it is listed").to_owned();
+    assert!(of(&first).contains(" until ") && !of(&first).contains("over"), "{listed}");
+    assert!(of(&second).contains("over: only until the next prune"), "{listed}");
+    let told = world.json("undelete --json");
+    for reasoned in told[0]["remove_reasons"].as_array().expect("a list") {
+        let until = reasoned["until"].as_str().expect("a time");
+        until.parse::<jiff::Timestamp>().expect("RFC 3339");
+        let in_words = reasoned["matches"][0].as_str().expect("text");
+        let over = reasoned["snapshot"]["short_id"] == *second;
+        assert!(over || in_words.contains(&until[..10]), "{told}");
+    }
+    // A prune acts upon what is over, though the record of it may stay for some time.
+    world.ok("prune");
+    let listed = world.ok("undelete");
+    assert!(listed.contains(&first) && !listed.contains(&second), "{listed}");
+    world.ok(&format!("undelete {first}"));
 }
 
 #[test]
@@ -198,7 +238,13 @@ fn holds_beat_every_policy() {
     assert!(world.fails(&format!("forget {id}"), 1).contains("is held (audit)"));
     world.ok("forget --keep-last 1");
     assert_eq!(days(&world), [1, 3]);
-    assert!(world.fails("hold latest --until 2001-01-01T00:00:00Z", 1).contains("that time is over"));
+    assert!(world.fails("hold latest --until 2001-01-01T00:00:00Z", 1).contains("--until: that time is over"));
+    assert!(world.fails("hold latest --for 0d", 1).contains("--for: that time is over"));
+    assert!(world.fails("hold nosuch", 3).contains("no snapshot's id begins with 'nosuch'"));
+    assert!(world.fails("hold abcdef", 3).contains("no snapshot's id begins with abcdef"));
+    let nothing = world.ok("release latest");
+    assert!(nothing.contains("there was nothing to release") && nothing.contains("no snapshots were released"));
+    assert_eq!(world.json("release latest --json")["changed_snapshots"], 0);
     world.ok(&format!("release {id}"));
     assert!(world.snapshots()[0].get("holds").is_none());
     world.ok("forget --keep-last 1");
@@ -230,7 +276,16 @@ fn stored_policies_for_all_and_for_some() {
     let shown = world.ok("policy show");
     assert!(shown.contains("all: keep 2 latest snapshots\n"), "{shown}");
     assert!(shown.contains("label [db]: keep 1 latest snapshots\n"), "{shown}");
+    assert!(
+        shown.contains("label db: keep 1 latest snapshots; nothing is taken over from policies for more\n"),
+        "{shown}"
+    );
     assert_eq!(world.json("policy show --json")["policies"].as_array().map(Vec::len), Some(2));
+    let none = world.fails("policy set --host nobody --remove", 1);
+    assert!(
+        none.contains("no policy is stored for host nobody") && none.contains("policies are stored for: all; label db"),
+        "{none}"
+    );
     world.ok("forget");
     assert_eq!(days(&world), [2, 3, 5]);
     world.ok("policy set --label db --remove");
@@ -304,7 +359,10 @@ fn a_dry_run_writes_nothing() {
     assert!(plan.contains("would have removed 2 snapshots"), "{plan}");
     for (line, doing) in [("hold latest~1", "while holding snapshot"), ("release latest", "while releasing snapshot")] {
         let err = world.fails(line, 1);
-        assert!(err.contains("could not store") && err.contains(doing) && err.contains("caused by"), "{line}: {err}");
+        assert!(
+            err.contains("could not put notes/") && err.contains(doing) && err.contains("caused by"),
+            "{line}: {err}"
+        );
     }
     assert!(world.ok("release latest~1").contains("no snapshots were released"));
 }
@@ -554,7 +612,6 @@ fn what_was_given_up_is_marked_and_not_held() {
         format!("stats {id}"),
         format!("diff latest {id}"),
     ] {
-        let line = line.replace("/src/one.txt", world.path("src/one.txt").to_str().expect("plain"));
         let ran = world.run(&line);
         let heard = ran.out + &ran.err;
         assert!(ran.code == 0 && heard.contains(&notice) && heard.contains(says), "{line}: {heard}");

@@ -121,8 +121,9 @@ fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>
         }
         (None, None) => None,
     };
+    let typed = if args.until.is_some() { "--until" } else { "--for" };
     match until {
-        Some(t) if t <= now => Err(invalid("--until: that time is over".into())),
+        Some(t) if t <= now => Err(invalid(format!("{typed}: that time is over"))),
         _ => Ok(until),
     }
 }
