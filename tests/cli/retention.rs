@@ -281,6 +281,7 @@ fn stored_policies_for_all_and_for_some() {
         "{shown}"
     );
     assert_eq!(world.json("policy show --json")["policies"].as_array().map(Vec::len), Some(2));
+    assert!(world.fails("policy set --host= --remove", 1).contains("no policy is stored for host"));
     let none = world.fails("policy set --host nobody --remove", 1);
     assert!(
         none.contains("no policy is stored for host nobody") && none.contains("policies are stored for: all; label db"),

@@ -116,7 +116,8 @@ fn says_something(policy: &Policy) -> bool {
 }
 
 fn target(args: &args::PolicySet) -> Result<Target> {
-    if args.host.as_deref() == Some("") {
+    // One that is there from earlier can be taken back.
+    if args.host.as_deref() == Some("") && !args.remove {
         return Err(Error::new(ErrorKind::Invalid, "--host: no host has an empty name")
             .hint("for all snapshots, leave --host out"));
     }
