@@ -258,7 +258,7 @@ fn row(n: u8, host: &str, paths: &[&[u8]], tags: &[&str], flags: u32) -> Row {
         },
         ..Body::default()
     };
-    Row { id: RecordId([n; 32]).hex(), statement, body, holds: vec![] }
+    Row { id: RecordId([n; 32]).hex(), statement, body, holds: vec![], given_up: false }
 }
 
 fn rows() -> Vec<Row> {

@@ -251,6 +251,8 @@ fn limits_drop_the_oldest_automatic_first() {
     assert_eq!(stays(r#"{"keep_last":"unlimited","max_backups":3}"#, &history), [0, 5, 7]);
     assert_eq!(stays(r#"{"keep_last":"unlimited","max_backups":1}"#, &history), [5], "then those made by hand");
     assert_eq!(stays(r#"{"keep_last":2,"manual_count":1}"#, &history), [5, 6, 7], "they have a count of their own");
+    assert_eq!(stays(r#"{"max_backups":3}"#, &history), [0, 5, 7], "alone it drops what is beyond it");
+    assert_eq!(stays(r#"{"keep_last":0,"manual_count":1}"#, &history), [1, 2, 3, 4, 5, 6, 7]);
     history[1].held = Some("audit".into());
     assert_eq!(stays(r#"{"keep_last":"unlimited","max_backups":3}"#, &history), [0, 1, 5, 7], "a hold takes no place");
     // The new one made by hand is not complete: the old one stays.

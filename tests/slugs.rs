@@ -72,6 +72,7 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("repository-failed", || line(&World::with_repository(), "backup src -r @/repo -r @/nowhere")),
     ("mirrors-part", mirrors_part),
     ("not-forgotten", library::not_forgotten),
+    ("last-snapshots", last_snapshots),
     ("would-be-empty", || line(&backed_up(), "rewrite --exclude *")),
     ("forgotten", library::forgotten),
     ("late", late),
@@ -308,6 +309,13 @@ fn not_copied() -> Heard {
     let world = backed_up();
     world.ok("init -r @/there --no-recovery-key -q");
     line(&world, "copy -r @/there -r @/nowhere --from-repo @/repo")
+}
+
+fn last_snapshots() -> Heard {
+    let world = World::with_repository();
+    world.ok("backup src -q --time 2024-01-02T12:00:00Z --keep-for 1d");
+    world.ok("policy set --default");
+    line(&world, "forget")
 }
 
 fn mirrors_part() -> Heard {

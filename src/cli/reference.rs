@@ -26,7 +26,7 @@ impl Reference {
         };
         let which = which(name).ok_or_else(|| {
             let shown = String::from_utf8_lossy(name).into_owned();
-            Error::new(ErrorKind::Invalid, format!("'{shown}' names no snapshot"))
+            Error::new(ErrorKind::Invalid, format!("no snapshot's id begins with '{shown}', which is no number in hex"))
                 .hint("a snapshot is named by the beginning of its id, latest, or latest~N")
         })?;
         Ok(Self { which, subdir: subdir.filter(|s| !s.is_empty()) })

@@ -1,7 +1,8 @@
 //! Forgetting: a plan with a reason for every snapshot, then a tombstone for each that goes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::select::Filter;
@@ -11,7 +12,7 @@ use crate::format::gc::{Reason as Because, Seen};
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
 use crate::model::{Time, Trigger};
-use crate::repo::{Notes, Repository, Snapshot, Standing, Times, Validity};
+use crate::repo::{History, Notes, Repository, Snapshot, Standing, Times, Tombstone, Validity};
 use crate::retain::{self, Candidate, Future, GroupBy, GroupKey, Policy, Reason, Span, Style, Target};
 
 /// By what to decide.
@@ -121,11 +122,14 @@ pub fn facts(s: &Snapshot) -> GroupKey {
 /// How far the time that a client claims may lie from the one when its snapshot came, in seconds.
 const APART: i64 = 3600;
 
+/// So many snapshots are named in one error.
+const NAMED: usize = 50;
+
 /// What the storage and the records say about when snapshots came.
 #[derive(Debug, Clone, Default)]
 pub struct Doubts {
-    /// Those whose time is in doubt.
-    pub flagged: HashSet<RecordId>,
+    /// Those whose time is in doubt, with when they came, where somebody knows that.
+    pub flagged: HashMap<RecordId, Option<Time>>,
     /// Those that were looked at for the first time, with when they came.
     pub fresh: Vec<Seen>,
     /// Flagged, and either looked at for the first time or of a storage that cannot tell.
@@ -147,7 +151,7 @@ pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Resul
         }
         let apart = |t: Time| t.sec.abs_diff(s.statement.time.sec) > APART.unsigned_abs();
         if !s.trusted() && !times.accepted(s.id) && received.is_none_or(apart) {
-            out.flagged.insert(s.id);
+            out.flagged.insert(s.id, received);
             if known.is_none() {
                 out.fresh_flagged.insert(s.id);
             }
@@ -158,17 +162,39 @@ pub fn doubts(repo: &Repository, snapshots: &[Snapshot], times: &Times) -> Resul
 
 /// Many at once are no forgery but a copied repository, of whose files each is from today.
 fn refuse_moved(group: &[&Snapshot], key: &GroupKey, doubts: &Doubts) -> Result<()> {
-    let doubtful = group.iter().filter(|s| doubts.fresh_flagged.contains(&s.id)).count();
-    if doubtful * 10 <= group.len() {
+    let doubtful: Vec<&Snapshot> = group.iter().copied().filter(|s| doubts.fresh_flagged.contains(&s.id)).collect();
+    if doubtful.len() * 10 <= group.len() {
         return Ok(());
     }
-    let (all, name) = (group.len(), name(key));
+    let (n, all, name) = (doubtful.len(), group.len(), name(key));
     let what = format!(
-        "{doubtful} of the {all} snapshots of {name} came at another time than they claim, so nothing was removed: was this repository moved?"
+        "{n} of the {all} snapshots of {name} came at another time than they claim, so nothing was removed: was this repository moved?"
     );
     Err(Error::new(ErrorKind::Invalid, what)
+        .because(in_doubt(&doubtful, doubts))
         .hint("if the times that they claim are right, `orlop snapshots accept-time` says so")
         .hint("what somebody forged can be removed by its id"))
+}
+
+/// Which ones, what they claim, and when they came, in a line each.
+fn in_doubt(doubtful: &[&Snapshot], doubts: &Doubts) -> String {
+    let line = |s: &&Snapshot| {
+        let came = match doubts.flagged.get(&s.id).copied().flatten() {
+            Some(received) => format!("came {}", instant(received)),
+            None => "came at a time that the storage does not know".into(),
+        };
+        format!("{} claims {} and {came}", s.id.short(), instant(s.statement.time))
+    };
+    let mut lines: Vec<String> = doubtful.iter().take(NAMED).map(line).collect();
+    if doubtful.len() > NAMED {
+        lines.push(format!("and {} more", doubtful.len() - NAMED));
+    }
+    lines.join("\n")
+}
+
+/// To the second, whatever the zone.
+fn instant(t: Time) -> String {
+    Timestamp::from_second(t.sec).map_or_else(|_| format!("{} s", t.sec), |t| t.to_string())
 }
 
 /// Decide what stays and what goes. Nothing is changed.
@@ -190,13 +216,17 @@ pub fn plan(standing: &Standing, options: &ForgetOptions, doubts: &Doubts, now: 
             By::Policy(policy) => Some(policy.as_ref().clone()),
             By::Stored => retain::for_group(&stored, &key),
         };
+        if let (By::Stored, Some(policy)) = (&options.by, &policy) {
+            refuse_only_limits(policy, &format!("the stored policy for {}", name(&key)))?;
+        }
         refuse_moved(&members, &key, doubts)?;
         let group = decide(key, policy, &members, standing, &doubts.flagged, options, now);
         refuse_emptied(&group, options)?;
         out.push(group);
     }
     if matches!(options.by, By::Stored) && !options.allow_mass_removal {
-        refuse_mass_removal(&out, standing)?;
+        refuse_mass_removal(&out)?;
+        spare_clients(&mut out, standing);
     }
     Ok(out)
 }
@@ -206,6 +236,9 @@ fn check_asked(standing: &Standing, options: &ForgetOptions, stored: &[(Target, 
     if options.allow_remove_all && filter.hosts.is_empty() && filter.tags.is_empty() && filter.paths.is_empty() {
         let what = "--unsafe-allow-remove-all needs a filter: --host, --tag or --path";
         return Err(Error::new(ErrorKind::Invalid, what).hint("say which snapshots are meant"));
+    }
+    if let By::Policy(policy) = &options.by {
+        refuse_only_limits(policy, TYPED)?;
     }
     let says_nothing = match &options.by {
         By::Policy(policy) => policy.is_empty() && !options.allow_remove_all,
@@ -219,6 +252,18 @@ fn check_asked(standing: &Standing, options: &ForgetOptions, stored: &[(Target, 
             .hint("or store a policy with `orlop policy set`"));
     }
     Ok(())
+}
+
+/// How a policy that nobody stored is called.
+const TYPED: &str = "what was asked for";
+
+/// A limit takes from what is kept; where nothing is, it would take all.
+pub fn refuse_only_limits(policy: &Policy, called: &str) -> Result<()> {
+    if !policy.only_limits() {
+        return Ok(());
+    }
+    let what = format!("{called} limits how many snapshots stay, and does not say which to keep");
+    Err(Error::new(ErrorKind::Invalid, what).hint("say also what to keep, such as --keep-last 5"))
 }
 
 /// What a policy would make of a group until some time, if a backup was made every so often.
@@ -257,6 +302,8 @@ pub fn simulate(
             By::Stored => retain::for_group(&stored, &key),
         };
         let Some(policy) = policy.filter(|p| !p.is_empty()) else { continue };
+        let stored = || format!("the stored policy for {}", name(&key));
+        refuse_only_limits(&policy, &if matches!(by, By::Stored) { stored() } else { TYPED.into() })?;
         let there = members.iter().map(|s| candidate(s, &standing.notes, false, now)).collect();
         let future = retain::simulate(there, &policy, (now, until), every, zone)
             .map_err(|why| Error::new(ErrorKind::Invalid, why).hint("choose --every and --until otherwise"))?;
@@ -274,12 +321,12 @@ fn decide(
     policy: Option<Policy>,
     members: &[&Snapshot],
     standing: &Standing,
-    flagged: &HashSet<RecordId>,
+    flagged: &HashMap<RecordId, Option<Time>>,
     options: &ForgetOptions,
     now: Time,
 ) -> GroupPlan {
     let candidates: Vec<Candidate> =
-        members.iter().map(|s| candidate(s, &standing.notes, flagged.contains(&s.id), now)).collect();
+        members.iter().map(|s| candidate(s, &standing.notes, flagged.contains_key(&s.id), now)).collect();
     let nothing = Policy::default();
     let applied = policy.as_ref().unwrap_or(&nothing);
     let mut decisions = retain::decide(&candidates, applied, now, &options.zone);
@@ -336,7 +383,7 @@ pub fn name(key: &GroupKey) -> String {
 }
 
 /// Nobody looks on when a stored policy is carried out: what it removes must not be most there is.
-fn refuse_mass_removal(groups: &[GroupPlan], standing: &Standing) -> Result<()> {
+fn refuse_mass_removal(groups: &[GroupPlan]) -> Result<()> {
     let hint = |e: Error| {
         e.hint("see `orlop forget --dry-run --allow-mass-removal`; if that is right, run it without --dry-run")
             .hint("rules that are typed, as in `orlop forget --keep-daily 7`, are carried out as they are")
@@ -352,21 +399,31 @@ fn refuse_mass_removal(groups: &[GroupPlan], standing: &Standing) -> Result<()> 
             return Err(hint(Error::new(ErrorKind::Invalid, what)));
         }
     }
+    Ok(())
+}
+
+/// Nor must it be all of a client that made no backup for long: what it has stays, and nobody else's waits.
+fn spare_clients(groups: &mut [GroupPlan], standing: &Standing) {
     let going: HashSet<RecordId> = groups.iter().flat_map(|g| g.those(false)).map(|p| p.snapshot.id).collect();
-    let mut left: BTreeMap<ClientId, (usize, &Snapshot)> = BTreeMap::new();
+    let mut left: BTreeMap<ClientId, usize> = BTreeMap::new();
     for s in standing.snapshots.iter().filter(|s| !s.incomplete() && s.validity != Validity::Late) {
-        let stays = usize::from(!going.contains(&s.id));
-        let entry = left.entry(s.statement.client).or_insert((0, s));
-        entry.0 += stays;
+        *left.entry(s.statement.client).or_default() += usize::from(!going.contains(&s.id));
     }
-    match left.values().find(|(n, _)| *n == 0) {
-        None => Ok(()),
-        Some((_, s)) => {
-            let host = &s.body.hostname;
-            let what = format!("the last snapshots of a client (host {host}) would go, so nothing was removed");
-            Err(hint(Error::new(ErrorKind::Invalid, what)))
-        }
+    let emptied = |p: &Planned| left.get(&p.snapshot.statement.client) == Some(&0);
+    for p in groups.iter_mut().flat_map(|g| &mut g.snapshots).filter(|p| !p.keep && emptied(p)) {
+        (p.keep, p.reasons) = (true, vec![Reason::LastOfClient]);
     }
+}
+
+/// The clients whose snapshots stay because all of them would go, each with its host and how many these are.
+pub fn spared(groups: &[GroupPlan]) -> BTreeMap<ClientId, (String, usize)> {
+    let mut out = BTreeMap::new();
+    for p in groups.iter().flat_map(|g| g.those(true)).filter(|p| p.reasons == [Reason::LastOfClient]) {
+        let s = &p.snapshot;
+        let entry = out.entry(s.statement.client).or_insert_with(|| (s.body.hostname.clone(), 0));
+        entry.1 += 1;
+    }
+    out
 }
 
 /// Take down when snapshots came that nobody had looked at yet.
@@ -426,6 +483,11 @@ pub fn carry_out(
     }
     out.until = Some(until);
     Ok(out)
+}
+
+/// Whether a prune may have acted upon the decision to forget a snapshot, so that it cannot be brought back.
+pub fn beyond_recall(history: &History, s: &Snapshot, tombstones: &[Tombstone]) -> bool {
+    history.forgot(s.statement.client, s.statement.seq) || tombstones.iter().any(|t| history.expired.contains(&t.id))
 }
 
 /// Go on without snapshots whose records are lost, by the names of their objects.

@@ -14,6 +14,8 @@ pub struct Reasoned {
     pub row: Row,
     /// Why.
     pub reasons: Vec<String>,
+    /// Until when it can be brought back, if it was forgotten.
+    pub until: Option<Time>,
 }
 
 /// A group and what becomes of it; the lists are newest first.
@@ -102,13 +104,16 @@ struct JsonGroup {
 struct JsonReason {
     snapshot: Json,
     matches: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// One JSON document with all groups.
-pub fn json(groups: &[Group]) -> String {
+pub fn json(groups: &[Group], zone: &TimeZone) -> String {
     let all = |list: &[Reasoned]| (!list.is_empty()).then(|| list.iter().map(|r| Json::of(&r.row)).collect());
     let reasons = |list: &[Reasoned]| {
-        let one = |r: &Reasoned| JsonReason { snapshot: Json::of(&r.row), matches: r.reasons.clone() };
+        let until = |r: &Reasoned| r.until.map(|t| units::rfc3339_in(t, zone));
+        let one = |r: &Reasoned| JsonReason { snapshot: Json::of(&r.row), matches: r.reasons.clone(), until: until(r) };
         (!list.is_empty()).then(|| list.iter().map(one).collect())
     };
     let group = |g: &Group| JsonGroup {
@@ -143,4 +148,52 @@ pub fn changed_json(ids: &[String]) -> String {
     let one = |id: &String| wire::line(&Changed { message_type: "changed", old_snapshot_id: id, new_snapshot_id: id });
     let lines: String = ids.iter().map(one).collect();
     lines + &wire::line(&ChangedSummary { message_type: "summary", changed_snapshots: ids.len() })
+}
+
+/// A snapshot of which somebody said that the time that it claims is right.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Its id, in full.
+    pub id: String,
+    /// When it says that it was made.
+    pub claimed: Time,
+    /// When it came, where somebody knows that.
+    pub received: Option<Time>,
+}
+
+/// Each with both times.
+pub fn accepted_text(all: &[Accepted], zone: &TimeZone) -> String {
+    let mut out = String::new();
+    for a in all {
+        let came = match a.received {
+            Some(t) => format!("came {}", units::wall_clock(t, zone)),
+            None => "came at a time that the storage does not know".into(),
+        };
+        let short = a.id.get(..8).unwrap_or(&a.id);
+        out += &format!("{short} claims {} and {came}\n", units::wall_clock(a.claimed, zone));
+    }
+    out + &format!("accepted the times of {}\n", units::count(all.len() as u64, "snapshot", "snapshots"))
+}
+
+#[derive(Debug, Serialize)]
+struct AcceptedLine<'a> {
+    #[serde(flatten)]
+    changed: Changed<'a>,
+    claimed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<String>,
+}
+
+/// The same as snapshots that changed, with both times.
+pub fn accepted_json(all: &[Accepted], zone: &TimeZone) -> String {
+    let stamp = |t: Time| units::rfc3339_in(t, zone);
+    let one = |a: &Accepted| {
+        wire::line(&AcceptedLine {
+            changed: Changed { message_type: "changed", old_snapshot_id: &a.id, new_snapshot_id: &a.id },
+            claimed: stamp(a.claimed),
+            received: a.received.map(stamp),
+        })
+    };
+    let lines: String = all.iter().map(one).collect();
+    lines + &wire::line(&ChangedSummary { message_type: "summary", changed_snapshots: all.len() })
 }

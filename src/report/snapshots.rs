@@ -21,6 +21,8 @@ pub struct Row {
     pub body: Body,
     /// What holds it.
     pub holds: Vec<Hold>,
+    /// Its session was given up before it came: it does not count, and what it needs may go.
+    pub given_up: bool,
 }
 
 /// That a snapshot must not go.
@@ -47,6 +49,9 @@ impl Row {
             if self.statement.flags & flag != 0 {
                 notes.push(word);
             }
+        }
+        if self.given_up {
+            notes.push("given up");
         }
         if !self.holds.is_empty() {
             notes.push("held");
@@ -248,6 +253,8 @@ pub struct Json {
     partial: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    given_up: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holds: Vec<JsonHold>,
     client: String,
@@ -339,6 +346,7 @@ impl Json {
                 Scope::Full => None,
             },
             incomplete: statement.flags & Statement::INCOMPLETE != 0,
+            given_up: row.given_up,
             holds: row.holds.iter().map(|h| JsonHold { reason: h.reason.clone(), until: h.until.map(stamp) }).collect(),
             client: statement.client.hex(),
             id: row.id.clone(),

@@ -96,6 +96,8 @@ pub enum Reason {
     NothingBetter,
     /// No rule and no schedule is about it.
     NoPolicy,
+    /// All of its client would go by what is stored.
+    LastOfClient,
     /// Goes: nothing keeps it.
     NotKept,
     /// Goes: its time came.
@@ -128,6 +130,7 @@ impl fmt::Display for Reason {
             Self::Flagged => f.write_str("its time is in doubt"),
             Self::NothingBetter => f.write_str("incomplete, and no complete one came after"),
             Self::NoPolicy => f.write_str("no rule removes it"),
+            Self::LastOfClient => f.write_str("all of its client would go"),
             Self::NotKept => f.write_str("nothing keeps it"),
             Self::Expired(_) => f.write_str("expired"),
             Self::Superseded => f.write_str("incomplete, and a complete one came after"),
@@ -220,12 +223,13 @@ fn kept_by_policy(sorted: &[&Candidate], policy: &Policy, now: Time, zone: &Time
     let ruled: Vec<usize> = (0..sorted.len()).filter(|i| !(apart && sorted[*i].manual)).collect();
     let by_rules: Vec<&Candidate> = ruled.iter().map(|i| sorted[*i]).collect();
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); sorted.len()];
-    if policy.rules.is_empty() && policy.schedules.as_ref().is_none_or(Vec::is_empty) {
+    match policy.keeps() {
         // Limits alone drop only what is beyond them.
-        ruled.iter().for_each(|i| reasons[*i].push(Reason::NoPolicy));
-    }
-    for (i, why) in ruled.iter().zip(styles::kept(&by_rules, &policy.rules, policy.style(), now, zone)) {
-        reasons[*i] = why;
+        false => ruled.iter().for_each(|i| reasons[*i].push(Reason::NoPolicy)),
+        true => {
+            let kept = styles::kept(&by_rules, &policy.rules, policy.style(), now, zone);
+            ruled.iter().zip(kept).for_each(|(i, why)| reasons[*i] = why);
+        }
     }
     let zone = policy.zone.as_ref().unwrap_or(zone);
     for s in policy.schedules.iter().flatten() {

@@ -46,10 +46,17 @@ impl Policy {
 
     /// It says nothing, so nothing goes.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-            && self.schedules.as_ref().is_none_or(Vec::is_empty)
-            && self.max_backups.is_none()
-            && self.manual_count.is_none()
+        !self.keeps() && self.max_backups.is_none() && self.manual_count.is_none()
+    }
+
+    /// It limits what may stay, and nothing that it says keeps anything.
+    pub fn only_limits(&self) -> bool {
+        !self.is_empty() && !self.keeps()
+    }
+
+    /// A rule or a schedule keeps something; a limit only takes from what these keep.
+    pub(super) fn keeps(&self) -> bool {
+        !self.rules.is_empty() || self.schedules.as_ref().is_some_and(|all| !all.is_empty())
     }
 
     /// This one, with what it does not say from a policy for more.
@@ -189,10 +196,20 @@ fn object(fields: &Map<String, Value>, zone: &dyn Fn(&str) -> Option<TimeZone>) 
                 policy.style = Some(Style::parse(typed).map_err(wrong)?);
             }
             "inherit" => policy.alone = !value.as_bool().ok_or_else(|| wrong("it is neither true nor false".into()))?,
-            _ => return Err(wrong("no policy has such a field".into())),
+            _ => return Err(wrong(format!("no policy has such a field; there are {}", field_names().join(", ")))),
         }
     }
     Ok(policy)
+}
+
+/// All that [`object`] and [`rule`] know.
+fn field_names() -> Vec<String> {
+    let periods = |begin: &'static str| Period::ALL.into_iter().map(move |p| format!("{begin}{}", p.word()));
+    let others =
+        ["keep_tags", "keep_ids", "schedules", "max_backups", "manual_count", "zone", "style", "inherit"].into_iter();
+    let rules = ["keep_last"].into_iter().map(str::to_owned).chain(periods("keep_"));
+    let within = ["keep_within"].into_iter().map(str::to_owned).chain(periods("keep_within_"));
+    rules.chain(within).chain(others.map(str::to_owned)).collect()
 }
 
 /// Whether the field is one of restic's rules.
@@ -310,6 +327,12 @@ impl Target {
             && self.paths.as_ref().is_none_or(paths)
     }
 
+    /// What is sure to be true of every group that it is for.
+    pub fn to_group(&self) -> GroupKey {
+        let paths = self.paths.as_ref().map(|all| all.iter().map(|p| p.clone().into_bytes()).collect());
+        GroupKey { host: self.host.clone(), label: self.label.clone(), paths, ..GroupKey::default() }
+    }
+
     /// Policies for paths are nearer than those for labels, and these than those for hosts.
     fn nearness(&self) -> (bool, bool, bool) {
         (self.paths.is_some(), self.label.is_some(), self.host.is_some())
@@ -349,6 +372,25 @@ mod tests {
         let list = policy(r#"[{"interval":"1d","count":2}]"#).expect("a list alone");
         assert_eq!(list, Policy::template());
         assert!(policy(r#"{"keep_last":0,"schedules":[]}"#).expect("it says nothing").is_empty());
+    }
+
+    #[test]
+    fn an_unknown_field_lists_those_that_are_known() {
+        let error = policy(r#"{"keep_dayly":1}"#).expect_err("there is no such field");
+        let listed = error.split_once("there are ").expect("it lists them").1.split(", ");
+        let mut names: Vec<&str> = listed.collect();
+        for name in &names {
+            // Whatever is wrong with a null, it is not that nobody knows the field.
+            let error = policy(&format!(r#"{{"{name}":null}}"#)).expect_err("null means nothing");
+            assert!(!error.contains("no policy has such a field"), "{error}");
+        }
+        let all = r#"{"keep_last":1,"keep_hourly":1,"keep_yearly":1,"keep_within":"1d","keep_within_daily":"1d",
+            "keep_tags":[["a"]],"keep_ids":["ab"],"schedules":[{"interval":"1d","count":1}],"max_backups":1,
+            "manual_count":1,"zone":"UTC","style":"borg","inherit":false}"#;
+        let Ok(Value::Object(all)) = serde_json::from_str(&policy(all).expect("ok").to_json()) else { panic!("JSON") };
+        assert!(all.keys().all(|k| names.contains(&k.as_str())), "{names:?}");
+        names.dedup();
+        assert_eq!(names.len(), 20);
     }
 
     #[test]

@@ -69,6 +69,9 @@ fn nothing_is_removed_by_nothing() {
 fn what_makes_no_sense_is_refused_by_name() {
     let world = World::new();
     world.write("policy", r#"{"schedules": [{"interval": "1d", "count": 7}, {"interval": "1d", "count": 0}]}"#);
+    world.write("empty", "{}");
+    world.write("none", "[]");
+    world.write("odd", r#"{"keep_dayly": 7}"#);
     for (line, says) in [
         ("forget --keep-last -2", "unlimited"),
         ("forget --keep-within 1w", "'w' is no unit"),
@@ -91,6 +94,12 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("policy window 1m", "days and hours"),
         ("init --undelete-window 1y", "days and hours"),
         ("backup src --keep-for 3w", "'w' is no unit"),
+        ("backup src --keep-for 0d", "--keep-for"),
+        ("backup src --keep-for 0d", "that time is over at once"),
+        ("policy set --policy-file @/empty", "nothing was said"),
+        ("policy set --policy-file @/none", "nothing was said"),
+        ("policy set --keep-last 1 --host=", "--host: no host has an empty name"),
+        ("policy set --policy-file @/odd", "keep_dayly: no policy has such a field; there are keep_last, "),
         ("hold", "SNAPSHOT"),
         ("tag", "nothing to do"),
         ("tag --set a --add b", "--set"),
@@ -98,6 +107,43 @@ fn what_makes_no_sense_is_refused_by_name() {
         let err = world.fails(line, 1);
         assert!(err.contains(says), "{line}: {err}");
     }
+}
+
+/// A limit alone would empty a group, or do so every night once it is stored.
+#[test]
+fn limits_alone_are_refused_where_they_are_said() {
+    let world = january(&[1, 2, 3]);
+    world.write("limit", r#"{"keep_last": 0, "schedules": [], "max_backups": 2}"#);
+    let refused = |line: &str, called: &str| {
+        let err = world.fails(line, 1);
+        assert!(err.contains(&format!("{called} limits how many")) && err.contains("--keep-last 5"), "{line}: {err}");
+    };
+    for line in [
+        "forget --max-backups 2",
+        "forget --manual-count 2",
+        "forget --max-backups 2 --keep-last 0",
+        "forget --max-backups 2 --unsafe-allow-remove-all --host host",
+        "forget --policy-file @/limit",
+        "policy simulate --max-backups 3",
+        "policy simulate --policy-file @/limit",
+    ] {
+        refused(line, "what was asked for");
+    }
+    for line in ["policy set --max-backups 2", "policy set --manual-count 2", "policy set --policy-file @/limit"] {
+        refused(line, "the policy for all");
+    }
+    refused("policy set --host host --max-backups 2", "the policy for host host");
+    assert!(world.ok("policy show").contains("no policies are stored"));
+    // Where one for more says what to keep, it is enough, and as long as it is needed that one stays.
+    world.ok("policy set --keep-daily 7");
+    refused("policy set --host host --max-backups 2 --no-inherit", "the policy for host host");
+    world.ok("policy set --host host --max-backups 2");
+    refused("policy set --remove", "the policy for host host");
+    refused("policy set --max-backups 4", "the policy for all");
+    world.ok("forget");
+    assert_eq!(days(&world), [2, 3]);
+    world.ok("forget --max-backups 1 --keep-last 2");
+    assert_eq!(days(&world), [3]);
 }
 
 #[test]
@@ -111,6 +157,10 @@ fn what_was_forgotten_comes_back() {
     assert_eq!(days(&world), [1, 3]);
     world.ok(&format!("restore {id} --target @/out"));
     assert_eq!(world.run("undelete ffff").code, 3);
+    let there = world.ok(&format!("undelete {id}"));
+    assert!(there.contains(&format!("snapshot {id} is there and not forgotten")), "{there}");
+    assert!(there.contains("no snapshots were brought back"), "{there}");
+    assert_eq!(world.json(&format!("undelete {id} --json"))["changed_snapshots"], 0);
     // It can go and come back again.
     world.ok(&format!("forget {id}"));
     assert_eq!(days(&world), [3]);
@@ -118,6 +168,33 @@ fn what_was_forgotten_comes_back() {
     assert_eq!(days(&world), [1, 3]);
     // Two decisions about one snapshot are taken back together.
     world.ok("check");
+}
+
+/// A list of what can be brought back says until when, and does not promise what is over or gone.
+#[test]
+fn what_is_over_is_not_promised() {
+    let world = january(&[1, 2, 3]);
+    let (first, second) = (id_of(&world, 1), id_of(&world, 2));
+    world.ok(&format!("forget {first}"));
+    world.ok("policy window 0d");
+    world.ok(&format!("forget {second}"));
+    let listed = world.ok("undelete");
+    let of = |id: &str| listed.lines().find(|l| l.starts_with(id)).expect("it is listed").to_owned();
+    assert!(of(&first).contains(" until ") && !of(&first).contains("over"), "{listed}");
+    assert!(of(&second).contains("over: only until the next prune"), "{listed}");
+    let told = world.json("undelete --json");
+    for reasoned in told[0]["remove_reasons"].as_array().expect("a list") {
+        let until = reasoned["until"].as_str().expect("a time");
+        until.parse::<jiff::Timestamp>().expect("RFC 3339");
+        let in_words = reasoned["matches"][0].as_str().expect("text");
+        let over = reasoned["snapshot"]["short_id"] == *second;
+        assert!(over || in_words.contains(&until[..10]), "{told}");
+    }
+    // A prune acts upon what is over, though the record of it may stay for some time.
+    world.ok("prune");
+    let listed = world.ok("undelete");
+    assert!(listed.contains(&first) && !listed.contains(&second), "{listed}");
+    world.ok(&format!("undelete {first}"));
 }
 
 #[test]
@@ -161,7 +238,13 @@ fn holds_beat_every_policy() {
     assert!(world.fails(&format!("forget {id}"), 1).contains("is held (audit)"));
     world.ok("forget --keep-last 1");
     assert_eq!(days(&world), [1, 3]);
-    assert!(world.fails("hold latest --until 2001-01-01T00:00:00Z", 1).contains("that time is over"));
+    assert!(world.fails("hold latest --until 2001-01-01T00:00:00Z", 1).contains("--until: that time is over"));
+    assert!(world.fails("hold latest --for 0d", 1).contains("--for: that time is over"));
+    assert!(world.fails("hold nosuch", 3).contains("no snapshot's id begins with 'nosuch'"));
+    assert!(world.fails("hold abcdef", 3).contains("no snapshot's id begins with abcdef"));
+    let nothing = world.ok("release latest");
+    assert!(nothing.contains("there was nothing to release") && nothing.contains("no snapshots were released"));
+    assert_eq!(world.json("release latest --json")["changed_snapshots"], 0);
     world.ok(&format!("release {id}"));
     assert!(world.snapshots()[0].get("holds").is_none());
     world.ok("forget --keep-last 1");
@@ -193,7 +276,17 @@ fn stored_policies_for_all_and_for_some() {
     let shown = world.ok("policy show");
     assert!(shown.contains("all: keep 2 latest snapshots\n"), "{shown}");
     assert!(shown.contains("label [db]: keep 1 latest snapshots\n"), "{shown}");
+    assert!(
+        shown.contains("label db: keep 1 latest snapshots; nothing is taken over from policies for more\n"),
+        "{shown}"
+    );
     assert_eq!(world.json("policy show --json")["policies"].as_array().map(Vec::len), Some(2));
+    assert!(world.fails("policy set --host= --remove", 1).contains("no policy is stored for host"));
+    let none = world.fails("policy set --host nobody --remove", 1);
+    assert!(
+        none.contains("no policy is stored for host nobody") && none.contains("policies are stored for: all; label db"),
+        "{none}"
+    );
     world.ok("forget");
     assert_eq!(days(&world), [2, 3, 5]);
     world.ok("policy set --label db --remove");
@@ -217,10 +310,62 @@ fn a_stored_policy_does_not_remove_most_there_is() {
     assert_eq!(days(&world), [3, 4, 5], "what is typed is carried out");
     world.ok("forget");
     assert_eq!(days(&world), [4, 5]);
-    let other = World::with_repository();
-    other.ok("policy set --keep-last 1");
-    other.ok("backup src -q --time 2024-01-02T12:00:00Z --keep-for 1d");
-    assert!(other.fails("forget", 1).contains("the last snapshots of a client"));
+}
+
+/// Of two clients all that they have is over; the third goes on.
+#[test]
+fn a_stored_policy_leaves_alone_whose_last_would_go() {
+    let world = january(&[1, 2, 3]);
+    for (host, day) in [("b", 4), ("b", 5), ("c", 6)] {
+        world.ok(&format!(
+            "backup src -q --host {host} --client {host} --time 2024-01-{day:02}T12:00:00Z --keep-for 1d"
+        ));
+    }
+    world.ok("policy set --keep-last 2");
+    let spared = |ran: &super::world::Ran| {
+        assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+        for (host, many) in [("b", "its 2 snapshots stay"), ("c", "its 1 snapshot stay")] {
+            let line = ran.err.lines().find(|l| l.contains(&format!("--host {host}`"))).expect("it is named");
+            assert!(line.contains(many), "{line}");
+        }
+        assert!(!ran.err.contains("--host host`"), "{}", ran.err);
+    };
+    let plan = world.run("forget --dry-run");
+    spared(&plan);
+    assert_eq!(plan.out.matches("all of its client would go").count(), 3, "{}", plan.out);
+    assert!(plan.out.contains("would have removed 1 snapshot"), "{}", plan.out);
+    assert_eq!(days(&world).len(), 6);
+    spared(&world.run("forget"));
+    assert_eq!(days(&world), [2, 3, 4, 5, 6], "the others' was carried out");
+    // One that is not over, and the client has something left.
+    world.ok("backup src -q --host c --client c --time 2024-01-07T12:00:00Z");
+    assert!(!world.fails("forget", 3).contains("--host c`"));
+    assert_eq!(days(&world), [2, 3, 4, 5, 7]);
+    // Who types rules, or says so, means it.
+    world.ok("forget --host b --keep-last 1");
+    assert_eq!(days(&world), [2, 3, 7]);
+    world.ok("backup src -q --host b --client b --time 2024-01-08T12:00:00Z --keep-for 1d");
+    world.ok("forget --allow-mass-removal");
+    assert_eq!(days(&world), [2, 3, 7]);
+}
+
+/// Nothing can be written there, and a dry run wants nothing written.
+#[test]
+fn a_dry_run_writes_nothing() {
+    let world = january(&[1, 2, 3]);
+    world.ok("hold latest --reason audit");
+    let _ = std::fs::remove_dir_all(world.path("repo/.tmp"));
+    world.write("repo/.tmp", "in the way of all that is written");
+    let plan = world.ok("forget --keep-last 1 --dry-run");
+    assert!(plan.contains("would have removed 2 snapshots"), "{plan}");
+    for (line, doing) in [("hold latest~1", "while holding snapshot"), ("release latest", "while releasing snapshot")] {
+        let err = world.fails(line, 1);
+        assert!(
+            err.contains("could not put notes/") && err.contains(doing) && err.contains("caused by"),
+            "{line}: {err}"
+        );
+    }
+    assert!(world.ok("release latest~1").contains("no snapshots were released"));
 }
 
 #[test]
@@ -301,10 +446,39 @@ fn a_moved_repository_is_not_emptied() {
     move_to(&world, 2001);
     let err = world.fails("forget --keep-last 1", 1);
     assert!(err.contains("3 of the 3 snapshots") && err.contains("was this repository moved?"), "{err}");
+    let moved = world.snapshots();
+    let (ids, today): (Vec<&str>, _) =
+        (moved[..3].iter().filter_map(|s| s["short_id"].as_str()).collect(), moved[0]["time"].as_str().expect("text"));
+    for id in &ids {
+        let line = err.lines().find(|l| l.contains(id)).expect("it is named");
+        assert!(line.contains(&format!("claims {}", &today[..10])) && line.contains("and came 2000-12-"), "{err}");
+    }
+    let told: serde_json::Value =
+        serde_json::from_str(world.fails("forget --keep-last 1 --json", 1).lines().last().expect("a line"))
+            .expect("JSON");
+    let causes = told["causes"].to_string();
+    assert!(ids.iter().all(|id| causes.contains(id)), "{told}");
+    let owners = moved[4]["short_id"].as_str().expect("text");
+    let nothing = world.ok(&format!("snapshots accept-time {owners}"));
+    assert!(nothing.contains(&format!("{owners}: the time that it claims is not in doubt")), "{nothing}");
+    assert!(nothing.contains("accepted the times of 0 snapshots"), "{nothing}");
+    assert_eq!(world.json(&format!("snapshots accept-time {owners} --json"))["changed_snapshots"], 0);
+    let one = world.run(&format!("snapshots accept-time {} --json", ids[0])).out;
+    let one: serde_json::Value = serde_json::from_str(one.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(
+        (&one["message_type"], one["received"].as_str().map(|t| &t[..8])),
+        (&"changed".into(), Some("2000-12-"))
+    );
+    assert!(one["claimed"].as_str().is_some_and(|t| t.starts_with(&today[..10])), "{one}");
     assert_eq!(world.snapshots().len(), 5);
     world.ok("forget --keep-last 1 --host owners");
     assert_eq!(world.snapshots().len(), 4, "the owner's own count by what they say");
-    assert!(world.ok("snapshots accept-time").contains("accepted the times of 3 snapshots"));
+    let accepted = world.ok("snapshots accept-time");
+    assert!(accepted.contains("accepted the times of 2 snapshots"), "{accepted}");
+    for id in &ids[1..] {
+        let line = accepted.lines().find(|l| l.starts_with(id)).expect("it is listed");
+        assert!(line.contains("claims ") && line.contains(" and came 2000-12-"), "{accepted}");
+    }
     world.ok("forget --keep-last 1");
     assert_eq!(world.snapshots().len(), 2);
 }
@@ -395,4 +569,53 @@ fn a_default_for_keep_for_is_about_later_snapshots() {
         world.snapshots().iter().map(|s| s["expires"].as_str().unwrap_or("-").chars().take(10).collect()).collect();
     assert_eq!(ends, ["-", "2024-02-01", "2024-03-03", "-", "2024-01-06"]);
     assert!(world.fails("backup src --keep-for=", 1).contains("unlimited"));
+}
+
+/// The session of the newest snapshot is fenced before it ends, as a collector does with one of which nothing
+/// was heard.
+fn give_up_latest(world: &World) -> String {
+    use orlop::repo;
+    use orlop::storage::{LocalStorage, Storage};
+
+    let storage: std::sync::Arc<dyn Storage> =
+        std::sync::Arc::new(LocalStorage::open(&world.path("repo")).expect("there"));
+    let mut repo = repo::open(storage, &world.key(), None).expect("it opens");
+    let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).expect("it is whole");
+    let newest = all.iter().max_by_key(|s| s.statement.time).expect("there is one");
+    let session = newest.commit.session;
+    std::fs::remove_file(world.path(&format!("repo/sessions/{session}/close"))).expect("it was closed");
+    let who = repo.identity(None).expect("a client");
+    assert!(repo.fence(&who, session, 0).expect("it can be fenced"));
+    newest.id.short()
+}
+
+#[test]
+fn what_was_given_up_is_marked_and_not_held() {
+    let world = january(&[1, 2]);
+    let id = give_up_latest(&world);
+    let listed = world.ok("snapshots");
+    let line = listed.lines().find(|l| l.starts_with(&id)).expect("it is listed");
+    assert!(line.trim_end().ends_with("given up"), "{listed}");
+    assert_eq!(listed.matches("given up").count(), 1, "{listed}");
+    let marks: Vec<bool> = world.snapshots().iter().map(|s| s["given_up"] == true).collect();
+    assert_eq!(marks, [false, true]);
+    assert!(world.snapshots()[0].get("given_up").is_none(), "it is left out where it is not so");
+    let err = world.fails(&format!("hold {id} --reason audit"), 1);
+    assert!(err.contains(&format!("snapshot {id} does not count")) && err.contains("next prune"), "{err}");
+    assert!(world.snapshots()[1].get("holds").is_none());
+    assert!(world.ok("check").contains(&format!("do not count: {id}\n")));
+    let (notice, says) = (format!("snapshot {id} was given up"), "data that it needs may be gone");
+    for line in [
+        format!("ls {id}"),
+        format!("dump {id} /src/one.txt"),
+        format!("restore {id} --target @/out"),
+        format!("find -s {id} one.txt"),
+        format!("stats {id}"),
+        format!("diff latest {id}"),
+    ] {
+        let ran = world.run(&line);
+        let heard = ran.out + &ran.err;
+        assert!(ran.code == 0 && heard.contains(&notice) && heard.contains(says), "{line}: {heard}");
+    }
+    assert!(!world.ok("ls latest").contains("given up"), "latest is one that counts");
 }

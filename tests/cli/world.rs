@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use orlop::crypto::Secret;
+use orlop::format::keys::Credential;
+
 /// What must never be seen.
 pub const PASSWORD: &str = "canary-5f1d-password";
 const KEY: &str = "5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a5f1dca9a";
@@ -59,6 +62,12 @@ impl World {
     fn initialized(self) -> Self {
         self.ok("init --no-recovery-key -q");
         self
+    }
+
+    /// What the key file unlocks with, for tests that do with the library what no command does.
+    pub fn key(&self) -> Credential {
+        let byte = |i: usize| u8::from_str_radix(&KEY[i..i + 2], 16).expect("hex");
+        Credential::Raw(Secret::new(std::array::from_fn(|i| byte(2 * i))))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

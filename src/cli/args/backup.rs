@@ -199,7 +199,12 @@ impl std::str::FromStr for KeepFor {
         match text {
             "unlimited" => Ok(Self::Unlimited),
             "" => Err("say how long, like 30d, or 'unlimited'".into()),
-            _ => text.parse().map(Self::Span),
+            _ => match text.parse::<Span>()? {
+                span if span.is_zero() => {
+                    Err("that time is over at once; say how long, like 30d, or 'unlimited'".into())
+                }
+                span => Ok(Self::Span(span)),
+            },
         }
     }
 }

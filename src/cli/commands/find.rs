@@ -32,6 +32,9 @@ pub fn run(args: &Find, settings: &Settings) -> Result<Outcome> {
     let all = snapshots(&repo, &console)?;
     let mut chosen = chosen(args.snapshot.iter().map(OsStr::new), &args.filter, &all, &console);
     chosen.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));
+    if !args.snapshot.is_empty() {
+        super::tell_given_up(chosen.iter().copied(), &console);
+    }
     if !args.reverse && !args.history {
         chosen.reverse();
     }

@@ -1,23 +1,27 @@
 //! `forget` and `undelete`.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::keep::{self, Asked};
-use super::{filter, open, outcome, row, standing};
+use super::{about_now, filter, open, outcome, row, standing};
 use crate::cli::args::{self, Filter};
 use crate::cli::console::Console;
+use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RecordId;
 use crate::model::Time;
 use crate::ops::forget::{self, By, Doubts, ForgetOptions, GroupPlan, Planned};
-use crate::repo::{Repository, Snapshot, Standing, Times};
+use crate::ops::select;
+use crate::repo::{Repository, Snapshot, Standing, Times, Tombstone};
 use crate::report::exit::Outcome;
 use crate::report::forget::{self as told, Group, Reasoned};
 use crate::report::snapshots::ListStyle;
 use crate::report::{Job, Loudness, units};
 use crate::retain::GroupKey;
+use crate::sys;
 
 /// Forget snapshots.
 pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
@@ -32,7 +36,8 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
         return accept_lost(args, asked.is_some(), &mut repo, settings, &console);
     }
     let standing = standing(&repo, &console)?;
-    let now = repo.storage_time()?;
+    // A dry run writes nothing, which asking the storage for its time may need.
+    let now = if args.dry_run { sys::now() } else { repo.storage_time()? };
     let groups = match args.ids.is_empty() {
         false => vec![named(args, &standing, now, &console)?],
         true => {
@@ -142,7 +147,20 @@ fn planned(
     };
     let groups = forget::plan(standing, &options, doubts, now)?;
     tell_of_machines(&groups, console);
+    tell_of_spared(&groups, console);
     Ok(groups)
+}
+
+/// A stored policy leaves alone whoever would have nothing left; somebody should look at why.
+fn tell_of_spared(groups: &[GroupPlan], console: &Console) {
+    for (host, n) in forget::spared(groups).into_values() {
+        let many = units::count(n as u64, "snapshot", "snapshots");
+        let what = format!(
+            "the last of this client would go, so its {many} stay: `orlop forget --host {host}` with rules typed, \
+             or `orlop forget` with their ids, removes them"
+        );
+        console.context().problem("last-snapshots", host.as_bytes(), "forget", what);
+    }
 }
 
 /// Those that were named go, whatever any policy says.
@@ -181,15 +199,18 @@ fn tell_of_machines(groups: &[GroupPlan], console: &Console) {
 fn tell(args: &args::Forget, groups: &[GroupPlan], console: &Console) -> Result<()> {
     let shown: Vec<Group> = groups.iter().map(|g| group(g, !args.ids.is_empty())).collect();
     if console.json {
-        return console.print(told::json(&shown));
+        return console.print(told::json(&shown, &console.zone()));
     }
     let style = ListStyle { compact: args.compact, names: console.names };
     console.remark(Loudness::Normal, &told::text(&shown, style, &console.zone()))
 }
 
 fn group(g: &GroupPlan, by_name: bool) -> Group {
-    let reasoned =
-        |p: &Planned| Reasoned { row: row(&p.snapshot), reasons: p.reasons.iter().map(ToString::to_string).collect() };
+    let reasoned = |p: &Planned| Reasoned {
+        row: row(&p.snapshot),
+        reasons: p.reasons.iter().map(ToString::to_string).collect(),
+        until: None,
+    };
     Group {
         heading: if by_name { String::new() } else { heading(&g.key) },
         host: g.key.host.clone(),
@@ -233,11 +254,12 @@ pub fn undelete(args: &args::Undelete, settings: &Settings) -> Result<Outcome> {
     let mut repo = open(settings, &console)?;
     let standing = standing(&repo, &console)?;
     if args.ids.is_empty() {
-        list_forgotten(&standing, &console)?;
+        list_forgotten(&repo, &standing, &console)?;
         return Ok(outcome(&console));
     }
     let all: Vec<Snapshot> = standing.forgotten.iter().map(|(s, _)| s.clone()).collect();
-    let ids = super::named(&args.ids, &all, &crate::ops::select::Filter::default(), &console);
+    let typed = without_standing(&args.ids, &all, &standing.snapshots, &console);
+    let ids = super::named(&typed, &all, &crate::ops::select::Filter::default(), &console);
     let who = repo.identity(settings.client.as_deref())?;
     let mut back = Vec::new();
     for (s, tombstones) in standing.forgotten.iter().filter(|(s, _)| ids.contains(&s.id)) {
@@ -246,6 +268,7 @@ pub fn undelete(args: &args::Undelete, settings: &Settings) -> Result<Outcome> {
     }
     match console.json {
         true => console.print(told::changed_json(&back))?,
+        false if back.is_empty() => console.remark(Loudness::Normal, "no snapshots were brought back\n")?,
         false => {
             let many = units::count(back.len() as u64, "snapshot", "snapshots");
             console.remark(Loudness::Normal, &format!("brought back {many}\n"))?;
@@ -254,22 +277,45 @@ pub fn undelete(args: &args::Undelete, settings: &Settings) -> Result<Outcome> {
     Ok(outcome(&console))
 }
 
-fn list_forgotten(standing: &Standing, console: &Console) -> Result<()> {
-    let zone = console.zone();
-    let mut going: Vec<Reasoned> = standing
-        .forgotten
-        .iter()
-        .map(|(s, tombstones)| {
-            // Two decisions are one: it stays whole until the first of them.
-            let first = tombstones.iter().map(|t| t.not_before).min().unwrap_or(0);
-            let until = units::wall_clock(Time { sec: first, nsec: 0 }, &zone);
-            Reasoned { row: row(s), reasons: vec![format!("until {until}")] }
-        })
-        .collect();
+/// What nobody forgot is said, and is no mistake.
+fn without_standing(typed: &[String], forgotten: &[Snapshot], there: &[Snapshot], console: &Console) -> Vec<String> {
+    let any = select::Filter { incomplete: true, ..select::Filter::default() };
+    let find = |all: &[Snapshot], name: &String| {
+        Reference::parse(OsStr::new(name)).and_then(|r| select::find(all, &any, &r.which).map(|s| s.id)).ok()
+    };
+    let mut out = Vec::new();
+    for name in typed {
+        match (find(forgotten, name), find(there, name)) {
+            (None, Some(id)) => {
+                let what =
+                    format!("snapshot {} is there and not forgotten: there was nothing to bring back", id.short());
+                console.context().notice("nothing-to-do", what);
+            }
+            _ => out.push(name.clone()),
+        }
+    }
+    out
+}
+
+fn list_forgotten(repo: &Repository, standing: &Standing, console: &Console) -> Result<()> {
+    let (zone, now) = (console.zone(), about_now(repo));
+    // Where the log cannot be read, `undelete` says so of each.
+    let history = repo.history().unwrap_or_default();
+    let back = |(s, tombstones): &&(Snapshot, Vec<Tombstone>)| !forget::beyond_recall(&history, s, tombstones);
+    let listed = |(s, tombstones): &(Snapshot, Vec<Tombstone>)| {
+        // Two decisions are one: it stays whole until the first of them.
+        let until = Time { sec: tombstones.iter().map(|t| t.not_before).min().unwrap_or(0), nsec: 0 };
+        let reason = match until <= now {
+            true => "over: only until the next prune".to_owned(),
+            false => format!("until {}", units::wall_clock(until, &zone)),
+        };
+        Reasoned { row: row(s), reasons: vec![reason], until: Some(until) }
+    };
+    let mut going: Vec<Reasoned> = standing.forgotten.iter().filter(back).map(listed).collect();
     going.sort_by_key(|r| std::cmp::Reverse((r.row.statement.time, r.row.statement.seq, r.row.id.clone())));
     let group = Group { remove: going, ..Group::default() };
     if console.json {
-        return console.print(told::json(&[group]));
+        return console.print(told::json(&[group], &zone));
     }
     if group.remove.is_empty() {
         return console.print("there is nothing to bring back\n");

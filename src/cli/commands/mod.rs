@@ -52,13 +52,14 @@ use crate::event::Notice;
 use crate::format::keys::Credential;
 use crate::id::{RecordId, SlotId};
 use crate::index::Index;
-use crate::model::PageRef;
+use crate::model::{PageRef, Time};
 use crate::ops::remake::Way;
 use crate::ops::{backup::absolute, list as listing, select};
-use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing};
+use crate::repo::{self, Reader, Remembered, Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
 use crate::report::snapshots::Row;
 use crate::storage::{self, Cache, Counted, Location, Requests, Storage, Viewed};
+use crate::sys;
 
 /// How often a password may be typed wrong.
 const TRIES: usize = 3;
@@ -286,12 +287,22 @@ pub(super) fn snapshot(
     console: &Console,
 ) -> Result<Snapshot> {
     let all = snapshots(repo, console)?;
-    select::find(&all, &filter(args), &reference.which).cloned().map_err(|e| match outcome(console) {
+    let found = select::find(&all, &filter(args), &reference.which).cloned().map_err(|e| match outcome(console) {
         Outcome::Done => e,
         Outcome::Partial => {
             e.hint("there are some that cannot be read, named above: `orlop check` says what is damaged")
         }
-    })
+    })?;
+    tell_given_up([&found], console);
+    Ok(found)
+}
+
+/// Who reads one that does not count should not take it for whole.
+pub(super) fn tell_given_up<'s>(read: impl IntoIterator<Item = &'s Snapshot>, console: &Console) {
+    for s in read.into_iter().filter(|s| s.validity == Validity::Late) {
+        let what = "was given up while it was made: it does not count, and data that it needs may be gone";
+        console.context().notice("late", format!("snapshot {} {what}", s.id.short()));
+    }
 }
 
 /// Those that were named, or all that match. As in restic a name that means nothing is told and
@@ -330,7 +341,13 @@ pub(super) fn root_of(reader: &Reader<'_>, snapshot: &Snapshot, reference: &Refe
 
 /// A snapshot as lists show it.
 pub(super) fn row(s: &Snapshot) -> Row {
-    Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone(), holds: vec![] }
+    let given_up = s.validity == Validity::Late;
+    Row { id: s.id.hex(), statement: s.statement.clone(), body: s.body.clone(), holds: vec![], given_up }
+}
+
+/// What time it is there; here, where asking needs a right to write that reading does not.
+pub(super) fn about_now(repo: &Repository) -> Time {
+    repo.storage_time().unwrap_or_else(|_| sys::now())
 }
 
 /// Partial if anything was told as a problem.

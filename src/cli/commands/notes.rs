@@ -1,15 +1,15 @@
 //! `tag`, `describe`, `hold` and `release`: what is said about snapshots later.
 
-use super::{filter, named, open, outcome, standing};
+use super::{about_now, filter, named, open, outcome, standing};
 use crate::cli::args::{self, TagList};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::Note;
 use crate::id::RecordId;
 use crate::model::Time;
 use crate::ops::select;
-use crate::repo::{Identity, Repository, Snapshot, Standing};
+use crate::repo::{Identity, Repository, Snapshot, Standing, Validity};
 use crate::report::exit::Outcome;
 use crate::report::forget::changed_json;
 use crate::report::{Job, Loudness, units};
@@ -80,17 +80,35 @@ pub fn describe(args: &args::Describe, settings: &Settings) -> Result<Outcome> {
 pub fn hold(args: &args::Hold, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let (mut repo, mut all) = about(settings, &console)?;
-    let until = until(args, repo.storage_time()?, &console)?;
+    let until = until(args, about_now(&repo), &console)?;
     let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
+    refuse_given_up(&all.snapshots, &chosen)?;
     let who = repo.identity(settings.client.as_deref())?;
     let mut changed = Vec::new();
     for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
         let note = Note::Hold { reason: args.reason.clone(), until };
-        if say(&repo, &who, &mut all.notes, s, note, &console)?.is_some() {
+        let said = say(&repo, &who, &mut all.notes, s, note, &console);
+        if said.doing(|| format!("holding snapshot {}", s.id.short()))?.is_some() {
             changed.push(s.id.hex());
         }
     }
     report(&changed, "no snapshots are held", "held", &console)
+}
+
+/// A hold would promise what nobody keeps.
+fn refuse_given_up(all: &[Snapshot], chosen: &[RecordId]) -> Result<()> {
+    match all.iter().find(|s| s.validity == Validity::Late && chosen.contains(&s.id)) {
+        None => Ok(()),
+        Some(s) => {
+            let what = format!(
+                "snapshot {} does not count, so nothing is held: its session was given up while it was made",
+                s.id.short()
+            );
+            Err(Error::new(ErrorKind::Invalid, what)
+                .hint("its data goes at the next prune; hold its successor, which the run that made it names")
+                .hint("where there is none, back up again"))
+        }
+    }
 }
 
 fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>> {
@@ -103,8 +121,9 @@ fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>
         }
         (None, None) => None,
     };
+    let typed = if args.until.is_some() { "--until" } else { "--for" };
     match until {
-        Some(t) if t <= now => Err(invalid("--until: that time is over".into())),
+        Some(t) if t <= now => Err(invalid(format!("{typed}: that time is over"))),
         _ => Ok(until),
     }
 }
@@ -113,13 +132,20 @@ fn until(args: &args::Hold, now: Time, console: &Console) -> Result<Option<Time>
 pub fn release(args: &args::Release, settings: &Settings) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
     let (mut repo, mut all) = about(settings, &console)?;
-    let now = repo.storage_time()?;
+    let now = about_now(&repo);
     let chosen = named(&args.ids, &all.snapshots, &everything(), &console);
     let who = repo.identity(settings.client.as_deref())?;
     let mut changed = Vec::new();
     for s in all.snapshots.iter().filter(|s| chosen.contains(&s.id)) {
-        for hold in all.notes.holds(s, now) {
-            say(&repo, &who, &mut all.notes, s, Note::Release(hold.id), &console)?;
+        let holds = all.notes.holds(s, now);
+        if holds.is_empty() {
+            let what = format!("nothing holds snapshot {}: there was nothing to release", s.id.short());
+            console.context().notice("nothing-to-do", what);
+            continue;
+        }
+        for hold in holds {
+            say(&repo, &who, &mut all.notes, s, Note::Release(hold.id), &console)
+                .doing(|| format!("releasing snapshot {}", s.id.short()))?;
         }
         match all.notes.holds(s, now).first() {
             None => changed.push(s.id.hex()),

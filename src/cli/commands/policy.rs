@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Time;
 use crate::ops::backup::absolute;
 use crate::ops::forget::{self, By, Simulated, facts, stored_policies};
+use crate::repo::Notes;
 use crate::report::exit::Outcome;
 use crate::report::policy::{self as told, Meaning, Stored};
 use crate::report::{Job, Loudness, units};
@@ -37,9 +38,13 @@ fn set(args: &args::PolicySet, settings: &Settings, console: &Console) -> Result
     let mut repo = open(settings, console)?;
     let who = repo.identity(settings.client.as_deref())?;
     let mut notes = standing(&repo, console)?.notes;
+    if policy.is_none() {
+        find_stored(&target, &notes)?;
+    }
+    refuse_limits_left_alone(&target, policy.as_ref(), &notes)?;
     repo.set_policy(&who, &mut notes, &target.to_name(), &rule)?;
     let words = match &policy {
-        Some(p) => format!("{}: {p}\n", target_words(&target)),
+        Some(p) => format!("{}: {}\n", target_words(&target), words_alone(p)),
         None => format!("{}: the policy was taken back\n", target_words(&target)),
     };
     match console.json {
@@ -49,9 +54,42 @@ fn set(args: &args::PolicySet, settings: &Settings, console: &Console) -> Result
     Ok(outcome(console))
 }
 
+/// Where policies for more say what to keep, a limit is enough; and these stay as long as somebody needs them.
+fn refuse_limits_left_alone(target: &Target, policy: Option<&Policy>, notes: &Notes) -> Result<()> {
+    // What cannot be understood is no reason not to put another in its place.
+    let before = stored_policies(notes).unwrap_or_default();
+    let mut after: Vec<(Target, Policy)> = policy.map(|p| (target.clone(), p.clone())).into_iter().collect();
+    after.extend(before.iter().filter(|(t, _)| t != target).cloned());
+    for (t, _) in &after {
+        let whole = |all: &[(Target, Policy)]| retain::for_group(all, &t.to_group()).filter(Policy::only_limits);
+        if let (Some(limits), true) = (whole(&after), t == target || whole(&before).is_none()) {
+            forget::refuse_only_limits(&limits, &format!("the policy for {}", target_words(t)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Who takes back what is not there meant something else.
+fn find_stored(target: &Target, notes: &Notes) -> Result<()> {
+    let stored = notes.policies();
+    if stored.contains_key(&target.to_name()) {
+        return Ok(());
+    }
+    // For all first.
+    let targets: BTreeSet<Target> = stored.keys().filter_map(|name| Target::parse(name)).collect();
+    let there = match targets.is_empty() {
+        true => "no policies are stored".to_owned(),
+        false => {
+            format!("policies are stored for: {}", targets.iter().map(target_words).collect::<Vec<_>>().join("; "))
+        }
+    };
+    let what = format!("no policy is stored for {}, so nothing was taken back", target_words(target));
+    Err(Error::new(ErrorKind::Missing, what).hint(there))
+}
+
 /// What was asked for; `None` to take it back.
 fn policy(args: &args::PolicySet, console: &Console) -> Result<Option<Policy>> {
-    let asked = keep::asked(&args.keep, args.policy_file.as_deref())?.map(|a| a.policy);
+    let asked = keep::asked(&args.keep, args.policy_file.as_deref())?.map(|a| a.policy).filter(says_something);
     let policy = match (asked, args.default, args.remove) {
         (None, false, true) => return Ok(None),
         (None, true, false) => Policy::template(),
@@ -71,7 +109,18 @@ fn policy(args: &args::PolicySet, console: &Console) -> Result<Option<Policy>> {
     Ok(Some(Policy { alone: policy.alone || args.no_inherit, zone, ..policy }))
 }
 
+/// A file may hold nothing, or a list of no schedules.
+fn says_something(policy: &Policy) -> bool {
+    let schedules = policy.schedules.clone().filter(|all| !all.is_empty());
+    Policy { schedules, ..policy.clone() } != Policy::default()
+}
+
 fn target(args: &args::PolicySet) -> Result<Target> {
+    // One that is there from earlier can be taken back.
+    if args.host.as_deref() == Some("") && !args.remove {
+        return Err(Error::new(ErrorKind::Invalid, "--host: no host has an empty name")
+            .hint("for all snapshots, leave --host out"));
+    }
     let path = |p: &std::ffi::OsString| {
         let bytes = absolute(Path::new(p));
         let bad = |_| {
@@ -110,7 +159,7 @@ fn show(settings: &Settings, console: &Console) -> Result<Outcome> {
         .collect();
     let stored: Vec<Stored> = stored
         .iter()
-        .map(|(t, p)| Stored { name: t.to_name(), target: target_words(t), words: p.to_string(), rule: p.to_json() })
+        .map(|(t, p)| Stored { name: t.to_name(), target: target_words(t), words: words_alone(p), rule: p.to_json() })
         .collect();
     let window = repo.config().undelete_window;
     match console.json {
@@ -118,6 +167,12 @@ fn show(settings: &Settings, console: &Console) -> Result<Outcome> {
         false => console.print(told::text(&stored, &meanings, window, console.names))?,
     }
     Ok(outcome(console))
+}
+
+/// What it says, and that nothing is added to it.
+fn words_alone(policy: &Policy) -> String {
+    let alone = if policy.alone { "; nothing is taken over from policies for more" } else { "" };
+    format!("{policy}{alone}")
 }
 
 fn simulate(args: &args::PolicySimulate, settings: &Settings, console: &Console) -> Result<Outcome> {

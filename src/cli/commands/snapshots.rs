@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 
 use super::forget::times;
-use super::{chosen, named, open, open_looking, outcome, row, standing};
+use super::{about_now, chosen, named, open, open_looking, outcome, row, standing};
 use crate::cli::args::{AcceptTime, Snapshots, SnapshotsCommand};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
@@ -13,10 +13,9 @@ use crate::id::RecordId;
 use crate::ops::{forget, select};
 use crate::repo::{Hold, Snapshot};
 use crate::report::exit::Outcome;
-use crate::report::forget::changed_json;
+use crate::report::forget::{Accepted, accepted_json, accepted_text};
 use crate::report::snapshots::{ListStyle, Row, group, json, text};
 use crate::report::{self, Job, Loudness};
-use crate::sys;
 
 /// List snapshots.
 pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
@@ -28,8 +27,7 @@ pub fn run(args: &Snapshots, settings: &Settings) -> Result<Outcome> {
     let all = standing(&repo, &console)?;
     let notes = all.notes;
     let all = select::standing(all.snapshots);
-    // Reading needs no right to write, which asking the storage for its time may need.
-    let now = repo.storage_time().unwrap_or_else(|_| sys::now());
+    let now = about_now(&repo);
     let held = |s: &Snapshot| {
         let hold = |h: Hold| report::snapshots::Hold { reason: h.reason, until: h.until };
         Row { holds: notes.holds(s, now).into_iter().map(hold).collect(), ..row(s) }
@@ -51,20 +49,27 @@ fn accept_time(args: &AcceptTime, settings: &Settings, console: &Console) -> Res
     let doubtful = forget::doubts(&repo, &all, &times)?.flagged;
     let everything = select::Filter { incomplete: true, ..select::Filter::default() };
     let chosen: HashSet<RecordId> = match args.ids.is_empty() {
-        true => doubtful,
+        true => doubtful.keys().copied().collect(),
         false => named(&args.ids, &all, &everything, console).into_iter().collect(),
     };
-    let which: Vec<&Snapshot> = all.iter().filter(|s| chosen.contains(&s.id)).collect();
+    let (which, sure): (Vec<&Snapshot>, Vec<&Snapshot>) =
+        all.iter().filter(|s| chosen.contains(&s.id)).partition(|s| doubtful.contains_key(&s.id));
     if !which.is_empty() {
         forget::accept_times(&mut repo, settings.client.as_deref(), &which, &times)?;
     }
-    let ids: Vec<String> = which.iter().map(|s| s.id.hex()).collect();
+    for s in sure {
+        let what = "the time that it claims is not in doubt: there was nothing to accept";
+        console.context().notice("nothing-to-do", format!("{}: {what}", s.id.short()));
+    }
+    let received = |s: &&Snapshot| Accepted {
+        id: s.id.hex(),
+        claimed: s.statement.time,
+        received: doubtful.get(&s.id).copied().flatten(),
+    };
+    let accepted: Vec<Accepted> = which.iter().map(received).collect();
     match console.json {
-        true => console.print(changed_json(&ids))?,
-        false => {
-            let many = report::units::count(ids.len() as u64, "snapshot", "snapshots");
-            console.remark(Loudness::Normal, &format!("accepted the times of {many}\n"))?;
-        }
+        true => console.print(accepted_json(&accepted, &console.zone()))?,
+        false => console.remark(Loudness::Normal, &accepted_text(&accepted, &console.zone()))?,
     }
     Ok(outcome(console))
 }

@@ -21,6 +21,9 @@ pub fn run(args: &Stats, settings: &Settings) -> Result<Outcome> {
     let all = snapshots(&repo, &console)?;
     let mut chosen = chosen(args.ids.iter().map(OsStr::new), &args.filter, &all, &console);
     chosen.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));
+    if !args.ids.is_empty() {
+        super::tell_given_up(chosen.iter().copied(), &console);
+    }
     let index = index(&repo, &console)?;
     let reader = Reader::new(&repo, &index);
     match args.by {

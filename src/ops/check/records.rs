@@ -29,6 +29,8 @@ const ARMOURED: [&str; 13] = [
 ];
 /// Those of them that have a second home.
 const TWICE: [&str; 5] = [prefix::CONFIG, prefix::KEYS, prefix::KEYRING, prefix::CLIENTS, prefix::SNAPSHOTS];
+/// So many snapshots are named in one remark.
+const NAMED: usize = 20;
 
 /// Verify every small object.
 pub fn check(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<()> {
@@ -87,6 +89,20 @@ fn second_homes(objects: &[String], cx: &Context<'_>, findings: &Findings<'_>) {
     }
 }
 
+/// Those that nobody vouches for, by their names: each has a successor, or is to be made again.
+fn tell_late(all: &[Snapshot], cx: &Context<'_>) {
+    let late: Vec<String> = all.iter().filter(|s| s.validity == Validity::Late).map(|s| s.id.short()).collect();
+    if late.is_empty() {
+        return;
+    }
+    let (mut named, more) = (late.join(", "), late.len().saturating_sub(NAMED));
+    if more > 0 {
+        named = format!("{} and {more} more that `orlop snapshots` marks", late[..NAMED].join(", "));
+    }
+    let what = "snapshots came after their session had been given up and do not count";
+    cx.notice("late", format!("{} {what}: {named}", late.len()));
+}
+
 /// All snapshots that can be read, stand and count, after their chains were looked at.
 pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -> Result<Vec<Snapshot>> {
     let told = |name: &str, e: Error| {
@@ -103,10 +119,7 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
     let forgotten =
         |s: &Snapshot| tombstones.at(s.statement.client, s.statement.seq).iter().any(|t| t.target == Some(s.id));
     all.retain(|s| !forgotten(s));
-    let late = all.iter().filter(|s| s.validity == Validity::Late).count();
-    if late > 0 {
-        cx.notice("late", format!("{late} snapshots came after their session had been given up and do not count"));
-    }
+    tell_late(&all, cx);
     all.retain(|s| s.validity != Validity::Late);
     let hollow = all.iter().filter(|s| s.hollow).count();
     if hollow > 0 {
