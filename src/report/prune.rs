@@ -23,6 +23,8 @@ pub struct Prune {
     pub unused_bytes: u64,
     pub deleted_packs: u64,
     pub deleted_bytes: u64,
+    pub earlier_packs: u64,
+    pub earlier_bytes: u64,
     pub refused: u64,
     pub pending: Vec<Pending>,
 }
@@ -50,26 +52,46 @@ pub fn text(p: &Prune, zone: &TimeZone) -> String {
     out += &line("to repack:", p.repack_blobs, p.repack_bytes);
     out += &line("this removes:", p.removed_blobs, p.removed_bytes);
     out += &line("to delete:", p.delete_blobs, p.delete_bytes);
-    out += &line("total prune:", p.removed_blobs + p.delete_blobs, p.removed_bytes + p.delete_bytes);
+    out += &total(p);
     out += &line("remaining:", p.remaining_blobs, p.remaining_bytes);
     let share = 100.0 * p.unused_bytes as f64 / p.remaining_bytes.max(1) as f64;
     out += &format!("unused size after prune: {} ({share:.2}% of remaining size)\n\n", bytes(p.unused_bytes));
     if p.deleted_packs > 0 {
-        let packs = count(p.deleted_packs, "pack", "packs");
-        out += &format!("deleted {packs}, {} are free again\n", bytes(p.deleted_bytes));
+        let (packs, freed) = (count(p.deleted_packs, "pack", "packs"), bytes(p.deleted_bytes));
+        out += &match p.dry_run {
+            true => format!("would delete {packs}, {freed} would be free again\n"),
+            false => format!("deleted {packs}, {freed} are free again\n"),
+        };
     }
     if p.refused > 0 {
         let objects = count(p.refused, "object", "objects");
         out += &format!("the storage would not delete {objects}, so they stay until it does: later runs try again\n");
     }
     for pending in &p.pending {
-        out += &waiting(pending, zone);
+        out += &waiting(pending, p.dry_run, zone);
     }
     out
 }
 
-fn waiting(p: &Pending, zone: &TimeZone) -> String {
-    let condemned = format!("{} are condemned and not free yet", bytes(p.bytes));
+/// What goes in all; what earlier runs condemned is known by its packs only.
+fn total(p: &Prune) -> String {
+    let (blobs, all) = (p.removed_blobs + p.delete_blobs, p.removed_bytes + p.delete_bytes + p.earlier_bytes);
+    let all = bytes(all);
+    if p.earlier_packs == 0 {
+        return format!("{:<14} {blobs:>10} blobs / {all}\n", "total prune:");
+    }
+    let (packs, earlier) = (p.earlier_packs, bytes(p.earlier_bytes));
+    format!(
+        "{:<14} {packs:>10} packs / {earlier}\n{:<14} {blobs:>10} blobs, {} / {all}\n",
+        "from earlier:",
+        "total prune:",
+        count(packs, "pack", "packs"),
+    )
+}
+
+fn waiting(p: &Pending, dry_run: bool, zone: &TimeZone) -> String {
+    let are = if dry_run { "would be" } else { "are" };
+    let condemned = format!("{} {are} condemned and not free yet", bytes(p.bytes));
     let after = p.not_before.map(|t| format!("a prune after {} frees them", wall_clock(t, zone)));
     let who = p.session.as_ref().map(|(host, pid, since, progress)| {
         let since = wall_clock(*since, zone);

@@ -152,6 +152,8 @@ fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
     assert!(json["pending"][0]["not_before"].is_null(), "{json}");
     child.kill().expect("ours");
     child.wait().expect("ours");
+    let would = world.json("prune --now -n --json");
+    assert!(would["deleted_bytes"].as_u64() > Some(2 << 20), "{would}");
     let said = world.ok("prune --now");
     assert!(said.contains(" are free again") && !said.contains("not free yet"), "{said}");
     assert!(packs(&world) + (2 << 20) < before);
@@ -166,7 +168,20 @@ fn without_now_it_says_when_the_space_will_come() {
     let said = world.ok("prune");
     assert!(said.contains("are condemned and not free yet: a prune after "), "{said}");
     assert!(said.contains("frees them, `--now` at once"), "{said}");
-    assert!(world.json("prune --json")["pending"][0]["not_before"].is_string());
+    let did = world.json("prune --json");
+    assert!(did["pending"][0]["not_before"].is_string());
+    // It is said without doing anything, too.
+    let before = world.files("repo");
+    assert_eq!(world.json("prune -n --json")["pending"], did["pending"]);
+    let would = world.json("prune -n --now --json");
+    let freed = &would["earlier_bytes"];
+    assert!(freed.as_u64() > Some(3 << 20) && *freed == would["deleted_bytes"], "{would}");
+    assert_eq!((&would["pending"], &would["delete_bytes"]), (&serde_json::json!([]), &0.into()), "{would}");
+    let said = world.ok("prune -n --now");
+    assert!(said.contains("would be free again") && said.contains("from earlier:"), "{said}");
+    assert!(said.contains(" blobs, ") && !said.contains("/ 0 B\nremaining:"), "{said}");
+    assert!(world.ok("prune -n").contains("would be condemned and not free yet: a prune after "));
+    assert_eq!(world.files("repo"), before);
     assert!(world.ok("prune --now").contains(" are free again"));
 }
 

@@ -70,6 +70,8 @@ fn report(done: &PruneSummary) -> words::Prune {
         unused_bytes: done.unused_bytes,
         deleted_packs: done.deleted_packs,
         deleted_bytes: done.deleted_bytes,
+        earlier_packs: done.earlier_packs,
+        earlier_bytes: done.earlier_bytes,
         refused: done.refused,
         pending: done.pending.iter().map(pending).collect(),
     }

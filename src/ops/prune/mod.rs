@@ -8,17 +8,20 @@ mod checkpoint;
 mod finish;
 pub(super) mod mark;
 mod plan;
+mod rehearse;
 pub(super) mod repack;
 mod restart;
 mod survey;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use crate::collect::Unused;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
+use crate::format::gc::PackName;
 use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
@@ -153,10 +156,14 @@ pub struct PruneSummary {
     pub remaining_bytes: u64,
     /// Of those, bytes that nobody needs.
     pub unused_bytes: u64,
-    /// Packs that were deleted by this run.
+    /// Packs that were deleted by this run; of a dry run, those that it would delete.
     pub deleted_packs: u64,
     /// Their bytes.
     pub deleted_bytes: u64,
+    /// Of those packs, the ones that earlier runs condemned.
+    pub earlier_packs: u64,
+    /// Their bytes.
+    pub earlier_bytes: u64,
     /// Objects that the storage would not delete.
     pub refused: u64,
     /// What waits.
@@ -240,6 +247,16 @@ fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
     cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
 }
 
+/// Whether packs that are there were written by a session.
+fn stores(s: &OpenSession, there: &BTreeMap<PackName, u64>) -> bool {
+    there.keys().any(|p| p.uploader == s.open.session.0[..4])
+}
+
+fn tell_crowded(cx: &Context<'_>) {
+    let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
+    cx.notice("crowded", what);
+}
+
 struct Run<'a> {
     repo: &'a Repository,
     who: &'a Identity,
@@ -264,20 +281,22 @@ impl Run<'_> {
 
     fn all(&self) -> Result<PruneSummary> {
         let mut summary = PruneSummary { dry_run: self.options.dry_run, ..PruneSummary::default() };
-        if !self.options.dry_run {
-            if let Some(lost) = self.session.history().torn {
-                restart::restart(&self.look()?, self.who, lost, self.options.fence, self.threads())?;
-            }
-            self.delete(&mut summary)?;
-            self.bury_dead()?;
-            self.finish_due(&mut summary)?;
-            self.checkpoint(&mut summary)?;
-            if checkpoint::crowded(&self.look()?, self.options) {
-                let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
-                self.cx.notice("crowded", what);
-                self.tell_pending(&mut summary)?;
-                return Ok(summary);
-            }
+        if self.options.dry_run {
+            rehearse::rehearse(&self.look()?, self.options, self.threads(), &mut summary)?;
+            return Ok(summary);
+        }
+        if let Some(lost) = self.session.history().torn {
+            restart::restart(&self.look()?, self.who, lost, self.options.fence, self.threads())?;
+        }
+        self.delete(&mut summary)?;
+        self.bury_dead()?;
+        self.finish_due(&mut summary)?;
+        self.checkpoint(&mut summary)?;
+        summary.that_was_earlier();
+        if checkpoint::crowded(&self.session.history(), self.options) {
+            tell_crowded(self.cx);
+            self.tell_pending(&mut summary)?;
+            return Ok(summary);
         }
         loop {
             let more = self.round(&mut summary)?;
@@ -286,9 +305,7 @@ impl Run<'_> {
                 break;
             }
         }
-        if !self.options.dry_run {
-            self.tell_pending(&mut summary)?;
-        }
+        self.tell_pending(&mut summary)?;
         Ok(summary)
     }
 
@@ -320,8 +337,7 @@ impl Run<'_> {
         let there = survey::packs_there(self.repo)?;
         let mut fenced = false;
         for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
-            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
-            let asked = self.options.fence && !s.dead && stores();
+            let asked = self.options.fence && !s.dead && stores(s, &there);
             if s.dead || asked {
                 self.repo.fence(self.who, s.open.session, generation)?;
                 fenced |= asked;
@@ -407,10 +423,6 @@ impl Run<'_> {
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
         let decision = plan::decide(&survey, &marks, self.options, &mut counted);
-        if self.options.dry_run {
-            summary.take_counts(&counted);
-            return Ok(Some(false));
-        }
         let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
         let Some(generation) = written else { return Ok(None) };
         summary.take_counts(&counted);
@@ -449,25 +461,18 @@ impl Run<'_> {
     fn tell_pending(&self, summary: &mut PruneSummary) -> Result<()> {
         let history = self.session.history();
         let there = survey::packs_there(self.repo)?;
-        let time = self.look()?.time;
-        for (generation, plan) in history.log.plans() {
-            let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
-            let sessions = self.repo.sessions()?;
-            let holdout = sessions.open.iter().find(|s| {
-                s.open.session != self.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation
-            });
-            // With --now no time is waited for, but somebody may be.
-            let waits = !(self.options.now && holdout.is_some());
-            let due = finish::due(self.repo, plan.time, time, self.options);
-            let not_before = due.filter(|_| waits);
-            let why = holdout.map_or(Why::Grace, Why::session);
-            summary.pending.push(Pending { generation: *generation, why, not_before, bytes });
-        }
+        let look = self.look()?;
+        summary.pending = finish::pending(&look, &history, &self.repo.sessions()?, &there, self.options);
         Ok(())
     }
 }
 
 impl PruneSummary {
+    /// What was deleted up to now was condemned by earlier runs.
+    fn that_was_earlier(&mut self) {
+        (self.earlier_packs, self.earlier_bytes) = (self.deleted_packs, self.deleted_bytes);
+    }
+
     fn take_counts(&mut self, counted: &Self) {
         self.repack_blobs += counted.repack_blobs;
         self.repack_bytes += counted.repack_bytes;
