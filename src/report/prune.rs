@@ -37,7 +37,7 @@ pub struct Pending {
     pub bytes: u64,
     /// Not before this time.
     pub not_before: Option<Time>,
-    /// Who is in the way: host, process, since when, bytes done.
+    /// Who is in the way: host, process, since when, bytes done as far as it said.
     pub session: Option<(String, u32, Time, u64)>,
 }
 
@@ -95,7 +95,9 @@ fn waiting(p: &Pending, dry_run: bool, zone: &TimeZone) -> String {
     let after = p.not_before.map(|t| format!("a prune after {} frees them", wall_clock(t, zone)));
     let who = p.session.as_ref().map(|(host, pid, since, progress)| {
         let since = wall_clock(*since, zone);
-        format!("process {pid} on {host}, at work since {since} ({} done), may use them", bytes(*progress))
+        // It says how far it is every ten minutes only.
+        let done = if *progress > 0 { format!(" ({} done)", bytes(*progress)) } else { String::new() };
+        format!("process {pid} on {host}, at work since {since}{done}, may use them")
     });
     match (after, who) {
         (None, None) => format!("{condemned}: prune again\n"),

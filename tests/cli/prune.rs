@@ -145,6 +145,8 @@ fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
     assert!(said.contains("condemned and not free yet") && said.contains(&who), "{said}");
     assert!(said.contains("prune again when it is done, or give it up with `--fence`"), "{said}");
     assert!(packs(&world) >= before && !said.contains("a prune after"), "{said}");
+    // What it has done it did not say yet.
+    assert!(!said.contains(" done)"), "{said}");
     let said = world.ok("prune");
     assert!(said.contains("a prune after ") && said.contains(&who) && !said.contains("at once"), "{said}");
     let json = world.json("prune --now --json");
@@ -183,6 +185,21 @@ fn without_now_it_says_when_the_space_will_come() {
     assert!(world.ok("prune -n").contains("would be condemned and not free yet: a prune after "));
     assert_eq!(world.files("repo"), before);
     assert!(world.ok("prune --now").contains(" are free again"));
+}
+
+/// Where nothing waits that takes space, nobody has to know of it.
+#[test]
+fn nothing_is_pending_where_nothing_will_be_freed() {
+    let world = two();
+    world.ok("policy window 0d");
+    world.ok("backup src -q --force");
+    world.ok("forget latest");
+    let did = world.json("prune --json");
+    assert_eq!((&did["pending"], &did["delete_bytes"]), (&serde_json::json!([]), &0.into()), "{did}");
+    // There is something all the same: the snapshot itself.
+    let snapshots = world.files("repo/snapshots").len();
+    assert_eq!(world.json("prune --now --json")["deleted_bytes"], 0);
+    assert!(world.files("repo/snapshots").len() < snapshots);
 }
 
 #[test]

@@ -317,7 +317,7 @@ pub fn burials(
     .collect()
 }
 
-/// What waits, why, and until when.
+/// What waits, why, and until when. Of a plan that only replaces segments nothing is said.
 pub fn pending(
     look: &Looking<'_>,
     history: &History,
@@ -335,7 +335,7 @@ pub fn pending(
         let not_before = due(look.repo, plan.time, look.time, options).filter(|_| waits);
         Pending { generation: *generation, why: holdout.map_or(Why::Grace, Why::session), not_before, bytes }
     };
-    history.log.plans().iter().map(of).collect()
+    history.log.plans().iter().map(of).filter(|p| p.bytes > 0).collect()
 }
 
 /// Whether a plan's time has come.
