@@ -1,7 +1,7 @@
 //! What a prune came to, in words and as JSON.
 
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::units::{bytes, count, rfc3339, wall_clock};
 use super::wire;
@@ -25,6 +25,10 @@ pub struct Prune {
     pub deleted_bytes: u64,
     pub earlier_packs: u64,
     pub earlier_bytes: u64,
+    pub forgotten_kept: u64,
+    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    pub forgotten_kept_until: Option<Time>,
+    pub forgotten_ended: u64,
     pub refused: u64,
     pub pending: Vec<Pending>,
 }
@@ -70,6 +74,25 @@ pub fn text(p: &Prune, zone: &TimeZone) -> String {
     for pending in &p.pending {
         out += &waiting(pending, p.dry_run, zone);
     }
+    out + &forgotten(p, zone)
+}
+
+/// Why what was forgotten takes its space still, and what of it is over.
+fn forgotten(p: &Prune, zone: &TimeZone) -> String {
+    let snapshots = |n| count(n, "forgotten snapshot", "forgotten snapshots");
+    let mut out = String::new();
+    if let Some(until) = p.forgotten_kept_until.map(|t| wall_clock(t, zone)) {
+        let all = snapshots(p.forgotten_kept);
+        let (kept, what) = match p.forgotten_kept {
+            1 => (format!("{all} is kept until {until} and can be brought back"), "it alone needs"),
+            _ => (format!("{all} are kept and can be brought back, the first until {until}"), "they alone need"),
+        };
+        out += &format!("{kept}; `prune --now` frees what {what}\n");
+    }
+    if p.forgotten_ended > 0 {
+        let can = if p.dry_run { "could" } else { "can" };
+        out += &format!("{} {can} no longer be brought back\n", snapshots(p.forgotten_ended));
+    }
     out
 }
 
@@ -108,6 +131,10 @@ fn waiting(p: &Pending, dry_run: bool, zone: &TimeZone) -> String {
              a day without a sign of life, and it counts as given up\n"
         ),
     }
+}
+
+fn moment<S: Serializer>(time: &Option<Time>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|t| rfc3339(t, 0)).serialize(to)
 }
 
 #[derive(Debug, Serialize)]

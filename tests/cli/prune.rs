@@ -74,8 +74,21 @@ fn now_frees_at_once_and_ends_the_window() {
     // Without --now what was forgotten can still come back, so nothing goes.
     let plain = world.json("prune --json");
     assert_eq!((&plain["deleted_packs"], &plain["delete_bytes"]), (&0.into(), &0.into()), "{plain}");
+    assert_eq!((&plain["forgotten_kept"], &plain["forgotten_ended"]), (&1.into(), &0.into()), "{plain}");
+    assert!(plain["forgotten_kept_until"].as_str().is_some_and(|t| t.ends_with('Z')), "{plain}");
+    for line in ["prune", "prune -n"] {
+        let said = world.ok(line);
+        assert!(said.contains("\n1 forgotten snapshot is kept until 2"), "{said}");
+        assert!(said.contains(" and can be brought back; `prune --now` frees what it alone needs\n"), "{said}");
+    }
+    let would = world.json("prune -n --now --json");
+    assert_eq!((&would["forgotten_kept"], &would["forgotten_ended"]), (&0.into(), &1.into()), "{would}");
+    assert!(would["forgotten_kept_until"].is_null(), "{would}");
+    assert!(world.ok("prune -n --now").contains("\n1 forgotten snapshot could no longer be brought back\n"));
     let said = world.ok("prune --now");
     assert!(said.contains("deleted ") && said.contains(" are free again"), "{said}");
+    assert!(said.contains("\n1 forgotten snapshot can no longer be brought back\n"), "{said}");
+    assert!(!world.ok("prune --now").contains("brought back"));
     assert!(packs(&world) + (3 << 20) < before + (1 << 18), "{before} {}", packs(&world));
     let ran = world.run(&format!("undelete {forgotten}"));
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);

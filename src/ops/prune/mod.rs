@@ -164,6 +164,12 @@ pub struct PruneSummary {
     pub earlier_packs: u64,
     /// Their bytes.
     pub earlier_bytes: u64,
+    /// Forgotten snapshots that can be brought back.
+    pub forgotten_kept: u64,
+    /// Until when the first of them can, by the storage's clock, in seconds.
+    pub forgotten_kept_until: Option<i64>,
+    /// Forgotten snapshots that nobody can bring back any more, because of this run.
+    pub forgotten_ended: u64,
     /// Objects that the storage would not delete.
     pub refused: u64,
     /// What waits.
@@ -423,6 +429,7 @@ impl Run<'_> {
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
         let decision = plan::decide(&survey, &marks, self.options, &mut counted);
+        survey.count_forgotten(&mut counted);
         let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
         let Some(generation) = written else { return Ok(None) };
         summary.take_counts(&counted);
@@ -484,5 +491,8 @@ impl PruneSummary {
         self.remaining_blobs = counted.remaining_blobs;
         self.remaining_bytes = counted.remaining_bytes;
         self.unused_bytes = counted.unused_bytes;
+        self.forgotten_kept = counted.forgotten_kept;
+        self.forgotten_kept_until = counted.forgotten_kept_until;
+        self.forgotten_ended += counted.forgotten_ended;
     }
 }

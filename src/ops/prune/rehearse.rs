@@ -27,6 +27,7 @@ pub fn rehearse(look: &Looking<'_>, options: &PruneOptions, threads: usize, summ
     } else {
         let marks = found.mark(look, None, threads)?;
         let decision = decide(&found, &marks, options, summary);
+        found.count_forgotten(summary);
         condemn(look, &mut found, decision, options)?;
         delete(&mut found, summary);
     }
