@@ -15,7 +15,7 @@ use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
 use orlop::repo::{Reader, Repository, Validity};
-use orlop::storage::testing::CrashStorage;
+use orlop::storage::testing::{CrashStorage, FaultStorage, How, Verb};
 use orlop::storage::{LocalStorage, MemoryStorage, Name, Storage};
 use support::dice::Dice;
 use support::prune::*;
@@ -231,6 +231,71 @@ fn kill_9_then_prune_now_frees_what_it_left() {
     assert!(stored(&memory) <= before);
     assert_sound(&mut repo);
     assert!(repo.snapshots(&|_, _| {}).unwrap().iter().any(|s| s.id == b));
+}
+
+/// Packs of which nothing is needed, and packs of which something is; gives the snapshot that needs it.
+fn dead_in_part() -> (MemoryStorage, Repository, tempfile::TempDir, RecordId) {
+    let (memory, mut repo, dir, a, b) = world();
+    // Small files share packs.
+    for i in 0..60u64 {
+        fs::write(dir.path().join(format!("s{i}")), noise(5_000, 1000 + i)).unwrap();
+    }
+    settle();
+    let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    (0..60).step_by(3).for_each(|i| fs::remove_file(dir.path().join(format!("s{i}"))).unwrap());
+    settle();
+    let d = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    [a, b, c].into_iter().for_each(|id| forget(&mut repo, id));
+    (memory, repo, dir, d)
+}
+
+/// Where a pack does not fit any more, the first or any later one.
+#[test]
+fn on_a_full_disk_what_is_wholly_dead_goes_and_the_rest_is_packed_again_later() {
+    for nth in 1.. {
+        let (memory, mut repo, dir, b) = dead_in_part();
+        let would = prune(&mut repo, &PruneOptions { dry_run: true, ..now() });
+        assert!(would.removed_bytes > 0 && would.delete_bytes > 0, "{would:?}");
+        let before = stored(&memory);
+        let faulty = FaultStorage::new(memory.clone());
+        faulty.fail(Verb::Publish, nth, How::Full);
+        let mut full = open(&(Arc::new(faulty) as Arc<dyn Storage>));
+        full.act_as(this_process());
+        let (done, ears) = listening(|cx| orlop::ops::prune::prune(&mut full, &now(), cx));
+        let done = done.unwrap();
+        let told = ears.notices.lock().unwrap().iter().any(|n| n.starts_with("no-room: "));
+        if !told {
+            assert!(nth > 1 && done.repack_bytes > 0, "{nth}: {done:?}");
+            break;
+        }
+        assert!(done.deleted_bytes >= would.delete_bytes && done.pending.is_empty(), "{nth}: {done:?}");
+        assert_eq!(done.repack_bytes, 0, "{nth}: {done:?}");
+        assert!(stored(&memory) < before, "{nth}");
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert!(prune_now(&mut repo).repack_bytes > 0);
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert_nothing_unneeded(&repo);
+    }
+}
+
+#[test]
+fn on_a_full_disk_where_nothing_is_wholly_dead_there_is_an_error() {
+    let (memory, mut repo, dir, b) = dead_in_part();
+    prune(&mut repo, &PruneOptions { max_repack: Some(0), ..now() });
+    let would = prune(&mut repo, &PruneOptions { dry_run: true, ..now() });
+    assert!(would.removed_bytes > 0 && would.delete_bytes == 0, "{would:?}");
+    let before = memory.list("packs/").unwrap();
+    let faulty = FaultStorage::new(memory.clone());
+    faulty.fail_always(Verb::Write, How::Full);
+    let mut full = open(&(Arc::new(faulty) as Arc<dyn Storage>));
+    full.act_as(this_process());
+    let error = try_prune(&mut full, &now()).unwrap_err();
+    assert!(error.hints().iter().any(|h| h.contains("free some space")), "{error}");
+    assert_eq!(memory.list("packs/").unwrap(), before);
+    assert_sound(&mut repo);
+    assert_same(&repo, b, dir.path());
 }
 
 #[test]

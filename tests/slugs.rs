@@ -72,6 +72,7 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("repository-failed", || line(&World::with_repository(), "backup src -r @/repo -r @/nowhere")),
     ("mirrors-part", mirrors_part),
     ("not-forgotten", library::not_forgotten),
+    ("no-room", library::no_room),
     ("would-be-empty", || line(&backed_up(), "rewrite --exclude *")),
     ("forgotten", library::forgotten),
     ("late", late),

@@ -327,9 +327,10 @@ pub fn pending(
 ) -> Vec<Pending> {
     let of = |(generation, plan): (&u64, &Condemning)| {
         let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
-        let holdout = sessions.open.iter().find(|s| {
-            s.open.session != look.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation
-        });
+        let holdout = sessions
+            .open
+            .iter()
+            .find(|s| s.open.session != look.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation);
         // With --now no time is waited for, but somebody may be.
         let waits = !(options.now && holdout.is_some());
         let not_before = due(look.repo, plan.time, look.time, options).filter(|_| waits);

@@ -14,7 +14,10 @@ mod restart;
 mod survey;
 mod verify;
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 pub use crate::collect::Unused;
@@ -26,6 +29,7 @@ use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
 use crate::repo::{Identity, OpenSession, Repository, Session};
+use crate::storage::StorageErrorKind;
 use finish::Tried;
 use survey::Looking;
 
@@ -185,7 +189,16 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
     let who = if options.dry_run { repo.identity_unseen(None)? } else { repo.identity(None)? };
     let repo = &*repo;
     let session = begin(repo, &who, options, cx)?;
-    let run = Run { repo, who: &who, session: &session, options, cx, began: Instant::now() };
+    let run = Run {
+        repo,
+        who: &who,
+        session: &session,
+        options,
+        cx,
+        began: Instant::now(),
+        no_room: RefCell::default(),
+        condemned: Cell::new(false),
+    };
     let done = run.all();
     if !options.dry_run {
         let kind = if done.is_ok() { CloseKind::End } else { CloseKind::Abort };
@@ -258,6 +271,18 @@ fn stores(s: &OpenSession, there: &BTreeMap<PackName, u64>) -> bool {
     there.keys().any(|p| p.uploader == s.open.session.0[..4])
 }
 
+/// Whether something failed for lack of space where it should have gone.
+fn is_full(e: &Error) -> bool {
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        if c.downcast_ref::<io::Error>().is_some_and(|e| StorageErrorKind::of(e) == StorageErrorKind::Full) {
+            return true;
+        }
+        cause = c.source();
+    }
+    false
+}
+
 fn tell_crowded(cx: &Context<'_>) {
     let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
     cx.notice("crowded", what);
@@ -270,6 +295,10 @@ struct Run<'a> {
     options: &'a PruneOptions,
     cx: &'a Context<'a>,
     began: Instant,
+    /// Why packing again was given up, if it was.
+    no_room: RefCell<Option<Error>>,
+    /// Whether it condemned what was wholly dead when it began.
+    condemned: Cell<bool>,
 }
 
 impl Run<'_> {
@@ -311,6 +340,7 @@ impl Run<'_> {
                 break;
             }
         }
+        self.tell_no_room(&summary)?;
         self.tell_pending(&mut summary)?;
         Ok(summary)
     }
@@ -415,7 +445,18 @@ impl Run<'_> {
         Err(Error::new(ErrorKind::Storage, what).hint("one prune at a time is enough; run it again later"))
     }
 
-    /// `None`: somebody was quicker.
+    /// Where nothing could be done without packing again, that there was no room is an error.
+    fn tell_no_room(&self, summary: &PruneSummary) -> Result<()> {
+        let Some(e) = self.no_room.take() else { return Ok(()) };
+        if summary.earlier_packs + summary.repack_blobs == 0 && !self.condemned.get() {
+            return Err(e);
+        }
+        let what = "there is no room to pack again what is needed in part only, which is left to a later run";
+        self.cx.notice("no-room", format!("{what}: {e}"));
+        Ok(())
+    }
+
+    /// `None`: somebody was quicker, or there is no room to pack again; all has to be looked at anew.
     fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
         let look = self.look()?;
         let mut survey = survey::survey(&look)?;
@@ -428,10 +469,23 @@ impl Run<'_> {
         }
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
-        let decision = plan::decide(&survey, &marks, self.options, &mut counted);
+        let mut options = self.options.clone();
+        if self.no_room.borrow().is_some() {
+            options.max_repack = Some(0);
+        }
+        let decision = plan::decide(&survey, &marks, &options, &mut counted);
         survey.count_forgotten(&mut counted);
-        let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
+        let written = match plan::write(&look, self.who, &mut survey, &marks, &decision, self.options) {
+            // Of what was packed already, either copy needs nobody now: the next look finds out which.
+            Err(e) if is_full(&e) && !decision.repack.is_empty() => {
+                *self.no_room.borrow_mut() = Some(e);
+                return Ok(None);
+            }
+            other => other?,
+        };
         let Some(generation) = written else { return Ok(None) };
+        let own = self.session.suffix();
+        self.condemned.set(self.condemned.get() || decision.dead.iter().any(|p| p.uploader != own));
         summary.take_counts(&counted);
         if generation == 0 {
             return Ok(Some(false));
