@@ -15,7 +15,7 @@ use orlop::model::{Content, Extent, NodeKind, PageRef, Time};
 use orlop::ops::backup::BackupOptions;
 use orlop::ops::prune::{PruneOptions, PruneSummary, Unused, Why};
 use orlop::repo::{Reader, Repository, Validity};
-use orlop::storage::testing::CrashStorage;
+use orlop::storage::testing::{CrashStorage, FaultStorage, How, Verb};
 use orlop::storage::{LocalStorage, MemoryStorage, Name, Storage};
 use support::dice::Dice;
 use support::prune::*;
@@ -105,6 +105,77 @@ fn a_dry_run_writes_nothing_and_says_the_same() {
     assert_eq!(counts(&said), counts(&done));
 }
 
+/// What a run comes to, which is what a dry run before it says.
+fn rehearsed(memory: &MemoryStorage, repo: &mut Repository, options: &PruneOptions) -> PruneSummary {
+    let before = memory.list("").unwrap();
+    let said = prune(repo, &PruneOptions { dry_run: true, ..options.clone() });
+    assert_eq!(memory.list("").unwrap(), before);
+    let done = prune(repo, options);
+    let told = |s: &PruneSummary| {
+        let pending = s.pending.iter().map(|p| (p.why.clone(), p.not_before.is_some(), p.bytes));
+        let same = PruneSummary { dry_run: false, pending: vec![], ..s.clone() };
+        (format!("{same:?}"), pending.collect::<Vec<_>>())
+    };
+    assert_eq!(told(&said), told(&done), "{options:?}");
+    done
+}
+
+/// Whoever is at work, died, or condemned something before.
+#[test]
+fn a_dry_run_says_what_the_run_then_does() {
+    let mut most = PruneSummary::default();
+    for seed in 0..24 {
+        let mut dice = Dice(seed);
+        let (memory, mut repo, dir, a, b) = world();
+        let (mut there, mut running) = (vec![a, b], None);
+        for step in 0..6 {
+            match dice.roll(6) {
+                0 | 1 => {
+                    fs::write(dir.path().join("more"), noise(150_000, seed * 100 + step)).unwrap();
+                    there.push(back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap());
+                }
+                2 if there.len() > 1 => {
+                    let id = there.swap_remove(dice.roll(there.len() as u64) as usize);
+                    forget_until(&mut repo, id, [0, i64::MAX / 2][dice.roll(2) as usize]);
+                }
+                3 => kill_a_backup(&memory, dir.path(), seed * 100 + step, 4 + dice.roll(8)),
+                4 => {
+                    let who = repo.identity(Some("test")).unwrap();
+                    let base = vec![there[dice.roll(there.len() as u64) as usize]];
+                    running = match running.take() {
+                        Some(session) => repo.close(&session, CloseKind::Abort, vec![]).err().and(None),
+                        None => Some(repo.begin(&who, Purpose::Restore, base).unwrap()),
+                    };
+                }
+                _ => {}
+            }
+            let grace = [Duration::ZERO, Duration::from_secs(86_400)][dice.roll(2) as usize];
+            let options = PruneOptions { now: dice.roll(2) == 0, grace, fence: dice.roll(6) == 0, ..now() };
+            let done = rehearsed(&memory, &mut repo, &options);
+            most.earlier_bytes += done.earlier_bytes;
+            most.unindexed_packs += done.unindexed_packs;
+            most.repack_bytes += done.repack_bytes;
+            most.pending.extend(done.pending);
+        }
+        assert_sound(&mut repo);
+    }
+    assert!(most.earlier_bytes > 0 && most.unindexed_packs > 0 && most.repack_bytes > 0, "{most:?}");
+    let waited = |for_whom: bool| most.pending.iter().any(|p| (p.why != Why::Grace) == for_whom);
+    assert!(waited(true) && waited(false), "{most:?}");
+}
+
+/// A backup of more than was there dies at a change.
+fn kill_a_backup(memory: &MemoryStorage, dir: &Path, seed: u64, at: u64) {
+    let storage: Arc<dyn Storage> = Arc::new(CrashStorage::die_at(memory.clone(), at));
+    let mut dead = open(&storage);
+    dead.act_as(before_reboot(5));
+    fs::write(dir.join("big"), noise(900_000, seed)).unwrap();
+    settle();
+    try_backup(&mut dead, dir, &small_packs()).unwrap_err();
+    fs::remove_file(dir.join("big")).unwrap();
+    settle();
+}
+
 #[test]
 fn a_running_backup_is_waited_for_and_a_dead_one_is_not() {
     let (_memory, mut repo, _dir, a, _) = world();
@@ -153,20 +224,78 @@ fn kill_9_then_prune_now_frees_what_it_left() {
     let (memory, mut repo, dir, _, b) = world();
     prune_now(&mut repo);
     let before = stored(&memory);
-    let storage: Arc<dyn Storage> = Arc::new(orlop::storage::testing::CrashStorage::die_at(memory.clone(), 9));
-    let mut dead = open(&storage);
-    dead.act_as(before_reboot(5));
-    fs::write(dir.path().join("big"), noise(600_000, 77)).unwrap();
-    settle();
-    try_backup(&mut dead, dir.path(), &small_packs()).unwrap_err();
-    fs::remove_file(dir.path().join("big")).unwrap();
-    settle();
+    kill_a_backup(&memory, dir.path(), 77, 9);
     assert!(stored(&memory) > before + 100_000);
-    let done = prune_now(&mut repo);
-    assert!(done.deleted_bytes > 100_000 && done.pending.is_empty(), "{done:?}");
+    let done = rehearsed(&memory, &mut repo, &now());
+    assert!(done.unindexed_packs > 0 && done.deleted_bytes > 100_000 && done.pending.is_empty(), "{done:?}");
     assert!(stored(&memory) <= before);
     assert_sound(&mut repo);
     assert!(repo.snapshots(&|_, _| {}).unwrap().iter().any(|s| s.id == b));
+}
+
+/// Packs of which nothing is needed, and packs of which something is; gives the snapshot that needs it.
+fn dead_in_part() -> (MemoryStorage, Repository, tempfile::TempDir, RecordId) {
+    let (memory, mut repo, dir, a, b) = world();
+    // Small files share packs.
+    for i in 0..60u64 {
+        fs::write(dir.path().join(format!("s{i}")), noise(5_000, 1000 + i)).unwrap();
+    }
+    settle();
+    let c = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    (0..60).step_by(3).for_each(|i| fs::remove_file(dir.path().join(format!("s{i}"))).unwrap());
+    settle();
+    let d = back_up(&mut repo, dir.path(), &small_packs()).snapshot.unwrap();
+    [a, b, c].into_iter().for_each(|id| forget(&mut repo, id));
+    (memory, repo, dir, d)
+}
+
+/// Where a pack does not fit any more, the first or any later one.
+#[test]
+fn on_a_full_disk_what_is_wholly_dead_goes_and_the_rest_is_packed_again_later() {
+    for nth in 1.. {
+        let (memory, mut repo, dir, b) = dead_in_part();
+        let would = prune(&mut repo, &PruneOptions { dry_run: true, ..now() });
+        assert!(would.removed_bytes > 0 && would.delete_bytes > 0, "{would:?}");
+        let before = stored(&memory);
+        let faulty = FaultStorage::new(memory.clone());
+        faulty.fail(Verb::Publish, nth, How::Full);
+        let mut full = open(&(Arc::new(faulty) as Arc<dyn Storage>));
+        full.act_as(this_process());
+        let (done, ears) = listening(|cx| orlop::ops::prune::prune(&mut full, &now(), cx));
+        let done = done.unwrap();
+        let told = ears.notices.lock().unwrap().iter().any(|n| n.starts_with("no-room: "));
+        if !told {
+            assert!(nth > 1 && done.repack_bytes > 0, "{nth}: {done:?}");
+            break;
+        }
+        assert!(done.deleted_bytes >= would.delete_bytes && done.pending.is_empty(), "{nth}: {done:?}");
+        assert_eq!(done.repack_bytes, 0, "{nth}: {done:?}");
+        assert!(stored(&memory) < before, "{nth}");
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert!(prune_now(&mut repo).repack_bytes > 0);
+        assert_sound(&mut repo);
+        assert_same(&repo, b, dir.path());
+        assert_nothing_unneeded(&repo);
+    }
+}
+
+#[test]
+fn on_a_full_disk_where_nothing_is_wholly_dead_there_is_an_error() {
+    let (memory, mut repo, dir, b) = dead_in_part();
+    prune(&mut repo, &PruneOptions { max_repack: Some(0), ..now() });
+    let would = prune(&mut repo, &PruneOptions { dry_run: true, ..now() });
+    assert!(would.removed_bytes > 0 && would.delete_bytes == 0, "{would:?}");
+    let before = memory.list("packs/").unwrap();
+    let faulty = FaultStorage::new(memory.clone());
+    faulty.fail_always(Verb::Write, How::Full);
+    let mut full = open(&(Arc::new(faulty) as Arc<dyn Storage>));
+    full.act_as(this_process());
+    let error = try_prune(&mut full, &now()).unwrap_err();
+    assert!(error.hints().iter().any(|h| h.contains("free some space")), "{error}");
+    assert_eq!(memory.list("packs/").unwrap(), before);
+    assert_sound(&mut repo);
+    assert_same(&repo, b, dir.path());
 }
 
 #[test]

@@ -73,6 +73,7 @@ const PROVOCATIONS: &[(&str, Provocation)] = &[
     ("mirrors-part", mirrors_part),
     ("not-forgotten", library::not_forgotten),
     ("last-snapshots", last_snapshots),
+    ("no-room", library::no_room),
     ("would-be-empty", || line(&backed_up(), "rewrite --exclude *")),
     ("forgotten", library::forgotten),
     ("late", late),

@@ -74,8 +74,21 @@ fn now_frees_at_once_and_ends_the_window() {
     // Without --now what was forgotten can still come back, so nothing goes.
     let plain = world.json("prune --json");
     assert_eq!((&plain["deleted_packs"], &plain["delete_bytes"]), (&0.into(), &0.into()), "{plain}");
+    assert_eq!((&plain["forgotten_kept"], &plain["forgotten_ended"]), (&1.into(), &0.into()), "{plain}");
+    assert!(plain["forgotten_kept_until"].as_str().is_some_and(|t| t.ends_with('Z')), "{plain}");
+    for line in ["prune", "prune -n"] {
+        let said = world.ok(line);
+        assert!(said.contains("\n1 forgotten snapshot is kept until 2"), "{said}");
+        assert!(said.contains(" and can be brought back; `prune --now` frees what it alone needs\n"), "{said}");
+    }
+    let would = world.json("prune -n --now --json");
+    assert_eq!((&would["forgotten_kept"], &would["forgotten_ended"]), (&0.into(), &1.into()), "{would}");
+    assert!(would["forgotten_kept_until"].is_null(), "{would}");
+    assert!(world.ok("prune -n --now").contains("\n1 forgotten snapshot could no longer be brought back\n"));
     let said = world.ok("prune --now");
     assert!(said.contains("deleted ") && said.contains(" are free again"), "{said}");
+    assert!(said.contains("\n1 forgotten snapshot can no longer be brought back\n"), "{said}");
+    assert!(!world.ok("prune --now").contains("brought back"));
     assert!(packs(&world) + (3 << 20) < before + (1 << 18), "{before} {}", packs(&world));
     let ran = world.run(&format!("undelete {forgotten}"));
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
@@ -145,6 +158,8 @@ fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
     assert!(said.contains("condemned and not free yet") && said.contains(&who), "{said}");
     assert!(said.contains("prune again when it is done, or give it up with `--fence`"), "{said}");
     assert!(packs(&world) >= before && !said.contains("a prune after"), "{said}");
+    // What it has done it did not say yet.
+    assert!(!said.contains(" done)"), "{said}");
     let said = world.ok("prune");
     assert!(said.contains("a prune after ") && said.contains(&who) && !said.contains("at once"), "{said}");
     let json = world.json("prune --now --json");
@@ -152,6 +167,8 @@ fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
     assert!(json["pending"][0]["not_before"].is_null(), "{json}");
     child.kill().expect("ours");
     child.wait().expect("ours");
+    let would = world.json("prune --now -n --json");
+    assert!(would["deleted_bytes"].as_u64() > Some(2 << 20), "{would}");
     let said = world.ok("prune --now");
     assert!(said.contains(" are free again") && !said.contains("not free yet"), "{said}");
     assert!(packs(&world) + (2 << 20) < before);
@@ -166,8 +183,36 @@ fn without_now_it_says_when_the_space_will_come() {
     let said = world.ok("prune");
     assert!(said.contains("are condemned and not free yet: a prune after "), "{said}");
     assert!(said.contains("frees them, `--now` at once"), "{said}");
-    assert!(world.json("prune --json")["pending"][0]["not_before"].is_string());
+    let did = world.json("prune --json");
+    assert!(did["pending"][0]["not_before"].is_string());
+    // It is said without doing anything, too.
+    let before = world.files("repo");
+    assert_eq!(world.json("prune -n --json")["pending"], did["pending"]);
+    let would = world.json("prune -n --now --json");
+    let freed = &would["earlier_bytes"];
+    assert!(freed.as_u64() > Some(3 << 20) && *freed == would["deleted_bytes"], "{would}");
+    assert_eq!((&would["pending"], &would["delete_bytes"]), (&serde_json::json!([]), &0.into()), "{would}");
+    let said = world.ok("prune -n --now");
+    assert!(said.contains("would be free again") && said.contains("from earlier:"), "{said}");
+    assert!(said.contains(" blobs, ") && !said.contains("/ 0 B\nremaining:"), "{said}");
+    assert!(world.ok("prune -n").contains("would be condemned and not free yet: a prune after "));
+    assert_eq!(world.files("repo"), before);
     assert!(world.ok("prune --now").contains(" are free again"));
+}
+
+/// Where nothing waits that takes space, nobody has to know of it.
+#[test]
+fn nothing_is_pending_where_nothing_will_be_freed() {
+    let world = two();
+    world.ok("policy window 0d");
+    world.ok("backup src -q --force");
+    world.ok("forget latest");
+    let did = world.json("prune --json");
+    assert_eq!((&did["pending"], &did["delete_bytes"]), (&serde_json::json!([]), &0.into()), "{did}");
+    // There is something all the same: the snapshot itself.
+    let snapshots = world.files("repo/snapshots").len();
+    assert_eq!(world.json("prune --now --json")["deleted_bytes"], 0);
+    assert!(world.files("repo/snapshots").len() < snapshots);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use orlop::error::Error;
 use orlop::event::{Context, Meter, Quiet};
+use orlop::format::gc::Reason;
 use orlop::format::keys::Credential;
 use orlop::format::page::Page;
 use orlop::format::records::{CloseKind, Purpose};
@@ -15,6 +16,7 @@ use orlop::index::Index;
 use orlop::model::{Content, Node, NodeKind, PageRef, Time};
 use orlop::ops::check::{self, CheckOptions, Data};
 use orlop::ops::forget::carry_out;
+use orlop::ops::prune::{PruneOptions, Unused, prune};
 use orlop::ops::remake::{RewriteOptions, Way, rewrite};
 use orlop::ops::restore::{RestoreOptions, restore};
 use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
@@ -71,6 +73,33 @@ pub fn cancelled() -> Heard {
 pub fn bug() -> Heard {
     let (_memory, storage) = fresh();
     error(&open(&storage).verify_object("gc/../odd").unwrap_err())
+}
+
+/// By a storage that takes no pack any more, where one that nothing needs can go.
+pub fn no_room() -> Heard {
+    let (memory, storage) = fresh();
+    let dir = source();
+    let mut repo = open(&storage);
+    let mut last = None;
+    for n in 0..3 {
+        // Some of it changes, and some of it alone is in a pack of its own.
+        let parts = [support::noise(30_000, 1), support::noise(30_000, 10 + n), support::noise(200_000, 20 + n)];
+        parts.iter().zip(0..).for_each(|(part, i)| std::fs::write(dir.path().join(format!("f{i}")), part).unwrap());
+        support::settle();
+        last = back_up(&mut repo, dir.path(), &small_packs()).snapshot;
+    }
+    let who = repo.identity(None).unwrap();
+    for s in repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap().iter().filter(|s| Some(s.id) != last) {
+        repo.forget(&who, s, Reason::Forget, Time { sec: 0, nsec: 0 }).unwrap();
+    }
+    let faults = FaultStorage::new(memory);
+    faults.fail_always(Verb::Publish, How::Full);
+    let mut repo = open(&(Arc::new(faults) as Arc<dyn Storage>));
+    let options = PruneOptions { now: true, max_unused: Unused::Bytes(0), ..PruneOptions::default() };
+    let (done, ears) = listening(|cx| prune(&mut repo, &options, cx));
+    done.unwrap();
+    let all = ears.notices.lock().unwrap();
+    Ok(all.iter().map(|n| format!("\"slug\":\"{}\" {n}\n", n.split(':').next().unwrap())).collect())
 }
 
 /// By a storage that takes nothing any more.

@@ -31,10 +31,15 @@ pub fn prune_now(repo: &mut Repository) -> PruneSummary {
 
 /// Forget a snapshot; it may go from now on.
 pub fn forget(repo: &mut Repository, id: RecordId) {
+    forget_until(repo, id, 0);
+}
+
+/// The same from a time on, in seconds.
+pub fn forget_until(repo: &mut Repository, id: RecordId, not_before: i64) {
     let who = repo.identity(None).unwrap();
     let all = repo.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
     let snapshot = all.iter().find(|s| s.id == id).expect("the snapshot is there");
-    repo.forget(&who, snapshot, Reason::Forget, Time { sec: 0, nsec: 0 }).unwrap();
+    repo.forget(&who, snapshot, Reason::Forget, Time { sec: not_before, nsec: 0 }).unwrap();
 }
 
 /// Bytes of all packs.

@@ -70,6 +70,11 @@ fn report(done: &PruneSummary) -> words::Prune {
         unused_bytes: done.unused_bytes,
         deleted_packs: done.deleted_packs,
         deleted_bytes: done.deleted_bytes,
+        earlier_packs: done.earlier_packs,
+        earlier_bytes: done.earlier_bytes,
+        forgotten_kept: done.forgotten_kept,
+        forgotten_kept_until: done.forgotten_kept_until.map(|sec| Time { sec, nsec: 0 }),
+        forgotten_ended: done.forgotten_ended,
         refused: done.refused,
         pending: done.pending.iter().map(pending).collect(),
     }

@@ -6,7 +6,7 @@ use super::survey::{Looking, packs_there, passed_over, snapshots, wait};
 use super::{PruneOptions, finish, plan};
 use crate::collect::may_repeat;
 use crate::error::Result;
-use crate::repo::{Identity, Notes, Repeating};
+use crate::repo::{History, Identity, Notes, Repeating};
 
 /// Words that one checkpoint deletes.
 const OVER_MAX: usize = 2000;
@@ -53,8 +53,7 @@ pub fn checkpoint(look: &Looking<'_>, who: &Identity, options: &PruneOptions) ->
 
 /// Whether so much was said since the newest checkpoint that no new plan is made before the open ones
 /// are finished.
-pub fn crowded(look: &Looking<'_>, options: &PruneOptions) -> bool {
-    let history = look.session.history();
+pub fn crowded(history: &History, options: &PruneOptions) -> bool {
     let begin = history.checkpoint.as_ref().map_or(0, |c| c.generation);
     !history.log.plans().is_empty() && history.log.generation() - begin >= 4 * options.checkpoint_after
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::plan;
 use super::survey::{Looking, Survey, snapshots, survey, wait};
-use super::{PruneOptions, tell_fenced};
+use super::{Pending, PruneOptions, Why, tell_fenced};
 use crate::collect::{self, Live, Silence, confirms, holdouts, may_bury, silent, unaccounted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, GcKind, PackName};
 use crate::format::limits::GC_PACKS_MAX;
 use crate::format::names::{self, prefix};
+use crate::format::records::Purpose;
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
-use crate::repo::{Identity, OpenSession, Repository, Saying, Sessions, Snapshot};
+use crate::repo::{History, Identity, OpenSession, Repository, Saying, Sessions, Snapshot};
 
 /// Sessions that one finish buries.
 const BURY_MAX: usize = 2000;
@@ -29,6 +30,7 @@ pub enum Tried {
 }
 
 type Seen = collect::Session<PackId, SessionId, RecordId>;
+type Condemning = collect::Plan<PackName, SessionId>;
 
 fn seen(s: &OpenSession) -> Seen {
     collect::Session {
@@ -36,8 +38,26 @@ fn seen(s: &OpenSession) -> Seen {
         seen_gen: s.seen_gen,
         pins: s.pins.iter().copied().collect(),
         bases: s.bases.iter().copied().collect(),
-        collects: s.open.purpose == crate::format::records::Purpose::Gc,
+        collects: s.open.purpose == Purpose::Gc,
     }
+}
+
+fn silence(look: &Looking<'_>, options: &PruneOptions) -> Silence {
+    Silence { now: look.time, limit: options.silence.as_secs() as i64 }
+}
+
+/// Which sessions a finish of a plan would have to wait for, and whether it would give up all of them instead.
+pub fn in_the_way(
+    look: &Looking<'_>,
+    sessions: &Sessions,
+    (generation, plan): (u64, &Condemning),
+    options: &PruneOptions,
+) -> (BTreeSet<SessionId>, bool) {
+    let open: Vec<Seen> = sessions.open.iter().map(seen).collect();
+    let silence = silence(look, options);
+    let who: BTreeSet<SessionId> = holdouts(generation, &open).map(|s| s.id).collect();
+    let given_up = options.fence || who.iter().all(|s| silent(plan, s, silence));
+    (who, given_up)
 }
 
 /// F2: every session that may use what the plan condemned without saying so is fenced. `false`: one has
@@ -59,7 +79,7 @@ fn settle_sessions(look: &Looking<'_>, who: &Identity, generation: u64, options:
             .hint("if it is certain that it does not run any more, add --fence"));
     }
     let open: Vec<Seen> = sessions.open.iter().filter(|s| s.open.session != look.session.id).map(seen).collect();
-    let silence = Silence { now: look.time, limit: options.silence.as_secs() as i64 };
+    let silence = silence(look, options);
     let mut fenced = false;
     for s in holdouts(generation, &open) {
         let session = sessions.open.iter().find(|o| o.open.session == s.id);
@@ -101,22 +121,25 @@ pub fn finish(
         return write(look, who, generation, known, (&sessions, &snapshots), &none);
     }
     let mut found = survey(look)?;
-    // What was not expired when the plan was made still counts: whoever began since may rely on it.
-    found.expired = found.tombstones.all().map(|t| t.id).filter(|t| found.history.expired.contains(t)).collect();
-    let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
-    // What condemns nothing needs nothing to be marked.
-    let live = match plan.condemned.is_empty() {
-        true => HashMap::new(),
-        false => {
-            let marks = found.mark(look, Some(generation), threads)?;
-            found.live(&marks)
-        }
-    };
-    let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(Tried::Lost) };
-    let needed = |p: &&PackName| live.get(p).is_some_and(|l| *l != Live::None);
-    let needed: BTreeSet<PackName> = plan.condemned.iter().filter(needed).copied().collect();
+    let needed = needed(look, &mut found, generation, threads)?;
     let (sessions, snapshots) = (found.sessions.clone(), found.snapshots.clone());
     write(look, who, generation, &found, (&sessions, &snapshots), &needed)
+}
+
+/// What a plan condemned and is needed after all.
+pub fn needed(look: &Looking<'_>, found: &mut Survey, generation: u64, threads: usize) -> Result<BTreeSet<PackName>> {
+    // What was not expired when the plan was made still counts: whoever began since may rely on it.
+    found.expired = found.tombstones.all().map(|t| t.id).filter(|t| found.history.expired.contains(t)).collect();
+    let Some(plan) = found.history.log.plans().get(&generation) else { return Ok(BTreeSet::new()) };
+    let condemned = plan.condemned.clone();
+    // What condemns nothing needs nothing to be marked.
+    if condemned.is_empty() {
+        return Ok(condemned);
+    }
+    let marks = found.mark(look, Some(generation), threads)?;
+    let live = found.live(&marks);
+    let needed = |p: &PackName| live.get(p).is_some_and(|l| *l != Live::None);
+    Ok(condemned.into_iter().filter(needed).collect())
 }
 
 /// Where nothing but this run's own doing changed since the plan was made, what was needed then is
@@ -204,7 +227,7 @@ fn rescue(look: &Looking<'_>, who: &Identity, found: &Survey, doomed: &[SegmentI
 pub fn confirmed(
     snapshots: &[Snapshot],
     passed_over: &HashSet<RecordId>,
-    history: &crate::repo::History,
+    history: &History,
 ) -> BTreeMap<ClientId, Confirmed> {
     let mut whole: BTreeMap<ClientId, (u64, BTreeSet<u64>)> = BTreeMap::new();
     let last = history.log.last_finish();
@@ -235,7 +258,7 @@ pub fn confirmed(
 }
 
 /// Objects of snapshots that the plan took for dead, and that nobody relies on.
-fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BTreeSet<String> {
+pub fn forgotten(found: &Survey, snapshots: &[Snapshot], expired: &[RecordId]) -> BTreeSet<String> {
     let told: HashMap<RecordId, &crate::repo::Tombstone> = found.tombstones.all().map(|t| (t.id, t)).collect();
     let mut out = BTreeSet::new();
     for t in expired.iter().filter_map(|id| told.get(id)).take(SNAPSHOTS_MAX) {
@@ -292,6 +315,28 @@ pub fn burials(
         sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
     })
     .collect()
+}
+
+/// What waits, why, and until when. Of a plan that only replaces segments nothing is said.
+pub fn pending(
+    look: &Looking<'_>,
+    history: &History,
+    sessions: &Sessions,
+    there: &BTreeMap<PackName, u64>,
+    options: &PruneOptions,
+) -> Vec<Pending> {
+    let of = |(generation, plan): (&u64, &Condemning)| {
+        let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
+        let holdout = sessions
+            .open
+            .iter()
+            .find(|s| s.open.session != look.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation);
+        // With --now no time is waited for, but somebody may be.
+        let waits = !(options.now && holdout.is_some());
+        let not_before = due(look.repo, plan.time, look.time, options).filter(|_| waits);
+        Pending { generation: *generation, why: holdout.map_or(Why::Grace, Why::session), not_before, bytes }
+    };
+    history.log.plans().iter().map(of).filter(|p| p.bytes > 0).collect()
 }
 
 /// Whether a plan's time has come.

@@ -8,21 +8,28 @@ mod checkpoint;
 mod finish;
 pub(super) mod mark;
 mod plan;
+mod rehearse;
 pub(super) mod repack;
 mod restart;
 mod survey;
 mod verify;
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 pub use crate::collect::Unused;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
+use crate::format::gc::PackName;
 use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
 use crate::repo::{Identity, OpenSession, Repository, Session};
+use crate::storage::StorageErrorKind;
 use finish::Tried;
 use survey::Looking;
 
@@ -153,10 +160,20 @@ pub struct PruneSummary {
     pub remaining_bytes: u64,
     /// Of those, bytes that nobody needs.
     pub unused_bytes: u64,
-    /// Packs that were deleted by this run.
+    /// Packs that were deleted by this run; of a dry run, those that it would delete.
     pub deleted_packs: u64,
     /// Their bytes.
     pub deleted_bytes: u64,
+    /// Of those packs, the ones that earlier runs condemned.
+    pub earlier_packs: u64,
+    /// Their bytes.
+    pub earlier_bytes: u64,
+    /// Forgotten snapshots that can be brought back.
+    pub forgotten_kept: u64,
+    /// Until when the first of them can, by the storage's clock, in seconds.
+    pub forgotten_kept_until: Option<i64>,
+    /// Forgotten snapshots that nobody can bring back any more, because of this run.
+    pub forgotten_ended: u64,
     /// Objects that the storage would not delete.
     pub refused: u64,
     /// What waits.
@@ -172,7 +189,16 @@ pub fn prune(repo: &mut Repository, options: &PruneOptions, cx: &Context<'_>) ->
     let who = if options.dry_run { repo.identity_unseen(None)? } else { repo.identity(None)? };
     let repo = &*repo;
     let session = begin(repo, &who, options, cx)?;
-    let run = Run { repo, who: &who, session: &session, options, cx, began: Instant::now() };
+    let run = Run {
+        repo,
+        who: &who,
+        session: &session,
+        options,
+        cx,
+        began: Instant::now(),
+        no_room: RefCell::default(),
+        condemned: Cell::new(false),
+    };
     let done = run.all();
     if !options.dry_run {
         let kind = if done.is_ok() { CloseKind::End } else { CloseKind::Abort };
@@ -240,6 +266,28 @@ fn tell_fenced(cx: &Context<'_>, s: &OpenSession) {
     cx.notice("fenced", format!("{whose} was given up: if it still lives, it will notice and repair"));
 }
 
+/// Whether packs that are there were written by a session.
+fn stores(s: &OpenSession, there: &BTreeMap<PackName, u64>) -> bool {
+    there.keys().any(|p| p.uploader == s.open.session.0[..4])
+}
+
+/// Whether something failed for lack of space where it should have gone.
+fn is_full(e: &Error) -> bool {
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        if c.downcast_ref::<io::Error>().is_some_and(|e| StorageErrorKind::of(e) == StorageErrorKind::Full) {
+            return true;
+        }
+        cause = c.source();
+    }
+    false
+}
+
+fn tell_crowded(cx: &Context<'_>) {
+    let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
+    cx.notice("crowded", what);
+}
+
 struct Run<'a> {
     repo: &'a Repository,
     who: &'a Identity,
@@ -247,6 +295,10 @@ struct Run<'a> {
     options: &'a PruneOptions,
     cx: &'a Context<'a>,
     began: Instant,
+    /// Why packing again was given up, if it was.
+    no_room: RefCell<Option<Error>>,
+    /// Whether it condemned what was wholly dead when it began.
+    condemned: Cell<bool>,
 }
 
 impl Run<'_> {
@@ -264,20 +316,22 @@ impl Run<'_> {
 
     fn all(&self) -> Result<PruneSummary> {
         let mut summary = PruneSummary { dry_run: self.options.dry_run, ..PruneSummary::default() };
-        if !self.options.dry_run {
-            if let Some(lost) = self.session.history().torn {
-                restart::restart(&self.look()?, self.who, lost, self.options.fence, self.threads())?;
-            }
-            self.delete(&mut summary)?;
-            self.bury_dead()?;
-            self.finish_due(&mut summary)?;
-            self.checkpoint(&mut summary)?;
-            if checkpoint::crowded(&self.look()?, self.options) {
-                let what = "nothing new is condemned before what is condemned is deleted: so many prunes wait for it";
-                self.cx.notice("crowded", what);
-                self.tell_pending(&mut summary)?;
-                return Ok(summary);
-            }
+        if self.options.dry_run {
+            rehearse::rehearse(&self.look()?, self.options, self.threads(), &mut summary)?;
+            return Ok(summary);
+        }
+        if let Some(lost) = self.session.history().torn {
+            restart::restart(&self.look()?, self.who, lost, self.options.fence, self.threads())?;
+        }
+        self.delete(&mut summary)?;
+        self.bury_dead()?;
+        self.finish_due(&mut summary)?;
+        self.checkpoint(&mut summary)?;
+        summary.that_was_earlier();
+        if checkpoint::crowded(&self.session.history(), self.options) {
+            tell_crowded(self.cx);
+            self.tell_pending(&mut summary)?;
+            return Ok(summary);
         }
         loop {
             let more = self.round(&mut summary)?;
@@ -286,9 +340,8 @@ impl Run<'_> {
                 break;
             }
         }
-        if !self.options.dry_run {
-            self.tell_pending(&mut summary)?;
-        }
+        self.tell_no_room(&summary)?;
+        self.tell_pending(&mut summary)?;
         Ok(summary)
     }
 
@@ -320,8 +373,7 @@ impl Run<'_> {
         let there = survey::packs_there(self.repo)?;
         let mut fenced = false;
         for s in self.repo.sessions()?.open.iter().filter(|s| s.open.session != self.session.id) {
-            let stores = || there.keys().any(|p| p.uploader == s.open.session.0[..4]);
-            let asked = self.options.fence && !s.dead && stores();
+            let asked = self.options.fence && !s.dead && stores(s, &there);
             if s.dead || asked {
                 self.repo.fence(self.who, s.open.session, generation)?;
                 fenced |= asked;
@@ -393,7 +445,18 @@ impl Run<'_> {
         Err(Error::new(ErrorKind::Storage, what).hint("one prune at a time is enough; run it again later"))
     }
 
-    /// `None`: somebody was quicker.
+    /// Where nothing could be done without packing again, that there was no room is an error.
+    fn tell_no_room(&self, summary: &PruneSummary) -> Result<()> {
+        let Some(e) = self.no_room.take() else { return Ok(()) };
+        if summary.earlier_packs + summary.repack_blobs == 0 && !self.condemned.get() {
+            return Err(e);
+        }
+        let what = "there is no room to pack again what is needed in part only, which is left to a later run";
+        self.cx.notice("no-room", format!("{what}: {e}"));
+        Ok(())
+    }
+
+    /// `None`: somebody was quicker, or there is no room to pack again; all has to be looked at anew.
     fn plan(&self, summary: &mut PruneSummary) -> Result<Option<bool>> {
         let look = self.look()?;
         let mut survey = survey::survey(&look)?;
@@ -406,13 +469,23 @@ impl Run<'_> {
         }
         let marks = survey.mark(&look, None, self.threads())?;
         let mut counted = PruneSummary::default();
-        let decision = plan::decide(&survey, &marks, self.options, &mut counted);
-        if self.options.dry_run {
-            summary.take_counts(&counted);
-            return Ok(Some(false));
+        let mut options = self.options.clone();
+        if self.no_room.borrow().is_some() {
+            options.max_repack = Some(0);
         }
-        let written = plan::write(&look, self.who, &mut survey, &marks, &decision, self.options)?;
+        let decision = plan::decide(&survey, &marks, &options, &mut counted);
+        survey.count_forgotten(&mut counted);
+        let written = match plan::write(&look, self.who, &mut survey, &marks, &decision, self.options) {
+            // Of what was packed already, either copy needs nobody now: the next look finds out which.
+            Err(e) if is_full(&e) && !decision.repack.is_empty() => {
+                *self.no_room.borrow_mut() = Some(e);
+                return Ok(None);
+            }
+            other => other?,
+        };
         let Some(generation) = written else { return Ok(None) };
+        let own = self.session.suffix();
+        self.condemned.set(self.condemned.get() || decision.dead.iter().any(|p| p.uploader != own));
         summary.take_counts(&counted);
         if generation == 0 {
             return Ok(Some(false));
@@ -444,25 +517,18 @@ impl Run<'_> {
     fn tell_pending(&self, summary: &mut PruneSummary) -> Result<()> {
         let history = self.session.history();
         let there = survey::packs_there(self.repo)?;
-        let time = self.look()?.time;
-        for (generation, plan) in history.log.plans() {
-            let bytes = plan.condemned.iter().filter_map(|p| there.get(p)).sum();
-            let sessions = self.repo.sessions()?;
-            let holdout = sessions.open.iter().find(|s| {
-                s.open.session != self.session.id && s.open.purpose != Purpose::Gc && s.seen_gen < *generation
-            });
-            // With --now no time is waited for, but somebody may be.
-            let waits = !(self.options.now && holdout.is_some());
-            let due = finish::due(self.repo, plan.time, time, self.options);
-            let not_before = due.filter(|_| waits);
-            let why = holdout.map_or(Why::Grace, Why::session);
-            summary.pending.push(Pending { generation: *generation, why, not_before, bytes });
-        }
+        let look = self.look()?;
+        summary.pending = finish::pending(&look, &history, &self.repo.sessions()?, &there, self.options);
         Ok(())
     }
 }
 
 impl PruneSummary {
+    /// What was deleted up to now was condemned by earlier runs.
+    fn that_was_earlier(&mut self) {
+        (self.earlier_packs, self.earlier_bytes) = (self.deleted_packs, self.deleted_bytes);
+    }
+
     fn take_counts(&mut self, counted: &Self) {
         self.repack_blobs += counted.repack_blobs;
         self.repack_bytes += counted.repack_bytes;
@@ -474,5 +540,8 @@ impl PruneSummary {
         self.remaining_blobs = counted.remaining_blobs;
         self.remaining_bytes = counted.remaining_bytes;
         self.unused_bytes = counted.unused_bytes;
+        self.forgotten_kept = counted.forgotten_kept;
+        self.forgotten_kept_until = counted.forgotten_kept_until;
+        self.forgotten_ended += counted.forgotten_ended;
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::mark::{Marker, Marks};
-use super::verify;
+use super::{PruneSummary, verify};
 use crate::collect::{Facts, Live, Standing, Validity, standing};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::{Context, Meter, Phase};
@@ -277,6 +277,25 @@ impl Survey {
     fn is_expired(&self, s: &Snapshot) -> bool {
         let told = self.tombstones.at(s.statement.client, s.statement.seq);
         told.iter().any(|t| self.expired.contains(&t.id) && t.target == Some(s.id)) && !self.is_base(&s.id)
+    }
+
+    /// Which forgotten snapshots can be brought back, and which cannot once a plan lists what is expired.
+    pub fn count_forgotten(&self, summary: &mut PruneSummary) {
+        for s in &self.snapshots {
+            let at = self.tombstones.at(s.statement.client, s.statement.seq);
+            let told = || at.iter().filter(|t| t.target == Some(s.id));
+            let Some(until) = told().map(|t| t.not_before).min() else { continue };
+            if told().any(|t| self.history.expired.contains(&t.id)) {
+                continue;
+            }
+            if told().any(|t| self.expired.contains(&t.id)) {
+                summary.forgotten_ended += 1;
+            } else {
+                summary.forgotten_kept += 1;
+                let first = summary.forgotten_kept_until.map_or(until, |first| first.min(until));
+                summary.forgotten_kept_until = Some(first);
+            }
+        }
     }
 
     /// Whether an open session relies on a snapshot.
