@@ -110,18 +110,18 @@ impl Run<'_> {
 
     fn units(&self, window: &Window) -> Vec<Unit> {
         let runs = |n: usize| (0..n).step_by(SMALL_RUN).map(move |i| i..(i + SMALL_RUN).min(n));
-        let mut units: Vec<Unit> = runs(window.small.len()).map(Unit::Small).collect();
-        units.extend(runs(window.ends.len()).map(Unit::Ends));
-        let mut start = 0;
+        let mut local: Vec<Unit> = runs(window.small.len()).map(Unit::Small).collect();
+        local.extend(runs(window.ends.len()).map(Unit::Ends));
+        let (mut frames, mut start) = (Vec::new(), 0);
         for at in 1..=window.pieces.len() {
             if at == window.pieces.len()
                 || !self.go_together(&window.pieces[start], &window.pieces[at - 1], &window.pieces[at])
             {
-                units.push(Unit::Frames(start..at));
+                frames.push(Unit::Frames(start..at));
                 start = at;
             }
         }
-        units
+        mixed(frames, local)
     }
 
     /// Whether the next piece belongs into the read that began with `first`.
@@ -244,4 +244,15 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Both in their orders, evenly mixed: what waits for the storage and what does not go on side by side.
+fn mixed(frames: Vec<Unit>, local: Vec<Unit>) -> Vec<Unit> {
+    let (all_frames, all_local) = (frames.len(), local.len());
+    let (mut frames, mut local) = (frames.into_iter(), local.into_iter());
+    let next = || match frames.len() * all_local >= local.len() * all_frames {
+        true => frames.next().or_else(|| local.next()),
+        false => local.next(),
+    };
+    std::iter::from_fn(next).collect()
 }
