@@ -361,13 +361,15 @@ fn by_policy(p: &Planned) -> bool {
 
 fn refuse_emptied(group: &GroupPlan, options: &ForgetOptions) -> Result<()> {
     let emptied = group.those(true).next().is_none() && group.snapshots.iter().any(by_policy);
-    if !emptied || options.allow_remove_all {
+    // As in restic: rules that keep nothing are a mistake, whatever else was said.
+    let asked = options.allow_remove_all && matches!(&options.by, By::Policy(policy) if policy.is_empty());
+    if !emptied || asked {
         return Ok(());
     }
     let what = format!("refusing to delete last snapshot of snapshot group \"{}\"", name(&group.key));
     Err(Error::new(ErrorKind::Invalid, what)
         .hint("keep at least one, or name those that shall go by their ids")
-        .hint("--unsafe-allow-remove-all allows it, together with --host, --tag or --path"))
+        .hint("--unsafe-allow-remove-all removes all of it, with --host, --tag or --path and without any rule"))
 }
 
 /// A group in words.

@@ -54,7 +54,9 @@ fn nothing_is_removed_by_nothing() {
         let err = world.fails(line, 1);
         assert!(err.contains("no policy was specified, no snapshots will be removed"), "{line}: {err}");
     }
-    assert!(world.fails("forget --keep-tag x", 1).contains("refusing to delete last snapshot"));
+    for line in ["forget --keep-tag x", "forget --keep-tag x --unsafe-allow-remove-all --host host"] {
+        assert!(world.fails(line, 1).contains("refusing to delete last snapshot"), "{line}");
+    }
     assert!(world.fails("forget --unsafe-allow-remove-all", 1).contains("needs a filter"));
     assert!(world.fails("forget --keep-last 1 latest", 1).contains("together with rules"));
     assert_eq!(days(&world), [1, 2]);
