@@ -445,6 +445,13 @@ fn goes_on(here: &MemoryStorage, there: &MemoryStorage, (ids, dir): (&[RecordId]
     assert_sound(&mut from);
 }
 
+/// A process on a machine of its own: nobody can tell whether it lives.
+fn machine(storage: Arc<dyn Storage>, number: u8) -> Repository {
+    let mut repo = open(&storage);
+    repo.act_as(Host { machine_id: vec![number; 16], ..this_process() });
+    repo
+}
+
 fn mark(to: &mut Repository, id: RecordId, hollow: bool) {
     let all = to.snapshots(&|n, e| panic!("{n}: {e}")).unwrap();
     let s = all.iter().find(|s| s.id == id).unwrap();
@@ -498,14 +505,9 @@ fn a_statement_that_came_after_its_copy_was_given_up_is_not_there() {
     let (there, target) = beside(&source, true);
     open(&target).identity(None).unwrap();
     let how = PruneOptions { fence: true, ..prune::now() };
-    let elsewhere = |storage: Arc<dyn Storage>, number: u8| {
-        let mut repo = open(&storage);
-        repo.act_as(Host { machine_id: vec![number; 16], ..this_process() });
-        repo
-    };
-    let others = &mut || drop(prune::prune(&mut elsewhere(Arc::new(there.clone()), 2), &how));
+    let others = &mut || drop(prune::prune(&mut machine(Arc::new(there.clone()), 2), &how));
     let moment = (At::before(Verb::PutNew, "snapshots/"), others as &mut dyn FnMut());
-    let (fenced, _) = try_stopping(&there, vec![moment], |s| run(&source, &mut elsewhere(s, 1), &ids, &options()).0);
+    let (fenced, _) = try_stopping(&there, vec![moment], |s| run(&source, &mut machine(s, 1), &ids, &options()).0);
     assert_eq!(fenced.unwrap_err().kind(), ErrorKind::Fenced);
     for _ in 0..2 {
         let (done, ears) = run(&source, &mut open(&target), &ids, &options());
@@ -513,6 +515,29 @@ fn a_statement_that_came_after_its_copy_was_given_up_is_not_there() {
         let problems = ears.problems.lock().unwrap();
         assert!(problems.len() == 2 && problems[0].contains("was given up"), "{problems:?}");
     }
+}
+
+/// One copy brings content; another one, which wants less, commits first; a prune gives up the former.
+#[test]
+fn who_was_given_up_takes_back_what_it_said_of_a_place_that_another_took() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let source = open(&storage);
+    let (there, target) = beside(&source, true);
+    open(&target).identity(None).unwrap();
+    let how = PruneOptions { fence: true, ..prune::now() };
+    let others = &mut || {
+        copied(&source, &mut machine(Arc::new(there.clone()), 3), &ids[..1]);
+        prune::prune(&mut machine(Arc::new(there.clone()), 2), &how);
+    };
+    let moment = (At::before(Verb::PutNew, "snapshots/"), others as &mut dyn FnMut());
+    let (fenced, _) = try_stopping(&there, vec![moment], |s| run(&source, &mut machine(s, 1), &ids, &options()).0);
+    assert_eq!(fenced.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(assert_sound(&mut open(&target)).snapshots, 1);
+    copied(&source, &mut open(&target), &ids);
+    assert_eq!(assert_sound(&mut open(&target)).snapshots, 2);
+    assert_same(&open(&target), ids[1], dir.path());
 }
 
 /// Hollow statements are no roots, until their content comes: whenever somebody prunes, even such that
@@ -530,11 +555,6 @@ fn a_prune_beside_a_copy_takes_nothing_from_it() {
     let wanted = [ids[0], ids[1], ids[3]];
     // Whoever prunes is known when the copy begins.
     open(&target).identity(None).unwrap();
-    let machine = |storage: Arc<dyn Storage>, number: u8| {
-        let mut repo = open(&storage);
-        repo.act_as(Host { machine_id: vec![number; 16], ..this_process() });
-        repo
-    };
     let quick = CopyOptions { compare: false, connections: 1, ..options() };
     let (mut given_up, mut done) = (0, 0);
     for fence in [false, true] {

@@ -395,6 +395,32 @@ fn names_that_share_a_file_with_others_are_replaced() {
     }
 }
 
+/// More than one window holds: files without frames, files that share some, and names of both far apart.
+#[test]
+fn many_files_come_back_in_whatever_windows() {
+    let mut b = Bench::new();
+    let path = |n: u64| b.src().join(format!("{:02}/{n}", n / 500));
+    for n in 0..10_000 {
+        if n % 500 == 0 {
+            fs::create_dir(b.src().join(format!("{:02}", n / 500))).unwrap();
+        }
+        match n {
+            9_998 | 9_999 => fs::hard_link(path(n - 9_998), path(n)).unwrap(),
+            _ if n % 2 == 0 => fs::write(path(n), n.to_string()).unwrap(),
+            _ => fs::write(path(n), noise(300 + n as usize % 900, n % 3_000)).unwrap(),
+        }
+    }
+    let paths: Vec<PathBuf> = (0..10_000).map(path).collect();
+    let s = b.backup();
+    let done = b.well(&s, &RestoreOptions::default());
+    assert_eq!(done.restored, 10_000 + 20);
+    for from in &paths {
+        let to = b.out().join(from.strip_prefix(b.src()).unwrap());
+        assert!(fs::read(&to).unwrap() == fs::read(from).unwrap(), "{}", to.display());
+        assert_eq!(fs::metadata(&to).unwrap().nlink(), fs::metadata(from).unwrap().nlink(), "{}", to.display());
+    }
+}
+
 /// Whoever owns a file may hold it open, to read what root writes into it, or to change it later.
 #[test]
 fn files_that_belong_to_others_are_replaced() {

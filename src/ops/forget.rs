@@ -12,7 +12,7 @@ use crate::format::gc::{Reason as Because, Seen};
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
 use crate::model::{Time, Trigger};
-use crate::repo::{History, Notes, Repository, Snapshot, Standing, Times, Tombstone, Validity};
+use crate::repo::{Notes, Repository, Snapshot, Standing, Times, Validity};
 use crate::retain::{self, Candidate, Future, GroupBy, GroupKey, Policy, Reason, Span, Style, Target};
 
 /// By what to decide.
@@ -485,11 +485,6 @@ pub fn carry_out(
     }
     out.until = Some(until);
     Ok(out)
-}
-
-/// Whether a prune may have acted upon the decision to forget a snapshot, so that it cannot be brought back.
-pub fn beyond_recall(history: &History, s: &Snapshot, tombstones: &[Tombstone]) -> bool {
-    history.forgot(s.statement.client, s.statement.seq) || tombstones.iter().any(|t| history.expired.contains(&t.id))
 }
 
 /// Go on without snapshots whose records are lost, by the names of their objects.

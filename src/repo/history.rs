@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Identity, Repository, Session};
+use super::{Identity, Repository, Session, Snapshot, Tombstone};
 use crate::collect::{GivenUp, Log, Plan, Step};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::{Confirmed, Forgotten, Gc, GcClear, GcKind, Lost, PackName, Payload, Record, State};
@@ -101,6 +101,12 @@ impl History {
     /// a finish had acted upon it brings nothing back, and leaves no gap that nobody can explain.
     pub fn gave_up(&self, client: ClientId, seq: u64) -> bool {
         self.forgot(client, seq) || self.doomed_names.contains(&names::snapshot(client, seq))
+    }
+
+    /// Whether a prune may have acted upon the decision to forget a snapshot, so that it cannot be brought back.
+    pub fn beyond_recall(&self, s: &Snapshot, tombstones: &[Tombstone]) -> bool {
+        let forgot = self.forgot(s.statement.client, s.statement.seq);
+        forgot || tombstones.iter().any(|t| self.expired.contains(&t.id))
     }
 
     fn add(&mut self, record: &Record<Gc>, states: &[State]) -> Result<()> {

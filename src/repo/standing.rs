@@ -124,9 +124,7 @@ impl Repository {
     }
 
     fn check_undelete(&self, s: &Snapshot, tombstones: &[Tombstone]) -> Result<()> {
-        let history = self.history()?;
-        let gone = history.forgot(s.statement.client, s.statement.seq);
-        if !gone && !tombstones.iter().any(|t| history.expired.contains(&t.id)) {
+        if !self.history()?.beyond_recall(s, tombstones) {
             return Ok(());
         }
         let what = format!("snapshot {} was forgotten too long ago: what it needs may be gone", s.id.short());

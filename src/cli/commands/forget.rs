@@ -301,7 +301,7 @@ fn list_forgotten(repo: &Repository, standing: &Standing, console: &Console) -> 
     let (zone, now) = (console.zone(), about_now(repo));
     // Where the log cannot be read, `undelete` says so of each.
     let history = repo.history().unwrap_or_default();
-    let back = |(s, tombstones): &&(Snapshot, Vec<Tombstone>)| !forget::beyond_recall(&history, s, tombstones);
+    let back = |(s, tombstones): &&(Snapshot, Vec<Tombstone>)| !history.beyond_recall(s, tombstones);
     let listed = |(s, tombstones): &(Snapshot, Vec<Tombstone>)| {
         // Two decisions are one: it stays whole until the first of them.
         let until = Time { sec: tombstones.iter().map(|t| t.not_before).min().unwrap_or(0), nsec: 0 };

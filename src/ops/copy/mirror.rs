@@ -445,35 +445,33 @@ fn statements(
             continue; // It may be whole: it is the source that has something missing.
         }
         let is_marked = plan.hollows.has(place.0, place.1, s.id);
+        if !hollow && (is_marked || before.is_some() && !plan.settled.contains_key(&s.id)) {
+            made.filled.push(place);
+        }
         if hollow != is_marked {
             // A mark that somebody else was quicker to write is looked at below.
             to.mark_hollow(who, &mut plan.hollows, place, hollow)?;
         }
         if before.is_some() {
-            made.filled.extend((!hollow && !plan.settled.contains_key(&s.id)).then_some(place));
             continue;
         }
         let (statement, _) = work.from.repo.statement_of(s)?;
         let received = Received { hollow, ..work.received(s)? };
-        match to.commit_mirrored(who, session, s, &statement, received)? {
-            None => made.committed.push(s.id),
-            // Another copy was quicker, and it had the content.
-            Some(there) if hollow && !there.commit.came_hollow() => fill(to, who, place)?,
-            Some(_) => {}
+        // Where another copy was quicker, its commit says whether the content came with it.
+        if to.commit_mirrored(who, session, s, &statement, received)?.is_none() {
+            made.committed.push(s.id);
         }
     }
     // Another copy may have said meanwhile that what this one brought is not here.
-    let hollows = to.hollows(&|_, _| {})?;
-    let brought = plan.wanted.iter().filter(|s| !failed.contains(&s.id));
-    for s in brought.filter(|s| hollows.has(s.statement.client, s.statement.seq, s.id)) {
-        fill(to, who, (s.statement.client, s.statement.seq, s.id))?;
+    let mut hollows = to.hollows(&|_, _| {})?;
+    for s in plan.wanted.iter().filter(|s| !failed.contains(&s.id)) {
+        let place = (s.statement.client, s.statement.seq, s.id);
+        if hollows.has(place.0, place.1, place.2) {
+            made.filled.push(place);
+            to.mark_hollow(who, &mut hollows, place, false)?;
+        }
     }
     Ok(())
-}
-
-fn fill(to: &Repository, who: &Identity, place: At) -> Result<()> {
-    let mut hollows = to.hollows(&|_, _| {})?;
-    to.mark_hollow(who, &mut hollows, place, false).map(drop)
 }
 
 /// Places that were given up there, and never held anything here.

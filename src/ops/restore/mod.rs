@@ -2,8 +2,9 @@
 //! deepest first.
 //!
 //! A planner walks the snapshot, makes directories and says which piece of which frame goes where.
-//! When enough has come together, that is a window (`jobs::Window`): workers look at what is there
-//! already, then fetch each frame that is still needed once, in the order of the packs, and write.
+//! When enough has come together, or less and the workers wait, that is a window (`jobs::Window`): they
+//! look at what is there already, then fetch each frame that is still needed once, in the order of the
+//! packs, and write.
 //! A file is finished by whoever writes its last piece, a directory by whoever finishes the last
 //! entry in it; so nothing waits for the end, and memory does not grow with the tree.
 //!

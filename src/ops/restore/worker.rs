@@ -2,7 +2,7 @@
 //!
 //! First the files where something may be already are looked at, which may make pieces
 //! unnecessary. What is left is sorted by frame, and so by place in the packs, and handed out in
-//! that order: neighbouring frames are read in one go, each is opened once, and each of its blobs
+//! that order, evenly mixed with what needs no frame: neighbouring frames are read in one go, each is opened once, and each of its blobs
 //! is checked once, however many places it goes to.
 
 use std::ops::Range;
@@ -255,4 +255,30 @@ fn mixed(frames: Vec<Unit>, local: Vec<Unit>) -> Vec<Unit> {
         false => local.next(),
     };
     std::iter::from_fn(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_and_what_does_not_alternate() {
+        for (frames, local) in [(0, 0), (0, 3), (3, 0), (4, 4), (2, 7), (7, 2), (1, 100)] {
+            let of = |n: usize, unit: fn(Range<usize>) -> Unit| (0..n).map(|i| unit(i..i)).collect::<Vec<_>>();
+            let all = mixed(of(frames, Unit::Frames), of(local, Unit::Small));
+            let (mut done, what) = ([0, 0], format!("{frames} and {local}"));
+            for unit in &all {
+                let (which, at) = match unit {
+                    Unit::Frames(at) => (0, at.start),
+                    Unit::Small(at) | Unit::Ends(at) => (1, at.start),
+                };
+                assert_eq!(at, done[which], "{what}: in their orders");
+                done[which] += 1;
+                // Neither is ahead of the other by more than one.
+                let ahead = (done[0] * local).abs_diff(done[1] * frames);
+                assert!(frames * local == 0 || ahead <= frames.max(local), "{what}: {done:?}");
+            }
+            assert_eq!(done, [frames, local], "{what}: all of them");
+        }
+    }
 }
