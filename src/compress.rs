@@ -5,16 +5,22 @@ use std::cell::RefCell;
 use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::limits::FRAME_PLAIN_MAX;
+use crate::format::limits::{FRAME_PLAIN_MAX, FRAME_TARGET};
 use crate::format::pack::Codec;
 
 /// Decompression needs at most this window, as a power of two.
 const WINDOW_LOG_MAX: u32 = 24;
-/// Up to here zstd takes small tables by itself.
-const SMALL_FRAME: usize = 256 << 10;
-/// Logarithms of the long and the short match table of level 3 for larger frames. Half of zstd's
-/// own: with several threads at work the two stay in the near cache.
-const NEAR_TABLES: (u32, u32) = (16, 15);
+/// Logarithms of the long and the short match table of level 3. Up to 256 KiB zstd takes small ones by
+/// itself. For more its own would not stay in the near cache with several threads at work; and the
+/// longer a frame is, the more of that cache its own bytes take, and the more they make up for.
+fn tables(level: i32, len: usize) -> (u32, u32) {
+    match len {
+        _ if level != 3 => (0, 0),
+        ..=0x4_0000 => (0, 0),
+        len if len < 2 * FRAME_TARGET => (16, 15),
+        _ => (15, 14),
+    }
+}
 /// How much of a frame is looked at to tell whether it compresses.
 const SAMPLE: usize = 4 << 10;
 
@@ -54,7 +60,7 @@ impl Zstd {
             Some(there) => self.compressor.insert(there),
             None => self.compressor.insert((level, zstd::bulk::Compressor::new(level).map_err(bug)?)),
         };
-        let (hash, chain) = if level == 3 && len > SMALL_FRAME { NEAR_TABLES } else { (0, 0) };
+        let (hash, chain) = tables(level, len);
         c.set_parameter(CParameter::HashLog(hash)).map_err(bug)?;
         c.set_parameter(CParameter::ChainLog(chain)).map_err(bug)?;
         Ok(c)
