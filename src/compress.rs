@@ -17,7 +17,7 @@ fn tables(level: i32, len: usize) -> (u32, u32) {
     match len {
         _ if level != 3 => (0, 0),
         ..=0x4_0000 => (0, 0),
-        len if len < 2 * FRAME_TARGET => (16, 15),
+        _ if len < FRAME_TARGET + FRAME_TARGET / 8 => (16, 15),
         _ => (15, 14),
     }
 }

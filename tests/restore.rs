@@ -18,9 +18,12 @@ use orlop::index::Index;
 use orlop::model::ext::{Extras, PlainXattr};
 use orlop::model::{Content, Ext, Extent, Node, NodeKind, PageRef, Time, ext_tag};
 use orlop::ops::backup::{self, BackupOptions, Input, Parent, Sources};
+use orlop::ops::check::{self, CheckOptions};
+use orlop::ops::diff::{Change, LiveOptions, live};
+use orlop::ops::list;
 use orlop::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, restore};
 use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
-use orlop::repo::{self, FrameScope, InitOptions, Repository, Snapshot, Writer, WriterOptions};
+use orlop::repo::{self, FrameScope, InitOptions, Reader, Repository, Snapshot, Writer, WriterOptions};
 use orlop::storage::{LocalStorage, Storage};
 use orlop::target::TargetDir;
 
@@ -756,6 +759,56 @@ fn as_deep_as_it_gets() {
     let told = b.attack(&forged, &RestoreOptions::default());
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].0, "too-deep");
+}
+
+/// Go down from a directory, making what is below it, or as far as it goes; gives how deep that was.
+fn down(top: &Path, make: usize) -> usize {
+    let mut dir: std::os::fd::OwnedFd = fs::File::open(top).unwrap().into();
+    for depth in 0.. {
+        if depth < make {
+            rustix::fs::mkdirat(&dir, "d", 0o755.into()).unwrap();
+        }
+        dir = match rustix::fs::openat(&dir, "d", rustix::fs::OFlags::DIRECTORY, 0.into()) {
+            Ok(below) => below,
+            Err(_) => return depth,
+        };
+    }
+    unreachable!("directories end somewhere")
+}
+
+/// Whoever calls the library may have a thread of their own for it, with as little stack as they like.
+#[test]
+fn deep_trees_need_nothing_of_the_callers_stack() {
+    const DEPTH: usize = 2_500;
+    let mut b = Bench::new();
+    assert_eq!(down(&b.src(), DEPTH), DEPTH);
+    let all = || {
+        let s = b.backup();
+        b.well(&s, &RestoreOptions::default());
+        let (notes, meter) = (Notes::default(), Meter::default());
+        let cx = Context { observer: &notes, meter: &meter, cancel: &notes.cancel };
+        let mut sources = Sources::default();
+        sources.add(&b.src(), &|_| Ok(vec![])).unwrap();
+        backup::scan(&sources, &BackupOptions::default(), &meter, &[]);
+        assert!(meter.expected_final.load(Relaxed));
+        let checked = check::check(&mut b.repo, &CheckOptions::default(), &cx).unwrap();
+        assert_eq!(checked.errors, 0);
+        let index = b.repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+        let reader = Reader::new(&b.repo, &index);
+        let (root, at) = list::enter(&reader, s.statement.root, Some(&b.sub())).unwrap();
+        let mut told = 0;
+        let mut tell = |_: &Change<'_>| {
+            told += 1;
+            Ok(())
+        };
+        live(&reader, (root, &at), &b.out(), &LiveOptions::default(), &cx, &mut tell).unwrap();
+        assert_eq!(told, 0);
+        assert_eq!(notes.slugs(), []);
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new().stack_size(512 << 10).spawn_scoped(scope, all).unwrap();
+    });
+    assert_eq!(down(&b.out(), 0), DEPTH);
 }
 
 #[test]

@@ -38,8 +38,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--use-fs-snapshot", "that is for Windows"),
     ("--exclude-cloud-files", "that is for Windows"),
     ("--last", "say --latest 1"),
-    ("--max-unused", "`orlop prune` takes it"),
-    ("--max-repack-size", "`orlop prune` takes it"),
     ("--repack-cacheable-only", CHOICE),
     ("--repack-uncompressed", CHOICE),
     ("--repack-smaller-than", CHOICE),

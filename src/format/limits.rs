@@ -6,7 +6,7 @@ pub const BLOB_MAX: usize = 8 << 20;
 /// Longest run of blobs that a writer puts into one frame together.
 pub const FRAME_TARGET: usize = 1 << 20;
 /// The same for files of [`LONG_FILE`] bytes and more.
-pub const FRAME_TARGET_LONG: usize = 4 << 20;
+pub const FRAME_TARGET_LONG: usize = 2 << 20;
 /// Files from this length on are compressed in longer frames.
 pub const LONG_FILE: u64 = 64 << 20;
 /// The same for pages and for volumes.

@@ -19,6 +19,7 @@ pub mod select;
 pub mod stats;
 pub mod why;
 
+mod deep;
 mod stack;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -65,6 +65,26 @@ fn a_clients_key_may_not_prune() {
     assert_eq!(world.files("repo"), before);
 }
 
+/// The line that scripts have.
+#[test]
+fn forget_prunes_as_far_as_it_is_told() {
+    let world = two();
+    let before = packs(&world);
+    for flag in ["--now", "--max-unused 0", "--max-repack-size 1G", "--time-budget 1h"] {
+        let err = world.fails(&format!("forget --keep-last 1 {flag}"), 1);
+        assert!(err.contains("says how to prune, and --prune was not given"), "{flag}: {err}");
+    }
+    assert_eq!(world.snapshots().len(), 2);
+    let would = world.ok("forget --group-by= --keep-last 1 --prune --now --dry-run");
+    assert!(would.contains("would have removed 1 snapshot"), "{would}");
+    assert_eq!((world.snapshots().len(), packs(&world)), (2, before));
+    let said = world.ok("forget --group-by= --keep-last 1 --prune --now --max-unused 0");
+    assert!(said.contains("removed 1 snapshot\n") && said.contains(" are free again"), "{said}");
+    assert!(said.contains("\n1 forgotten snapshot can no longer be brought back\n"), "{said}");
+    assert!(packs(&world) + (3 << 20) < before + (1 << 18), "{before} {}", packs(&world));
+    world.ok("check --read-data");
+}
+
 #[test]
 fn now_frees_at_once_and_ends_the_window() {
     let world = two();

@@ -23,9 +23,26 @@ pub struct Prune {
     /// Change nothing; say what would be done
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// How far it goes.
+    #[command(flatten)]
+    pub pruning: Pruning,
+    /// Give up sessions that are in the way, even of other machines: one that lives notices, and
+    /// repairs its own work
+    #[arg(long)]
+    pub fence: bool,
+    /// Go on although a record of the log of garbage collection is lost. What snapshots need is
+    /// looked up first; no other prune may be at work
+    #[arg(long)]
+    pub accept_lost: bool,
+}
+
+/// How far pruning goes.
+#[derive(Debug, Args)]
+pub struct Pruning {
     /// How much may stay that nothing needs: a size, a share of what stays in %, or 'unlimited'
-    #[arg(long, value_name = "LIMIT", default_value = "5%")]
-    pub max_unused: MaxUnused,
+    /// [default: 5%]
+    #[arg(long, value_name = "LIMIT")]
+    pub max_unused: Option<MaxUnused>,
     /// Pack at most this much again
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_repack_size: Option<u64>,
@@ -35,14 +52,19 @@ pub struct Prune {
     /// Free at once what nothing needs. What was forgotten cannot be brought back after that
     #[arg(long)]
     pub now: bool,
-    /// Give up sessions that are in the way, even of other machines: one that lives notices, and
-    /// repairs its own work
-    #[arg(long)]
-    pub fence: bool,
-    /// Go on although a record of the log of garbage collection is lost. What snapshots need is
-    /// looked up first; no other prune may be at work
-    #[arg(long)]
-    pub accept_lost: bool,
+}
+
+impl Pruning {
+    /// One of these that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--max-unused", self.max_unused.is_some()),
+            ("--max-repack-size", self.max_repack_size.is_some()),
+            ("--time-budget", self.time_budget.is_some()),
+            ("--now", self.now),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 /// How much may stay that nothing needs.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Filter, TagList, When};
+use super::{Filter, Pruning, TagList, When};
 use crate::retain::{Count, GroupBy, Schedule, Span, Style};
 
 const SELECT: &str = "Which snapshots";
@@ -93,6 +93,7 @@ Examples:
   orlop forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
   orlop forget --schedule 1d=7 --schedule 1w=4        the same in schedule counts
   orlop forget --tag nightly --keep-within 1m
+  orlop forget --keep-last 3 --prune --now            and free at once what only the others needed
   orlop forget 4f3a09b1 latest~3                      these, whatever any policy says
   orlop forget                                        by the policies that `policy set` stored
   orlop forget --accept-lost snapshots/5d…/0000000000000007
@@ -140,6 +141,9 @@ pub struct Forget {
     /// Prune afterwards, if anything was removed: see `orlop prune`; with --json a line of its own
     #[arg(long)]
     pub prune: bool,
+    /// How far it goes.
+    #[command(flatten)]
+    pub pruning: Pruning,
 }
 
 /// `orlop undelete`

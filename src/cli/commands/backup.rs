@@ -29,8 +29,6 @@ use crate::retain::Span;
 
 /// Files read at once, where nobody says: most of their readers wait for the disk.
 const READ_CONCURRENCY: usize = 16;
-/// Deep trees need deep stacks.
-const STACK: usize = 64 << 20;
 
 /// Take a snapshot, with the hooks of the profile around it.
 pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outcome> {
@@ -55,14 +53,10 @@ pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Res
         let compression = level(settings, &o.repo);
         to.push(Destination { repo: &mut o.repo, name: o.name.clone(), parent: parent?, compression });
     }
-    let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
-    let threads = args.read_concurrency.or(settings.read_concurrency).unwrap_or_else(usual).max(1);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).build();
-    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
-    let done = pool.install(|| match &asked.paths {
+    let done = match &asked.paths {
         Some(paths) => files(args, &mut to, paths, &options, &console),
         None => stream(args, &mut to, &options, &console),
-    });
+    };
     let wrote = |done: &BackupSummary| done.stats.data_blobs + done.stats.tree_blobs > 0;
     if let (false, Ok(done)) = (args.dry_run, &done) {
         for (o, done) in opened.iter_mut().zip(done) {
@@ -150,6 +144,7 @@ impl Asked {
 
 /// What is the same in all repositories.
 fn options(args: &Backup, settings: &Settings, asked: &Asked) -> Result<BackupOptions> {
+    let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
     Ok(BackupOptions {
         group_by: args.group_by,
         force: args.force,
@@ -172,6 +167,7 @@ fn options(args: &Backup, settings: &Settings, asked: &Asked) -> Result<BackupOp
         pack_target: settings.pack_size_mib.map(|m| u64::from(m) << 20),
         segment_packs: None,
         verify: settings.extra_verify,
+        threads: Some(args.read_concurrency.or(settings.read_concurrency).unwrap_or_else(usual)),
         about: about(args, settings, asked),
         // Each repository has its own parent and compression.
         ..BackupOptions::default()
@@ -283,7 +279,7 @@ fn count<'s>(
 ) {
     let (meter, cancel) = (cx.meter, cx.cancel);
     let run = move || backup::scan(&places, options, meter, &[stop, cancel]);
-    let _ = std::thread::Builder::new().name("scan".into()).stack_size(STACK).spawn_scoped(scope, run);
+    let _ = std::thread::Builder::new().name("scan".into()).spawn_scoped(scope, run);
 }
 
 fn stream(

@@ -19,9 +19,6 @@ use crate::repo::{Reader, Snapshot};
 use crate::report::exit::Outcome;
 use crate::report::{Job, Loudness, difference};
 
-/// Directories nest deep, and the walk of a live one goes with them.
-const STACK: usize = 64 << 20;
-
 /// Compare.
 pub fn run(args: &Diff, settings: &Settings, env: &Environment) -> Result<Outcome> {
     let console = Console::new(settings, Job::Other, false);
@@ -111,15 +108,7 @@ impl Work<'_> {
             })?;
         let names = (row(one.1).short().to_owned(), dir.display().to_string());
         let (cx, reader) = (self.console.context(), self.reader);
-        let compare = |take: &mut (dyn FnMut(&Change<'_>) -> Result<()> + Send)| {
-            std::thread::scope(|scope| {
-                let walk = || live(reader, (root, &at), dir, options, &cx, take);
-                let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, walk);
-                let thread = thread.map_err(|e| Error::new(ErrorKind::Bug, "no thread can be started").because(e))?;
-                thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread panicked")))
-            })
-        };
-        self.told(&names, compare)
+        self.told(&names, |take| live(reader, (root, &at), dir, options, &cx, take))
     }
 
     /// Compare, telling what comes up and what it comes to.

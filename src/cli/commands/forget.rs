@@ -31,6 +31,10 @@ pub fn run(args: &args::Forget, settings: &Settings) -> Result<Outcome> {
         let what = "snapshots were named together with rules for what to keep";
         return Err(Error::new(ErrorKind::Invalid, what).hint("give either ids or rules"));
     }
+    if let (false, Some(flag)) = (args.prune, args.pruning.given()) {
+        let what = format!("{flag} says how to prune, and --prune was not given");
+        return Err(Error::new(ErrorKind::Invalid, what).hint("add --prune, or leave it out"));
+    }
     let mut repo = open(settings, &console)?;
     if !args.accept_lost.is_empty() {
         return accept_lost(args, asked.is_some(), &mut repo, settings, &console);
@@ -74,7 +78,7 @@ fn accept_lost(
         }
     }
     if args.prune {
-        super::prune::afterwards(repo, false, settings, console)?;
+        super::prune::afterwards(&args.pruning, repo, false, settings, console)?;
     }
     Ok(outcome(console))
 }
@@ -105,10 +109,11 @@ fn finish(
         }
     };
     let removed: Vec<String> = removed.iter().map(RecordId::hex).collect();
-    let until = until.filter(|_| repo.config().undelete_window > 0);
+    let ends_now = args.prune && args.pruning.now;
+    let until = until.filter(|_| repo.config().undelete_window > 0 && !ends_now);
     console.remark(Loudness::Normal, &told::done(&removed, until, args.dry_run, &console.zone()))?;
     if args.prune && !removed.is_empty() {
-        super::prune::afterwards(repo, args.dry_run, settings, console)?;
+        super::prune::afterwards(&args.pruning, repo, args.dry_run, settings, console)?;
     }
     Ok(outcome(console))
 }

@@ -1,7 +1,7 @@
 //! `prune`.
 
 use super::open;
-use crate::cli::args::{MaxUnused, Prune};
+use crate::cli::args::{MaxUnused, Prune, Pruning};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::Result;
@@ -17,17 +17,9 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
     let mut repo = open(settings, &console)?;
     let options = PruneOptions {
         dry_run: args.dry_run,
-        max_unused: match args.max_unused {
-            MaxUnused::Bytes(n) => Unused::Bytes(n),
-            MaxUnused::Percent(p) => Unused::Percent(p),
-            MaxUnused::Unlimited => Unused::Unlimited,
-        },
-        max_repack: args.max_repack_size,
-        time_budget: args.time_budget,
-        now: args.now,
         fence: args.fence,
         accept_lost: args.accept_lost,
-        ..usual(&repo, settings)
+        ..options(&args.pruning, &repo, settings)
     };
     let done = prune::prune(&mut repo, &options, &console.context());
     console.finish();
@@ -41,14 +33,31 @@ pub fn run(args: &Prune, settings: &Settings) -> Result<Outcome> {
     Ok(super::outcome(&console))
 }
 
-fn usual(repo: &Repository, settings: &Settings) -> PruneOptions {
-    let compression = super::level(settings, repo);
-    PruneOptions { compression, ..PruneOptions::default() }
+fn options(asked: &Pruning, repo: &Repository, settings: &Settings) -> PruneOptions {
+    let usual = PruneOptions { compression: super::level(settings, repo), ..PruneOptions::default() };
+    PruneOptions {
+        max_unused: match asked.max_unused {
+            None => usual.max_unused,
+            Some(MaxUnused::Bytes(n)) => Unused::Bytes(n),
+            Some(MaxUnused::Percent(p)) => Unused::Percent(p),
+            Some(MaxUnused::Unlimited) => Unused::Unlimited,
+        },
+        max_repack: asked.max_repack_size,
+        time_budget: asked.time_budget,
+        now: asked.now,
+        ..usual
+    }
 }
 
 /// `forget --prune`.
-pub(super) fn afterwards(repo: &mut Repository, dry_run: bool, settings: &Settings, console: &Console) -> Result<()> {
-    let options = PruneOptions { dry_run, ..usual(repo, settings) };
+pub(super) fn afterwards(
+    asked: &Pruning,
+    repo: &mut Repository,
+    dry_run: bool,
+    settings: &Settings,
+    console: &Console,
+) -> Result<()> {
+    let options = PruneOptions { dry_run, ..options(asked, repo, settings) };
     let done = prune::prune(repo, &options, &console.context())?;
     if settings.json {
         return console.print(words::json(&report(&done)));

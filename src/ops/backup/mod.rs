@@ -28,6 +28,7 @@ pub use sources::{Place, Sources};
 use voice::Voice;
 pub(super) use walk::read_head;
 
+use super::deep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
 use crate::format::gc::PackName;
@@ -104,6 +105,9 @@ pub struct BackupOptions {
     pub segment_packs: Option<usize>,
     /// Check every frame before it counts as stored.
     pub verify: bool,
+    /// Files that are read at once: 16 suit most disks. `None` for as many as there are threads in the
+    /// rayon pool of the caller.
+    pub threads: Option<usize>,
     /// What the snapshot says.
     pub about: About,
 }
@@ -130,6 +134,7 @@ impl Default for BackupOptions {
             pack_target: None,
             segment_packs: None,
             verify: true,
+            threads: None,
             about: About::default(),
         }
     }
@@ -255,7 +260,8 @@ pub fn fan_out(
         done.push(who.map(|who| jobs.push(job(who))).err().map(|e| Ended { result: Err(e), told: false }));
     }
     let run = Fan { options, cx, voices: &voices, started, again: task.again() };
-    let ran = run.all(jobs, &mut task, &mut done);
+    let pool = deep::pool(options.threads.unwrap_or_else(rayon::current_num_threads));
+    let ran = pool.and_then(|pool| pool.install(|| run.all(jobs, &mut task, &mut done)));
     to.iter().for_each(|to| to.repo.look_away());
     ran?;
     let told = |(Ended { result, told }, (to, cx)): (Ended, (&Destination<'_>, _))| {

@@ -10,6 +10,7 @@ use super::sources::{Place, Sources};
 use super::walk::read_head;
 use super::{Avoid, BackupOptions};
 use crate::event::{ItemKind, Meter};
+use crate::ops::deep;
 use crate::plan::filter::{Level, Selection, join};
 use crate::source::{Dir, Kind, Stat};
 
@@ -22,12 +23,12 @@ struct Scan<'a> {
 }
 
 /// Count files and bytes of the sources into the meter until done, or until one of `stop` is set.
-/// Trouble is the walk's to tell.
+/// Trouble is the walk's to tell; without a thread nothing is counted.
 pub fn scan(sources: &Sources, options: &BackupOptions, meter: &Meter, stop: &[&AtomicBool]) {
     let one_file_system = options.one_file_system;
     let scan = Scan { selection: &options.selection, avoid: &options.avoid, one_file_system, meter, stop };
-    scan.places(sources.places());
-    if !scan.stopped() {
+    let done = deep::alone(|| scan.places(sources.places()));
+    if done.is_ok() && !scan.stopped() {
         meter.expected_final.store(true, Relaxed);
     }
 }

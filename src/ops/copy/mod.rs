@@ -10,6 +10,7 @@ mod same;
 
 use std::collections::HashSet;
 
+use super::deep;
 use super::remake::Way;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, Phase};
@@ -19,9 +20,6 @@ use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::model::{Statement, Time};
 use crate::repo::{Received, Repository, Session, Snapshot, Times};
-
-/// Directories can be nested deeply, and are walked by recursion.
-const STACK: usize = 64 << 20;
 
 /// How to copy.
 #[derive(Debug, Clone)]
@@ -84,8 +82,7 @@ pub fn copy(from: &From<'_>, to: &mut Repository, options: &CopyOptions, cx: &Co
     }
     cx.enter(Phase::Opening, None, None);
     let presence = Presence::new(from, options.way.dry_run, cx);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.connections.max(1)).stack_size(STACK).build();
-    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "threads cannot be started").because(e))?;
+    let pool = deep::pool(options.connections)?;
     let mut chosen: Vec<&Snapshot> = Vec::new();
     let mut named = HashSet::new();
     chosen.extend(from.chosen.iter().filter(|s| named.insert(s.id)));

@@ -11,6 +11,7 @@ use crate::error::{Doing, Error, Result};
 use crate::event::Context;
 use crate::format::limits::BLOB_MAX;
 use crate::model::{Content, Ext, Extent, Node, NodeKind, PageRef, ext_tag};
+use crate::ops::deep;
 use crate::ops::list::Walk;
 use crate::plan::filter::{Patterns, join};
 use crate::repo::{Entries, Extents, Reader};
@@ -41,7 +42,7 @@ pub fn live(
     let real = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = std::os::unix::ffi::OsStrExt::as_bytes(real.as_os_str());
     let mut run = Live { reader, options, cx, take, summary: DiffSummary::default(), buffer: Vec::new() };
-    run.dir(root, dir, at, real)?;
+    deep::alone(|| run.dir(root, dir, at, real))??;
     Ok(run.summary)
 }
 

@@ -97,7 +97,7 @@ pub struct DiffSummary {
 }
 
 /// Receives each entry that differs.
-pub type Take<'t> = &'t mut (dyn FnMut(&Change<'_>) -> Result<()> + 't);
+pub type Take<'t> = &'t mut (dyn FnMut(&Change<'_>) -> Result<()> + Send + 't);
 
 /// Compare two directories of snapshots. `metadata`: tell also what differs in nothing else.
 pub fn diff(

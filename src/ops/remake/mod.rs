@@ -14,15 +14,13 @@ pub use rewrite::{Became, RewriteOptions, Rewritten, carry_times, rewrite};
 use std::collections::{HashMap, HashSet};
 
 use super::backup::{BackupOptions, load_index, unless_fenced, writer_options};
+use super::deep;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
 use crate::model::{PageRef, Statement};
 use crate::repo::{Footing, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Writer};
-
-/// Directories can be nested deeply, and are walked by recursion.
-const STACK: usize = 64 << 20;
 
 /// Who is told which entry is left out, or taken from which of several.
 pub type Tell<'a> = Option<&'a (dyn Fn(&[u8]) + Sync)>;
@@ -131,9 +129,7 @@ fn run<T: Send>(
     let reader = Reader::new(repo, &index);
     let writer = Writer::new(repo, who, session, &index, cx, writer_options(&options, &index));
     let workshop = Workshop { repo, who, reader: &reader, writer: &writer, cx, way };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK).build();
-    let pool = pool.map_err(|e| Error::new(ErrorKind::Bug, "a thread cannot be started").because(e))?;
-    let (news, told) = pool.install(|| make(&workshop, &bases))?;
+    let (news, told) = deep::pool(1)?.install(|| make(&workshop, &bases))?;
     writer.finish()?;
     for (of, mut new) in news.into_iter().filter(|_| !way.dry_run) {
         cx.check()?;

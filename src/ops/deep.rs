@@ -1,0 +1,26 @@
+//! Threads with room for recursion, whatever stack the caller's thread has: directories are walked
+//! by recursion, and can be nested `DEPTH_MAX` deep.
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Address space of each; only what is used of it becomes memory.
+const STACK: usize = 64 << 20;
+
+/// Threads that share work.
+pub(super) fn pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads.max(1)).stack_size(STACK).build().map_err(none)
+}
+
+/// Do it on a thread of its own, and wait for it.
+pub(super) fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).map_err(none)?;
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+fn none(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Bug, "threads cannot be started").because(e)
+}
