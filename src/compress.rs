@@ -10,14 +10,19 @@ use crate::format::pack::Codec;
 
 /// Decompression needs at most this window, as a power of two.
 const WINDOW_LOG_MAX: u32 = 24;
-/// Logarithms of the long and the short match table of level 3. Up to 256 KiB zstd takes small ones by
-/// itself. For more its own would not stay in the near cache with several threads at work; and the
-/// longer a frame is, the more of that cache its own bytes take, and the more they make up for.
+/// Up to here zstd takes small tables by itself.
+const SMALL_FRAME: usize = 256 << 10;
+/// Longer than a frame of ordinary files with the table of its lengths: one of a long file.
+const LONG_FRAME: usize = FRAME_TARGET + FRAME_TARGET / 8;
+
+/// Logarithms of the long and the short match table of level 3; zero leaves them to zstd. Its own would
+/// not stay in the near cache with several threads at work; and the longer a frame is, the more of that
+/// cache its own bytes take, and the more they make up for (decision 0001). Who asks for another level
+/// wants that one.
 fn tables(level: i32, len: usize) -> (u32, u32) {
     match len {
-        _ if level != 3 => (0, 0),
-        ..=0x4_0000 => (0, 0),
-        _ if len < FRAME_TARGET + FRAME_TARGET / 8 => (16, 15),
+        _ if level != 3 || len <= SMALL_FRAME => (0, 0),
+        ..LONG_FRAME => (16, 15),
         _ => (15, 14),
     }
 }

@@ -540,6 +540,29 @@ fn who_was_given_up_takes_back_what_it_said_of_a_place_that_another_took() {
     assert_same(&open(&target), ids[1], dir.path());
 }
 
+/// What somebody else brought and said stays said.
+#[test]
+fn who_was_given_up_takes_back_nothing_that_others_said() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let source = open(&storage);
+    let (there, target) = beside(&source, true);
+    open(&target).identity(None).unwrap();
+    copied(&source, &mut open(&target), &ids[1..]);
+    assert_eq!(assert_sound(&mut open(&target)).snapshots, 1);
+    let how = PruneOptions { fence: true, ..prune::now() };
+    let others = &mut || {
+        copied(&source, &mut machine(Arc::new(there.clone()), 3), &ids);
+        prune::prune(&mut machine(Arc::new(there.clone()), 2), &how);
+    };
+    let moment = (At::before(Verb::PutNew, "hollow/"), others as &mut dyn FnMut());
+    let (fenced, _) = try_stopping(&there, vec![moment], |s| run(&source, &mut machine(s, 1), &ids, &options()).0);
+    assert_eq!(fenced.unwrap_err().kind(), ErrorKind::Fenced);
+    prune::prune(&mut machine(Arc::new(there.clone()), 2), &how);
+    assert_eq!(assert_sound(&mut open(&target)).snapshots, 2);
+}
+
 /// Hollow statements are no roots, until their content comes: whenever somebody prunes, even such that
 /// the copy is given up, nothing is lost that anybody may rely on, and the next copy brings the rest.
 #[test]

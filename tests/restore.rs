@@ -21,6 +21,7 @@ use orlop::ops::backup::{self, BackupOptions, Input, Parent, Sources};
 use orlop::ops::check::{self, CheckOptions};
 use orlop::ops::diff::{Change, LiveOptions, live};
 use orlop::ops::list;
+use orlop::ops::prune::{PruneOptions, prune};
 use orlop::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, restore};
 use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use orlop::repo::{self, FrameScope, InitOptions, Reader, Repository, Snapshot, Writer, WriterOptions};
@@ -779,9 +780,10 @@ fn down(top: &Path, make: usize) -> usize {
 /// Whoever calls the library may have a thread of their own for it, with as little stack as they like.
 #[test]
 fn deep_trees_need_nothing_of_the_callers_stack() {
-    const DEPTH: usize = 2_500;
+    // Each directory on the way is open while its content is read.
+    let depth = (orlop::sys::raise_open_files() as usize / 2).min(2_500);
     let mut b = Bench::new();
-    assert_eq!(down(&b.src(), DEPTH), DEPTH);
+    assert_eq!(down(&b.src(), depth), depth);
     let all = || {
         let s = b.backup();
         b.well(&s, &RestoreOptions::default());
@@ -808,7 +810,29 @@ fn deep_trees_need_nothing_of_the_callers_stack() {
     std::thread::scope(|scope| {
         std::thread::Builder::new().stack_size(512 << 10).spawn_scoped(scope, all).unwrap();
     });
-    assert_eq!(down(&b.out(), 0), DEPTH);
+    assert_eq!(down(&b.out(), 0), depth);
+}
+
+/// A snapshot that cannot be read whole would keep prune from its work, and any user can make directories.
+#[test]
+fn what_is_nested_too_deeply_is_left_out_of_a_backup() {
+    if orlop::sys::raise_open_files() < 9_000 {
+        return println!("skipped: too few files may be open to make such a tree");
+    }
+    let mut b = Bench::new();
+    fs::write(b.src().join("beside"), "it").unwrap();
+    assert_eq!(down(&b.src(), 4_200), 4_200);
+    let (notes, meter) = (Notes::default(), Meter::default());
+    let cx = Context { observer: &notes, meter: &meter, cancel: &notes.cancel };
+    let mut sources = Sources::default();
+    sources.add(&b.src().canonicalize().unwrap(), &|_| Ok(vec![])).unwrap();
+    let done = backup::backup(&mut b.repo, Input::Paths(sources), &plain(), &cx).unwrap();
+    assert_eq!(notes.slugs().iter().map(|(slug, _)| *slug).collect::<Vec<_>>(), ["too-deep"]);
+    let s = b.snapshot(done.snapshot.unwrap());
+    b.well(&s, &RestoreOptions::default());
+    assert!(b.out().join("beside").exists() && down(&b.out(), 0) > 3_500);
+    prune(&mut b.repo, &PruneOptions::default(), &cx).unwrap();
+    assert_eq!(notes.slugs().len(), 1);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn partial(command: &Command) -> &'static str {
 pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
     let typed: Vec<OsString> = typed.into_iter().collect();
     signals::install();
+    crate::sys::raise_open_files();
     let env = Environment::of_process();
     let (matches, profile) = match understood(&typed, &env) {
         Ok(understood) => understood,

@@ -29,6 +29,11 @@ impl Hollows {
         s.commit.came_hollow() && self.has(s.statement.client, s.statement.seq, s.id)
     }
 
+    /// The number of the newest mark of a place.
+    pub fn number(&self, client: ClientId, seq: u64) -> Option<u32> {
+        self.newest.get(&(client, seq)).map(|(n, _)| *n)
+    }
+
     /// The number of the next mark of a place.
     fn next(&self, client: ClientId, seq: u64) -> u32 {
         self.newest.get(&(client, seq)).map_or(0, |(n, _)| n.saturating_add(1))

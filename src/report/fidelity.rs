@@ -30,6 +30,7 @@ const KINDS: &[Kind] = &[
     kind(Job::Backup, "unreadable", "missing: could not be read"),
     kind(Job::Backup, "unsupported", "missing: of a kind that cannot be kept"),
     kind(Job::Backup, "vanished", "missing: not there when it was to be read"),
+    kind(Job::Backup, "too-deep", "left out: too many directories in each other"),
     kind(Job::Backup, "changed-while-read", "perhaps a mixture of several moments"),
     kind(Job::Backup, "xattrs", "without extended attributes that could not be read"),
     kind(Job::Backup, "flags", "without chattr flags, which could not be read"),

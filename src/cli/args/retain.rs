@@ -93,13 +93,13 @@ Examples:
   orlop forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
   orlop forget --schedule 1d=7 --schedule 1w=4        the same in schedule counts
   orlop forget --tag nightly --keep-within 1m
-  orlop forget --keep-last 3 --prune --now            and free at once what only the others needed
+  orlop forget --keep-last 3 --prune --now            and free at once whatever nothing needs
   orlop forget 4f3a09b1 latest~3                      these, whatever any policy says
   orlop forget                                        by the policies that `policy set` stored
   orlop forget --accept-lost snapshots/5d…/0000000000000007
 
 What is forgotten can be brought back with `orlop undelete` for seven days, or as long as
-`orlop policy window` says.")]
+`orlop policy window` says. `--prune --now` ends that for all that was ever forgotten.")]
 pub struct Forget {
     /// Which ones.
     #[arg(value_name = "SNAPSHOT", help = IDS_HELP)]
@@ -142,7 +142,7 @@ pub struct Forget {
     #[arg(long)]
     pub prune: bool,
     /// How far it goes.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "With --prune")]
     pub pruning: Pruning,
 }
 

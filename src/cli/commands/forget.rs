@@ -101,6 +101,9 @@ fn finish(
     going: &[&Snapshot],
     console: &Console,
 ) -> Result<Outcome> {
+    if args.prune {
+        super::prune::allowed(&args.pruning, repo, settings)?;
+    }
     let (removed, until) = match args.dry_run {
         true => (going.iter().map(|s| s.id).collect(), None),
         false => {

@@ -49,6 +49,11 @@ fn options(asked: &Pruning, repo: &Repository, settings: &Settings) -> PruneOpti
     }
 }
 
+/// To be asked before anything is forgotten that is to be pruned afterwards.
+pub(super) fn allowed(asked: &Pruning, repo: &Repository, settings: &Settings) -> Result<()> {
+    prune::allowed(repo, &options(asked, repo, settings))
+}
+
 /// `forget --prune`.
 pub(super) fn afterwards(
     asked: &Pruning,

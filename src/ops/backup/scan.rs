@@ -78,7 +78,7 @@ impl Scan<'_> {
 
     fn dir(&self, mut dir: Dir, stat: &Stat, path: &[u8], above: &Level, device: u64, named: bool) {
         let avoided = self.avoid.iter().any(|a| (a.dev, a.ino) == (stat.id.dev, stat.id.ino));
-        if self.stopped() || avoided || (self.one_file_system && stat.id.dev != device) {
+        if self.stopped() || avoided || deep::too_deep(path) || (self.one_file_system && stat.id.dev != device) {
             return;
         }
         let names = dir.names();

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, ItemKind};
 use crate::format::page::Builder;
 use crate::model::{Node, NodeKind, PageRef, Time};
-use crate::ops::locked;
+use crate::ops::{deep, locked};
 use crate::plan::filter::{Decision, Level, Selection, join};
 use crate::repo::Entries;
 use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat};
@@ -375,6 +375,10 @@ impl<'a> Walk<'a> {
         let path = item.path();
         if let Some(why) = self.avoid.iter().find(|a| (a.dev, a.ino) == (stat.id.dev, stat.id.ino)) {
             self.cx.notice(why.slug, format!("{} is {} and is left out", String::from_utf8_lossy(&path), why.what));
+            return Ok(self.none());
+        }
+        if deep::too_deep(&path) {
+            self.cx.problem("too-deep", &path, "read", "too many directories in each other; left out");
             return Ok(self.none());
         }
         let mut dir = match open_dir(here.dir, name, stat) {

@@ -21,7 +21,7 @@ use crate::ops::backup::{load_index, writer_options};
 use crate::ops::prune::mark::{Marker, Marks};
 use crate::ops::prune::repack::Repacking;
 use crate::repo::{Hollows, Identity, Reader, Received, Repository, Session, Snapshot, Validity, Writer, parted};
-use crate::storage::Name;
+use crate::storage::{Name, Put};
 
 /// Bytes of a pack that are fetched at once.
 const PIECE: usize = 4 << 20;
@@ -36,7 +36,8 @@ type At = (ClientId, u64, RecordId);
 struct Made {
     committed: Vec<RecordId>,
     /// Statements that were there without content, and whose content came.
-    filled: Vec<At>,
+    /// With the number of the mark that said so.
+    filled: Vec<(At, Option<u32>)>,
 }
 
 /// How taking content over went.
@@ -89,7 +90,12 @@ pub fn copy(work: &Work<'_>, to: &mut Repository) -> Result<CopySummary> {
         Err(e) if e.kind() == ErrorKind::Fenced => {
             // What it brought may be gone already, so nobody may be told that it is here.
             let mut hollows = to.hollows(&|_, _| {})?;
-            made.filled.into_iter().try_for_each(|p| to.mark_hollow(&who, &mut hollows, p, true).map(drop))?;
+            for (place, mark) in made.filled {
+                // What others said since, or before this one could, is theirs.
+                if hollows.number(place.0, place.1) == mark {
+                    to.mark_hollow(&who, &mut hollows, place, true)?;
+                }
+            }
             Err(e)
         }
         closed => done.and_then(|done| closed.map(|()| done)),
@@ -445,12 +451,11 @@ fn statements(
             continue; // It may be whole: it is the source that has something missing.
         }
         let is_marked = plan.hollows.has(place.0, place.1, s.id);
-        if !hollow && (is_marked || before.is_some() && !plan.settled.contains_key(&s.id)) {
-            made.filled.push(place);
-        }
-        if hollow != is_marked {
-            // A mark that somebody else was quicker to write is looked at below.
-            to.mark_hollow(who, &mut plan.hollows, place, hollow)?;
+        // A mark that somebody else was quicker to write is looked at below.
+        let ours = hollow != is_marked && to.mark_hollow(who, &mut plan.hollows, place, hollow)? == Put::Created;
+        let lacked = !is_marked && before.is_some() && !plan.settled.contains_key(&s.id);
+        if !hollow && (ours || lacked) {
+            made.filled.push((place, plan.hollows.number(place.0, place.1)));
         }
         if before.is_some() {
             continue;
@@ -466,9 +471,8 @@ fn statements(
     let mut hollows = to.hollows(&|_, _| {})?;
     for s in plan.wanted.iter().filter(|s| !failed.contains(&s.id)) {
         let place = (s.statement.client, s.statement.seq, s.id);
-        if hollows.has(place.0, place.1, place.2) {
-            made.filled.push(place);
-            to.mark_hollow(who, &mut hollows, place, false)?;
+        if hollows.has(place.0, place.1, place.2) && to.mark_hollow(who, &mut hollows, place, false)? == Put::Created {
+            made.filled.push((place, hollows.number(place.0, place.1)));
         }
     }
     Ok(())

@@ -81,19 +81,19 @@ pub fn copy(from: &From<'_>, to: &mut Repository, options: &CopyOptions, cx: &Co
         return Err(Error::new(ErrorKind::Invalid, what).hint("name another one to copy to with -r"));
     }
     cx.enter(Phase::Opening, None, None);
-    let presence = Presence::new(from, options.way.dry_run, cx);
     let pool = deep::pool(options.connections)?;
+    let presence = Presence::new(from, options.way.dry_run, cx);
     let mut chosen: Vec<&Snapshot> = Vec::new();
     let mut named = HashSet::new();
     chosen.extend(from.chosen.iter().filter(|s| named.insert(s.id)));
     chosen.sort_by_key(|s| (s.statement.time, s.statement.seq, s.id));
     let from = From { chosen: &chosen, ..*from };
     let work = Work { from: &from, options, cx, presence: &presence };
-    let done = pool.install(|| match from.repo.domain() == to.domain() {
-        true => mirror::copy(&work, to),
-        false => rekey::copy(&work, to),
-    });
-    let done = done.and_then(|done| {
+    let done = pool.install(|| {
+        let done = match from.repo.domain() == to.domain() {
+            true => mirror::copy(&work, to)?,
+            false => rekey::copy(&work, to)?,
+        };
         if !options.way.dry_run {
             work.record_times(to, &done)?;
             same::compare(&work, to, &done)?;

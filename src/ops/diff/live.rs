@@ -159,6 +159,10 @@ impl Live<'_, '_> {
         if stat.kind != Kind::Dir {
             return Ok(());
         }
+        if deep::too_deep(place) {
+            self.cx.problem("too-deep", place, "compare", "too many directories in each other; left out");
+            return Ok(());
+        }
         match dir.open_dir_as(last(place), stat) {
             Ok(below) => self.dir(root, below, path, place),
             Err(e) => {

@@ -238,7 +238,8 @@ pub fn merge_if_many(repo: &mut Repository, cx: &Context<'_>) -> Result<bool> {
     prune(repo, &options, cx).map(|_| true)
 }
 
-fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
+/// Whether this key and this storage allow it at all.
+pub fn allowed(repo: &Repository, options: &PruneOptions) -> Result<()> {
     let role = repo.role();
     if !matches!(role, Role::Owner) {
         let what = format!("this key has the role {} and may not delete anything", role.as_str());
