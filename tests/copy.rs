@@ -40,6 +40,24 @@ fn beside(of: &Repository, mirror: bool) -> (MemoryStorage, Arc<dyn Storage>) {
     (memory, storage)
 }
 
+/// A chain of snapshots, and a mirror that has nothing yet.
+struct Pair {
+    dir: tempfile::TempDir,
+    ids: Vec<RecordId>,
+    source: Repository,
+    there: MemoryStorage,
+    target: Arc<dyn Storage>,
+}
+
+fn pair(n: u64) -> Pair {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), n);
+    let source = open(&storage);
+    let (there, target) = beside(&source, true);
+    Pair { dir, ids, source, there, target }
+}
+
 /// Some snapshots of a directory that changes.
 fn chain(storage: &Arc<dyn Storage>, dir: &Path, n: u64) -> Vec<RecordId> {
     let mut repo = open(storage);
@@ -336,11 +354,7 @@ fn damage_at_the_source_costs_what_it_hits() {
 /// What has the name of a damaged pack counts as damaged, too, so it comes under another one.
 #[test]
 fn what_is_damaged_in_a_mirror_comes_in_other_packs() {
-    let (_, storage) = fresh();
-    let dir = tempfile::tempdir().unwrap();
-    let ids = chain(&storage, dir.path(), 2);
-    let source = open(&storage);
-    let (memory, target) = beside(&source, true);
+    let Pair { dir, ids, source, there: memory, target } = pair(2);
     copied(&source, &mut open(&target), &ids[..1]);
     let mut to = open(&target);
     for p in to.load_index(&|n, e| panic!("{n}: {e}")).unwrap().packs().iter().filter(|p| p.kind == Kind::Data) {
@@ -478,11 +492,7 @@ fn what_came_with_its_content_stays_whoever_says_that_it_did_not() {
 /// A copy says that content has come, is given up, and dies before it can take that back.
 #[test]
 fn content_that_did_not_come_is_brought_by_whoever_looks() {
-    let (_, storage) = fresh();
-    let dir = tempfile::tempdir().unwrap();
-    let ids = chain(&storage, dir.path(), 2);
-    let source = open(&storage);
-    let (_, target) = beside(&source, true);
+    let Pair { dir, ids, source, target, .. } = pair(2);
     copied(&source, &mut open(&target), &ids[..1]);
     mark(&mut open(&target), ids[1], false);
     assert!(check(&mut open(&target), Data::All).0.errors > 0);
@@ -498,11 +508,7 @@ fn content_that_did_not_come_is_brought_by_whoever_looks() {
 /// Its place in the chain is taken, so nothing can make it count: but nobody is told that it is there.
 #[test]
 fn a_statement_that_came_after_its_copy_was_given_up_is_not_there() {
-    let (_, storage) = fresh();
-    let dir = tempfile::tempdir().unwrap();
-    let ids = chain(&storage, dir.path(), 2);
-    let source = open(&storage);
-    let (there, target) = beside(&source, true);
+    let Pair { ids, source, there, target, .. } = pair(2);
     open(&target).identity(None).unwrap();
     let how = PruneOptions { fence: true, ..prune::now() };
     let others = &mut || drop(prune::prune(&mut machine(Arc::new(there.clone()), 2), &how));
@@ -520,11 +526,7 @@ fn a_statement_that_came_after_its_copy_was_given_up_is_not_there() {
 /// One copy brings content; another one, which wants less, commits first; a prune gives up the former.
 #[test]
 fn who_was_given_up_takes_back_what_it_said_of_a_place_that_another_took() {
-    let (_, storage) = fresh();
-    let dir = tempfile::tempdir().unwrap();
-    let ids = chain(&storage, dir.path(), 2);
-    let source = open(&storage);
-    let (there, target) = beside(&source, true);
+    let Pair { dir, ids, source, there, target } = pair(2);
     open(&target).identity(None).unwrap();
     let how = PruneOptions { fence: true, ..prune::now() };
     let others = &mut || {
@@ -543,11 +545,7 @@ fn who_was_given_up_takes_back_what_it_said_of_a_place_that_another_took() {
 /// What somebody else brought and said stays said.
 #[test]
 fn who_was_given_up_takes_back_nothing_that_others_said() {
-    let (_, storage) = fresh();
-    let dir = tempfile::tempdir().unwrap();
-    let ids = chain(&storage, dir.path(), 2);
-    let source = open(&storage);
-    let (there, target) = beside(&source, true);
+    let Pair { ids, source, there, target, .. } = pair(2);
     open(&target).identity(None).unwrap();
     copied(&source, &mut open(&target), &ids[1..]);
     assert_eq!(assert_sound(&mut open(&target)).snapshots, 1);

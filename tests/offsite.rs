@@ -256,6 +256,12 @@ fn webdav_of_rclone() {
 }
 
 #[test]
+fn webdav_that_refuses() {
+    let Some(server) = WebDav::start() else { return };
+    faults::over_webdav(&server);
+}
+
+#[test]
 fn whatever_rclone_reaches() {
     let Some(server) = RcloneRemote::start() else { return };
     life(&server.place());

@@ -8,6 +8,7 @@ use crate::format::gc::{self, Reason};
 use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::id::{ClientId, RecordId};
+use crate::repo::Snapshot;
 
 /// A decision to forget a snapshot, verified.
 #[derive(Debug, Clone)]
@@ -41,6 +42,12 @@ impl Tombstones {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Tombstone> {
         self.by_place.values().flatten()
+    }
+    /// As if somebody had decided so.
+    pub fn imagine(&mut self, s: &Snapshot, not_before: i64) {
+        let (client, seq) = (s.statement.client, s.statement.seq);
+        let one = Tombstone { id: s.id, name: String::new(), client, seq, target: Some(s.id), not_before };
+        self.by_place.entry((client, seq)).or_default().push(one);
     }
     /// Those that were taken back.
     pub fn taken_back(&self) -> impl Iterator<Item = &Tombstone> {

@@ -77,6 +77,12 @@ fn forget_prunes_as_far_as_it_is_told() {
     assert_eq!(world.snapshots().len(), 2);
     let would = world.ok("forget --group-by= --keep-last 1 --prune --now --dry-run");
     assert!(would.contains("would have removed 1 snapshot"), "{would}");
+    assert!(would.contains("\n1 forgotten snapshot could no longer be brought back\n"), "{would}");
+    let would = world.ok("forget --group-by= --keep-last 1 --prune --now --dry-run --json");
+    let would: serde_json::Value = serde_json::from_str(would.lines().last().expect("a line")).expect("JSON");
+    assert!(would["delete_bytes"].as_u64() > Some(3 << 20), "{would}");
+    let would = world.ok("forget --group-by= --keep-last 1 --prune --dry-run");
+    assert!(would.contains("\n1 forgotten snapshot is kept until 2"), "{would}");
     assert_eq!((world.snapshots().len(), packs(&world)), (2, before));
     let said = world.ok("forget --group-by= --keep-last 1 --prune --now --max-unused 0");
     assert!(said.contains("removed 1 snapshot\n") && said.contains(" are free again"), "{said}");

@@ -2,11 +2,12 @@
 //! next run completes.
 
 use super::proxy::{Fate, Proxy};
-use super::services::{self, Ceph, Place, Service, Sshd};
+use super::services::{self, Ceph, Place, Service, Sshd, WebDav};
 use super::world::World;
 use orlop::model::Name;
 use orlop::storage::{Put, StorageErrorKind};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Everything over the gateway.
@@ -53,6 +54,42 @@ fn lost_answers(ceph: &Ceph) {
     let mut draft = storage.draft().expect("a draft");
     draft.write(&[7; 3 << 20]).expect("written");
     assert_eq!(draft.publish(&name("packs/ab/x")).expect("published"), Put::Created);
+}
+
+/// A server of WebDAV refuses moves: for a moment, after it did them, since somebody was quicker, for good.
+pub fn over_webdav(server: &WebDav) {
+    let asked = std::sync::Arc::new(AtomicU64::new(0));
+    let refused = |fate: fn(u64, &Path) -> Fate| {
+        let (moves, place) = (std::sync::Arc::clone(&asked), server.folder());
+        moves.store(0, SeqCst);
+        Proxy::new(server.port, move |_, method| match method {
+            "MOVE" => fate(moves.fetch_add(1, SeqCst), &place),
+            _ => Fate::Passes,
+        })
+    };
+    let (taken, free) = (Name::new("gc/taken").expect("a name"), Name::new("gc/free").expect("a name"));
+    let direct = server.through(server.port).open();
+    assert_eq!(direct.put_new(&taken, b"once").expect("put"), Put::Created);
+    let put = |proxy: &Proxy, name, bytes| server.through(proxy.port).open().put_new(name, bytes);
+    let proxy = refused(|n, _| if n < 3 { Fate::Status(403) } else { Fate::Passes });
+    assert_eq!(put(&proxy, &free, b"here").expect("put"), Put::Created);
+    assert_eq!((asked.load(SeqCst), direct.get(&free, 9).expect("it is there")), (4, b"here".to_vec()));
+    direct.delete(&free).expect("deleted");
+    let proxy = refused(|_, _| Fate::DoneBut(403));
+    assert_eq!(put(&proxy, &free, b"ours").expect("put"), Put::Created);
+    assert_eq!((asked.load(SeqCst), direct.get(&free, 9).expect("it is there")), (1, b"ours".to_vec()));
+    direct.delete(&free).expect("deleted");
+    let proxy = refused(|_, place| {
+        std::fs::write(place.join("gc/free"), b"them").expect("ours");
+        Fate::Status(403)
+    });
+    assert_eq!(put(&proxy, &free, b"mine").expect("put"), Put::Exists, "of the same length");
+    direct.delete(&free).expect("deleted");
+    let proxy = refused(|_, _| Fate::Status(403));
+    let error = put(&proxy, &free, b"none").expect_err("refused");
+    assert_eq!((error.kind, asked.load(SeqCst)), (StorageErrorKind::Denied, 4));
+    assert_eq!(put(&proxy, &taken, b"more").expect("put"), Put::Exists, "it is not even moved");
+    assert_eq!(direct.get(&taken, 9).expect("it is there"), b"once");
 }
 
 /// A server that says 503 for a while is waited for, and given up in the end.

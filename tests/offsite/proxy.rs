@@ -16,6 +16,8 @@ pub enum Fate {
     AnswerLost,
     /// The server answers so, and did nothing.
     Status(u16),
+    /// The server did it, and answers so.
+    DoneBut(u16),
     /// Half of the answer's body comes.
     Truncated,
 }
@@ -71,10 +73,7 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide, counted: &Atomic
     let fate = decide(counted.fetch_add(1, SeqCst) + 1, &head);
     match fate {
         Fate::Reset => return client.shutdown(Shutdown::Both),
-        Fate::Status(code) => {
-            let answer = format!("HTTP/1.1 {code} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            return client.write_all(answer.as_bytes());
-        }
+        Fate::Status(code) => return client.write_all(no(code).as_bytes()),
         _ => {}
     }
     let mut server = TcpStream::connect(("127.0.0.1", upstream))?;
@@ -85,6 +84,7 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide, counted: &Atomic
     server.read_to_end(&mut answer)?;
     match fate {
         Fate::AnswerLost => return client.shutdown(Shutdown::Both),
+        Fate::DoneBut(code) => answer = no(code).into_bytes(),
         Fate::Truncated => {
             let begin = find(&answer, b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
             answer.truncate(begin + (answer.len() - begin) / 2);
@@ -93,6 +93,10 @@ fn serve(mut client: TcpStream, upstream: u16, decide: &Decide, counted: &Atomic
     }
     client.write_all(&answer)?;
     client.shutdown(Shutdown::Both)
+}
+
+fn no(code: u16) -> String {
+    format!("HTTP/1.1 {code} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 /// A request's head with its empty line, and its body.

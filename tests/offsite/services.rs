@@ -391,8 +391,8 @@ impl Service for Sshd {
 /// `rclone serve webdav`.
 pub struct WebDav {
     _server: Server,
-    _dir: tempfile::TempDir,
-    port: u16,
+    dir: tempfile::TempDir,
+    pub port: u16,
 }
 
 impl WebDav {
@@ -405,7 +405,17 @@ impl WebDav {
         command.args(["--config", "/dev/null"]).arg(dir.path().join("data"));
         command.env("RCLONE_USER", KEY).env("RCLONE_PASS", SECRET);
         let server = Server::start(&mut command, &dir.path().join("log"), port);
-        Some(Self { _server: server, _dir: dir, port })
+        Some(Self { _server: server, dir, port })
+    }
+
+    /// Always the same one.
+    pub fn through(&self, port: u16) -> Place {
+        Place { url: format!("webdav:http://127.0.0.1:{port}/one"), ..self.place() }
+    }
+
+    /// Where that is.
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().join("data/one")
     }
 }
 

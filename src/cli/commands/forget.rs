@@ -78,7 +78,7 @@ fn accept_lost(
         }
     }
     if args.prune {
-        super::prune::afterwards(&args.pruning, repo, false, settings, console)?;
+        super::prune::afterwards(&args.pruning, repo, None, settings, console)?;
     }
     Ok(outcome(console))
 }
@@ -105,18 +105,18 @@ fn finish(
         super::prune::allowed(&args.pruning, repo, settings)?;
     }
     let (removed, until) = match args.dry_run {
-        true => (going.iter().map(|s| s.id).collect(), None),
+        true => (going.iter().map(|s| s.id).collect::<Vec<_>>(), None),
         false => {
             let done = forget::carry_out(repo, settings.client.as_deref(), going, &console.context())?;
             (done.removed, done.until)
         }
     };
-    let removed: Vec<String> = removed.iter().map(RecordId::hex).collect();
+    let names: Vec<String> = removed.iter().map(RecordId::hex).collect();
     let ends_now = args.prune && args.pruning.now;
     let until = until.filter(|_| repo.config().undelete_window > 0 && !ends_now);
-    console.remark(Loudness::Normal, &told::done(&removed, until, args.dry_run, &console.zone()))?;
+    console.remark(Loudness::Normal, &told::done(&names, until, args.dry_run, &console.zone()))?;
     if args.prune && !removed.is_empty() {
-        super::prune::afterwards(&args.pruning, repo, args.dry_run, settings, console)?;
+        super::prune::afterwards(&args.pruning, repo, args.dry_run.then_some(removed), settings, console)?;
     }
     Ok(outcome(console))
 }

@@ -5,6 +5,7 @@ use crate::cli::args::{MaxUnused, Prune, Pruning};
 use crate::cli::console::Console;
 use crate::cli::settings::Settings;
 use crate::error::Result;
+use crate::id::RecordId;
 use crate::model::Time;
 use crate::ops::prune::{self, Pending, PruneOptions, PruneSummary, Unused, Why};
 use crate::repo::Repository;
@@ -54,16 +55,18 @@ pub(super) fn allowed(asked: &Pruning, repo: &Repository, settings: &Settings) -
     prune::allowed(repo, &options(asked, repo, settings))
 }
 
-/// `forget --prune`.
+/// `forget --prune`; with `would` a dry run, as if these had been forgotten.
 pub(super) fn afterwards(
     asked: &Pruning,
     repo: &mut Repository,
-    dry_run: bool,
+    would: Option<Vec<RecordId>>,
     settings: &Settings,
     console: &Console,
 ) -> Result<()> {
-    let options = PruneOptions { dry_run, ..options(asked, repo, settings) };
-    let done = prune::prune(repo, &options, &console.context())?;
+    let (dry_run, as_if_forgotten) = (would.is_some(), would.unwrap_or_default());
+    let options = PruneOptions { dry_run, as_if_forgotten, ..options(asked, repo, settings) };
+    let done = prune::prune(repo, &options, &console.context())
+        .map_err(|e| e.hint("`orlop undelete` lists what was forgotten and can be brought back"))?;
     if settings.json {
         return console.print(words::json(&report(&done)));
     }

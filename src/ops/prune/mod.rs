@@ -28,6 +28,7 @@ use crate::format::gc::PackName;
 use crate::format::keys::Role;
 use crate::format::names::prefix;
 use crate::format::records::{CloseKind, Purpose};
+use crate::id::RecordId;
 use crate::repo::{Identity, OpenSession, Repository, Session};
 use crate::storage::StorageErrorKind;
 use finish::Tried;
@@ -43,6 +44,8 @@ const TRIES: usize = 4;
 pub struct PruneOptions {
     /// Say what would be done.
     pub dry_run: bool,
+    /// Snapshots that count as forgotten in a dry run.
+    pub as_if_forgotten: Vec<RecordId>,
     /// What may stay unused.
     pub max_unused: Unused,
     /// Bytes of packs that are packed again at most.
@@ -76,6 +79,7 @@ impl Default for PruneOptions {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             dry_run: false,
+            as_if_forgotten: vec![],
             max_unused: Unused::Percent(5.0),
             max_repack: None,
             time_budget: None,

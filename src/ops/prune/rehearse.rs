@@ -15,6 +15,7 @@ use crate::id::SessionId;
 /// What the same run would come to now if it were none.
 pub fn rehearse(look: &Looking<'_>, options: &PruneOptions, threads: usize, summary: &mut PruneSummary) -> Result<()> {
     let mut found = survey(look)?;
+    found.imagine_forgotten(look, &options.as_if_forgotten);
     give_up(&mut found, options);
     delete(&mut found, summary);
     let expired = found.expired.clone();

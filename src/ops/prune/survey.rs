@@ -279,6 +279,15 @@ impl Survey {
         told.iter().any(|t| self.expired.contains(&t.id) && t.target == Some(s.id)) && !self.is_base(&s.id)
     }
 
+    /// As if these had been forgotten just now.
+    pub fn imagine_forgotten(&mut self, look: &Looking<'_>, ids: &[RecordId]) {
+        let window = i64::try_from(look.repo.config().undelete_window).unwrap_or(i64::MAX);
+        for s in self.snapshots.iter().filter(|s| ids.contains(&s.id)) {
+            self.tombstones.imagine(s, look.time.saturating_add(window));
+        }
+        self.expired = expired(look, &self.tombstones, &self.snapshots);
+    }
+
     /// Which forgotten snapshots can be brought back, and which cannot once a plan lists what is expired.
     pub fn count_forgotten(&self, summary: &mut PruneSummary) {
         for s in &self.snapshots {

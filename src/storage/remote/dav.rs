@@ -7,9 +7,16 @@
 use http::{Method, Request, StatusCode, header};
 use opendal::raw::HttpClient;
 use opendal::{Buffer, Error, ErrorKind};
+use std::time::Duration;
 
 /// Where unfinished objects are: no name begins with a dot.
 pub(super) const TEMPORARIES: &str = ".tmp";
+
+/// A move that is refused is asked for so often: servers also refuse for a moment, while another one moves to
+/// the same place.
+pub(super) const TRIES: u32 = 4;
+/// After the second refusal it is waited twice as long, then longer.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks one server.
 pub(in crate::storage) struct Dav {
@@ -24,8 +31,8 @@ pub(super) enum Moved {
     Done,
     /// Its place is taken.
     Taken,
-    /// The folder of its place is missing, perhaps: some servers say so with a refusal.
-    NoFolder(StatusCode),
+    /// The folder of its place is missing, or somebody else moves to the same place, or it is forbidden.
+    Refused(StatusCode),
 }
 
 impl Dav {
@@ -50,7 +57,7 @@ impl Dav {
         match answer.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::OK => Ok(Moved::Done),
             StatusCode::PRECONDITION_FAILED if !overwrite => Ok(Moved::Taken),
-            status @ (StatusCode::CONFLICT | StatusCode::FORBIDDEN) => Ok(Moved::NoFolder(status)),
+            status @ (StatusCode::CONFLICT | StatusCode::FORBIDDEN) => Ok(Moved::Refused(status)),
             status => Err(refused(status)),
         }
     }

@@ -19,7 +19,7 @@ use super::retry::{Tries, Tuning};
 use super::uploads::Uploads;
 use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
 use bytes::Bytes;
-use dav::{Dav, Moved, TEMPORARIES};
+use dav::{Dav, Moved, PAUSE, TEMPORARIES, TRIES};
 use futures_util::TryStreamExt;
 use http::Call;
 use http::Client;
@@ -118,6 +118,14 @@ impl ObjectStorage {
 /// What one try came to.
 type Tried<T> = Result<T, Failed>;
 
+/// What a put came to.
+enum Written {
+    Created,
+    Taken,
+    /// It was refused, and something is there.
+    TakenPerhapsByUs,
+}
+
 enum Failed {
     /// OpenDAL says so.
     Remote(opendal::Error),
@@ -183,57 +191,58 @@ impl Inner {
     async fn put_once(&self, name: &Name, body: Buffer, again: bool) -> Tried<Put> {
         let path = name.as_str();
         let written = match &self.creation {
-            Creation::Conditional => self.operator.write_with(path, body.clone()).if_not_exists(true).await,
-            Creation::LookFirst => match self.stat(path).await? {
-                Some(_) => Err(opendal::Error::new(ErrorKind::ConditionNotMatch, "it is there")),
-                None => self.operator.write(path, body.clone()).await,
+            Creation::Conditional => match self.operator.write_with(path, body.clone()).if_not_exists(true).await {
+                Ok(_) => Written::Created,
+                Err(e) if e.kind() == ErrorKind::ConditionNotMatch && !e.is_temporary() => Written::Taken,
+                Err(e) => return Err(e.into()),
             },
-            Creation::Move(dav) => match self.stat(path).await? {
-                Some(_) => Err(opendal::Error::new(ErrorKind::ConditionNotMatch, "it is there")),
-                None => self.put_and_move(dav, path, body.clone(), false).await,
-            },
+            _ if self.stat(path).await?.is_some() => Written::Taken,
+            Creation::LookFirst => self.operator.write(path, body.clone()).await.map(|_| Written::Created)?,
+            Creation::Move(dav) => self.put_and_move(dav, path, body.clone(), false).await?,
         };
-        match written {
-            Ok(_) => Ok(Put::Created),
-            Err(e) if e.kind() == ErrorKind::ConditionNotMatch && !e.is_temporary() => {
-                // Seen with our own eyes, since whoever relies on it may store nothing else.
-                match self.stat(path).await? {
-                    None => Err(Failed::Odd("it said that the object exists, and then that it does not".into())),
-                    Some(len) if again && len == body.len() as u64 => {
-                        let theirs = self.operator.read(path).await?;
-                        Ok(if same(&theirs, &body) { Put::Created } else { Put::Exists })
-                    }
-                    Some(_) => Ok(Put::Exists),
-                }
+        let perhaps_ours = match written {
+            Written::Created => return Ok(Put::Created),
+            Written::Taken => again,
+            Written::TakenPerhapsByUs => true,
+        };
+        // Seen with our own eyes, since whoever relies on it may store nothing else.
+        match self.stat(path).await? {
+            None => Err(Failed::Odd("it said that the object exists, and then that it does not".into())),
+            Some(len) if perhaps_ours && len == body.len() as u64 => {
+                let theirs = self.operator.read(path).await?;
+                Ok(if same(&theirs, &body) { Put::Created } else { Put::Exists })
             }
-            Err(e) => Err(e.into()),
+            Some(_) => Ok(Put::Exists),
         }
     }
 
-    /// Put beside, then moved to its place; an error of [`ErrorKind::ConditionNotMatch`] if that is taken.
-    async fn put_and_move(
-        &self,
-        dav: &Dav,
-        path: &str,
-        body: Buffer,
-        overwrite: bool,
-    ) -> opendal::Result<opendal::Metadata> {
+    /// Put beside, then moved to its place.
+    async fn put_and_move(&self, dav: &Dav, path: &str, body: Buffer, overwrite: bool) -> opendal::Result<Written> {
         let beside = format!("{TEMPORARIES}/{:016x}", getrandom::u64().unwrap_or_default());
-        let meta = self.operator.write(&beside, body).await?;
-        let mut moved = dav.rename(&self.client, &beside, path, overwrite).await?;
-        if let (Moved::NoFolder(_), Some((folder, _))) = (&moved, path.rsplit_once('/')) {
-            self.operator.create_dir(&format!("{folder}/")).await?;
-            moved = dav.rename(&self.client, &beside, path, overwrite).await?;
-        }
-        match moved {
-            Moved::Done => Ok(meta),
-            Moved::Taken => {
-                // What stays behind is in nobody's way.
-                let _ = self.operator.delete(&beside).await;
-                Err(opendal::Error::new(ErrorKind::ConditionNotMatch, "it is there"))
+        self.operator.write(&beside, body).await?;
+        let mut refused = 0;
+        loop {
+            let status = match dav.rename(&self.client, &beside, path, overwrite).await? {
+                Moved::Done => return Ok(Written::Created),
+                Moved::Taken => return self.leave(&beside, Written::Taken).await,
+                Moved::Refused(status) => status,
+            };
+            if !overwrite && self.stat(path).await?.is_some() {
+                return self.leave(&beside, Written::TakenPerhapsByUs).await;
             }
-            Moved::NoFolder(status) => Err(dav::refused(status)),
+            refused += 1;
+            match path.rsplit_once('/') {
+                _ if refused == TRIES => return Err(dav::refused(status)),
+                Some((folder, _)) if refused == 1 => self.operator.create_dir(&format!("{folder}/")).await?,
+                _ => tokio::time::sleep(PAUSE * refused).await,
+            }
         }
+    }
+
+    /// What stays beside is in nobody's way.
+    async fn leave(&self, beside: &str, written: Written) -> opendal::Result<Written> {
+        let _ = self.operator.delete(beside).await;
+        Ok(written)
     }
 
     /// The length of an object.
@@ -401,10 +410,11 @@ impl Storage for ObjectStorage {
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         let (call, body) = (Call::new(0), Buffer::from(bytes.to_vec()));
         self.0.call("heal", name.as_str(), &call, |_| async {
-            match &self.0.creation {
-                Creation::Move(dav) => self.0.put_and_move(dav, name.as_str(), body.clone(), true).await?,
-                _ => self.0.operator.write(name.as_str(), body.clone()).await?,
-            };
+            if let Creation::Move(dav) = &self.0.creation {
+                self.0.put_and_move(dav, name.as_str(), body.clone(), true).await?;
+            } else {
+                self.0.operator.write(name.as_str(), body.clone()).await?;
+            }
             Ok(())
         })
     }
