@@ -9,7 +9,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use orlop::model::{Body, Content, Extent, Node, NodeKind, PageRef, Statement, Ti
 use orlop::repo::{Identity, NewSnapshot, Repository, Session, Writer, WriterOptions};
 use orlop::storage::{LocalStorage, Storage};
 use support::keyring::put_segment;
+use support::memory::{Measured, measure};
 use support::prune::forget;
 use support::*;
 
@@ -191,39 +192,20 @@ fn build(place: &Path, blobs: u64, snapshots: u64) -> Vec<RecordId> {
     made
 }
 
-/// Most resident memory of a program, most of what was anonymous of it, and how long it took.
-fn measure(command: &mut Command) -> (u64, u64, Duration, String) {
-    let begun = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let field = |status: &str, name: &str| {
-        let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("0");
-        line.trim_start_matches(':').split_ascii_whitespace().next().unwrap_or("0").parse::<u64>().unwrap_or(0)
-    };
-    let (mut most, mut anonymous) = (0, 0);
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        most = field(&status, "VmHWM").max(most);
-        anonymous = field(&status, "RssAnon").max(anonymous);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let took = begun.elapsed();
-    let out = child.wait_with_output().unwrap();
-    assert!(out.status.success());
-    (most >> 10, anonymous >> 10, took, String::from_utf8(out.stdout).unwrap())
-}
-
-fn dry_run(place: &Path) -> (u64, u64, Duration, serde_json::Value) {
+/// What it took, and the report in what it said.
+fn dry_run(place: &Path) -> (Measured, serde_json::Value) {
     let home = tempfile::tempdir().unwrap();
     let program = std::env::var("ORLOP_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_orlop").into());
     let mut command = Command::new(program);
     command.args(["prune", "--dry-run", "--json", "--insecure-no-password"]);
     command.env_clear().env("TZ", "UTC").env("HOME", home.path()).env("ORLOP_REPOSITORY", place);
-    let (most, anonymous, took, said) = measure(&mut command);
-    (most, anonymous, took, serde_json::from_str(said.lines().last().unwrap()).unwrap())
+    let ran = measure(&mut command);
+    let said = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    (ran, said)
 }
 
 /// Build one, forget a tenth of it, and see what a prune would do.
-fn plan(blobs: u64, snapshots: u64) -> (u64, u64, Duration) {
+fn plan(blobs: u64, snapshots: u64) -> Measured {
     let place = tempfile::tempdir().unwrap();
     let place = place.path().join("repo");
     let begun = Instant::now();
@@ -231,29 +213,30 @@ fn plan(blobs: u64, snapshots: u64) -> (u64, u64, Duration) {
     println!("built in {:?}", begun.elapsed());
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(&place).unwrap());
     let mut repo = orlop::repo::open(storage, &Credential::Nothing, None).unwrap();
-    let (_, _, _, before) = dry_run(&place);
+    let (_, before) = dry_run(&place);
     for id in made.iter().take((snapshots / 10) as usize) {
         forget(&mut repo, *id);
     }
-    let (most, anonymous, took, said) = dry_run(&place);
-    println!("{blobs} blobs, {snapshots} snapshots: {took:?}, {most} MiB at most, {anonymous} MiB of it anonymous");
+    let (ran, said) = dry_run(&place);
+    let Measured { resident, anonymous, took, .. } = ran;
+    println!("{blobs} blobs, {snapshots} snapshots: {took:?}, {resident} MiB at most, {anonymous} MiB of it anonymous");
     println!("{said}");
     let dead =
         |said: &serde_json::Value| said["unused_bytes"].as_u64().unwrap() + said["delete_bytes"].as_u64().unwrap();
     assert!(dead(&said) > dead(&before), "{before}");
-    (most, anonymous, took)
+    ran
 }
 
 #[test]
 fn a_prune_of_many_blobs_is_planned_from_the_index() {
-    let (most, ..) = plan(100_000, 20);
-    assert!(most < 256, "{most} MiB");
+    let ran = plan(100_000, 20);
+    assert!(ran.resident < 256, "{} MiB", ran.resident);
 }
 
 #[test]
 #[ignore = "ten million blobs: takes minutes, and half a gigabyte of disk"]
 fn a_prune_of_ten_million_blobs_is_planned_in_little_memory() {
-    let (most, _, took) = plan(10_000_000, 200);
-    assert!(most < 256, "{most} MiB");
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    let ran = plan(10_000_000, 200);
+    assert!(ran.resident < 256, "{} MiB", ran.resident);
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
 }

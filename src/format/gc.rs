@@ -1,8 +1,8 @@
 //! What is decided about packs and snapshots after they were written: the gc log, tombstones,
 //! suspects, annotations, hollow marks, the catalogue, checkpoints' state, receive times.
 //!
-//! These records are whole in format 1 although only suspects are written yet: a reader of today
-//! must be able to tell what a writer of tomorrow did. Who may say what, and in which order, is in
+//! These records are whole in format 1 although catalogues are not written yet: a reader of today must
+//! be able to tell what a writer of tomorrow did. Who may say what, and in which order, is in
 //! `format-spec/80-sessions.md`; this module knows only what one record may say in itself.
 //!
 //! gc records and tombstones have a clear part, signed on its own, so that a server without any

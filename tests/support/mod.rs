@@ -6,6 +6,7 @@
 
 pub mod dice;
 pub mod keyring;
+pub mod memory;
 pub mod odd;
 pub mod prune;
 pub mod stop;
