@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fills fuzz/corpus from the vectors: what a parser accepts, and almost accepts, is where to begin.
+# Fills fuzz/corpus from the vectors and fuzz/seeds: what a parser accepts, and almost accepts, is where to begin.
 set -eu
 cd "$(dirname "$0")"
 seed() { # target, object...
@@ -26,7 +26,15 @@ seed pack pack-header pack-footer pack-table
 seed frame blob-lengths frame
 seed segment segment
 seed page page
-seed snapshot snapshot
+seed snapshot snapshot origin
 seed gc $later
 seed parity parity
 seed name name
+seed anatomy armour $records $later pack-header pack-footer segment slot snapshot
+# Whole files, and each line of them.
+for f in seeds/*/*; do
+    to="corpus/$(basename "$(dirname "$f")")"
+    mkdir -p "$to"
+    cp "$f" "$to/"
+    split -l 1 -a 3 "$f" "$to/$(basename "$f")-"
+done

@@ -3,15 +3,24 @@
 //! Shared by the fuzzer (`fuzz/fuzz_targets`) and by `tests/format/survive.rs`, which runs the
 //! same functions over mutated vectors, so that they are exercised where there is no fuzzer.
 
+pub mod sealed;
+mod text;
+
+use std::cell::RefCell;
+
+use orlop::compress::Zstd;
 use orlop::crypto::{Argon2Params, Secret};
+use orlop::format::gc::Clear as _;
 use orlop::format::gc::{Found, open};
 use orlop::format::keys::{Credential, Keyring, Slot, SlotHeader};
-use orlop::format::pack::{Footer, Header, Table, blob_ranges};
+use orlop::format::pack::{Codec, Footer, Header, Table, blob_ranges};
 use orlop::format::page::Page;
 use orlop::format::record::{self, Place, RecordType};
-use orlop::format::{armour, codec, gc, names, parity, records, segment, snapshot};
+use orlop::format::{anatomy, armour, codec, gc, names, parity, records, segment, snapshot};
 use orlop::id::{DomainId, InstanceId};
-use orlop::model::{Body, Commit, Statement};
+use orlop::model::ext::{Extras, XATTR_MAX};
+use orlop::model::{Body, Commit, Ext, Statement, ext_tag};
+use orlop::storage::testing;
 
 const DOMAIN: DomainId = DomainId([0xd0; 16]);
 const INSTANCE: InstanceId = InstanceId([0x1c; 16]);
@@ -38,6 +47,11 @@ pub const TARGETS: &[Target] = &[
     ("gc", gc_),
     ("parity", parity_),
     ("name", name),
+    ("anatomy", anatomy_),
+    ("wire", wire),
+    ("patterns", text::patterns),
+    ("words", text::words),
+    ("settings", text::settings),
 ];
 
 /// What unwraps must wrap again, and come out the same.
@@ -92,8 +106,8 @@ pub fn payload(data: &[u8]) {
 pub fn slot(data: &[u8]) {
     if let Ok(slot) = Slot::parse(data) {
         let _ = slot.open(&Credential::Nothing);
-        let _ = slot.open(&Credential::Raw(secret()));
-        let _ = slot.open_escrow(&secret());
+        let _ = slot.open(&Credential::Raw(sealed::raw()));
+        let _ = slot.open_escrow(&sealed::escrow());
     }
 }
 
@@ -107,7 +121,7 @@ pub fn keyring(data: &[u8]) {
         instance: INSTANCE,
         salt: [0; 32],
     };
-    let _ = Keyring::open(data, &header, 3, &Secret::new([0x5d; 32]));
+    let _ = Keyring::open(data, &header, 3, &sealed::seed());
 }
 
 /// Header, footer and table, as a reader takes a pack apart; and the table's plaintext, resealed.
@@ -139,13 +153,35 @@ pub fn pack(data: &[u8]) {
     let _ = Table::open(&header, &secret(), &footer, &mut sealed.to_vec());
 }
 
-/// The lengths at the beginning of a frame; the first two bytes say how many.
+/// The lengths at the beginning of a frame; the first two bytes say how many. And what zstd made, damaged
+/// where the first bytes say.
 pub fn frame(data: &[u8]) {
+    compressed(data);
     let Some((count, plain)) = data.split_first_chunk::<2>() else { return };
     if let Ok(ranges) = blob_ranges(plain, u16::from_le_bytes(*count)) {
         let total: usize = ranges.iter().map(|r| plain[r.clone()].len()).sum();
         assert_eq!(total + ranges.len() * 4, plain.len());
     }
+}
+
+fn compressed(data: &[u8]) {
+    thread_local!(static ZSTD: RefCell<Zstd> = RefCell::default());
+    let Some(([claim, at, value], plain)) = data.split_first_chunk() else { return };
+    let (mut packed, mut out) = (Vec::new(), Vec::new());
+    ZSTD.with_borrow_mut(|zstd| {
+        let codec = zstd.compress(plain, Some(3), &mut packed).expect("anything can be compressed");
+        zstd.decompress(codec, &packed, plain.len(), &mut out).expect("just compressed");
+        assert_eq!(out, plain);
+        for codec in [codec, Codec::Zstd] {
+            let claim = plain.len() + usize::from(*claim);
+            if let Some(byte) = packed.get_mut(usize::from(*at)) {
+                *byte ^= value;
+            }
+            if zstd.decompress(codec, &packed, claim, &mut out).is_ok() {
+                assert_eq!(out.len(), claim);
+            }
+        }
+    });
 }
 
 /// A whole segment.
@@ -155,29 +191,68 @@ pub fn segment_(data: &[u8]) {
     }
 }
 
-/// A page: what is accepted has one encoding.
+/// A page: what is accepted has one encoding. And the data of each extension that its nodes may have.
 pub fn page(data: &[u8]) {
+    for tag in [ext_tag::BTIME, ext_tag::XATTRS, ext_tag::FLAGS, ext_tag::LINK, ext_tag::ATIME] {
+        extras(&[Ext { tag, flags: 0, data: data.to_vec() }]);
+    }
     if let Ok(page) = Page::decode(data) {
         assert_eq!(page.encode(), data);
+        if let Page::Dir(nodes) = page {
+            nodes.iter().for_each(|node| extras(&node.ext));
+        }
     }
 }
 
-/// A snapshot object.
+fn extras(ext: &[Ext]) {
+    let mut ids = Vec::new();
+    let (extras, wrong) = Extras::from_ext(ext, |id, len| {
+        assert!(len as usize <= XATTR_MAX, "nobody fetches more");
+        ids.push(*id);
+        Some(vec![0; len as usize])
+    });
+    // Only one is looked at closely: of several, some may be unknown.
+    if let [only] = ext
+        && wrong.is_empty()
+        && extras != Extras::default()
+    {
+        let mut ids = ids.into_iter();
+        let again = extras.into_ext(|_| ids.next().ok_or(())).expect("as many as were fetched");
+        assert_eq!(again.first().map(|e| (e.tag, &e.data)), Some((only.tag, &only.data)));
+    }
+}
+
+/// A snapshot object, and an original statement, which has no seal around it.
 pub fn snapshot_(data: &[u8]) {
     let name = "snapshots/c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1/0000000000000007";
     let at = snapshot::Found { domain: DOMAIN, instance: INSTANCE, name };
+    let _ = snapshot::statement_in(data);
+    if let Ok(original) = snapshot::open_origin(data) {
+        let _ = original.verify(&sealed::admin().public());
+    }
     if let Ok(s) = snapshot::open_object(data, at, &|_| Some(secret())) {
-        let _ = snapshot::open_body(&s.statement, &|_| Some(secret()));
+        let _ = snapshot::open_body(&s.statement, &|_| Some(sealed::record()));
+        let _ = s.verify(&sealed::admin().public(), &sealed::admin().public());
+        assert_eq!(snapshot::open_origin(&s.origin()).expect("it was opened").id, s.id);
     }
 }
 
-/// Records of garbage collection: clear parts need no key, and sealed parts are resealed.
+/// Records of garbage collection: clear parts need no key, and where there are none payloads need no seal.
 pub fn gc_(data: &[u8]) {
-    let kinds = RecordType::Gc;
-    let _ = <gc::GcClear as gc::Clear>::open(kinds, data);
-    let _ = <gc::TombstoneClear as gc::Clear>::open(RecordType::Tombstone, data);
-    let at = Found { domain: DOMAIN, instance: INSTANCE, name: "gc/000000000000012c" };
-    let _ = open::<gc::Gc>(data, at, &|_| Some(secret()));
+    fn whole<P: gc::Payload>(data: &[u8]) {
+        let _ = P::Clear::open(P::KIND, data);
+        // The clear part says under which name the rest opens.
+        let Some(name) = record::parse(P::KIND, data).ok().and_then(|e| sealed::gc_name(P::KIND, e.clear)) else {
+            return;
+        };
+        let at = Found { domain: DOMAIN, instance: INSTANCE, name: &name };
+        if let Ok(opened) = open::<P>(data, at, &|_| Some(secret())) {
+            let _ = opened.verify(&sealed::admin().public());
+            assert_eq!(opened.payload.object(&opened.clear, opened.id), name);
+        }
+    }
+    whole::<gc::Gc>(data);
+    whole::<gc::Tombstone>(data);
     fn check<P: gc::Payload<Clear = ()>>(data: &[u8]) {
         if let Some(p) = again::<P>(data) {
             let _ = p.check(&());
@@ -221,10 +296,43 @@ pub fn name(data: &[u8]) {
     if let Some((client, seq, n)) = names::parse_hollow(text) {
         assert_eq!(names::hollow(client, seq, n), text);
     }
+    if let Some((author, n, nonce)) = names::parse_times(text) {
+        assert_eq!(names::times(author, n, nonce), text);
+    }
+    if let Some(id) = names::parse_segment(text) {
+        assert_eq!(names::segment(id), text);
+    }
+    if let Some(id) = names::parse_session(text) {
+        assert!(text.starts_with(names::session_close(id).trim_end_matches("close")), "{text}");
+    }
     if let Some((id, nonce)) = names::parse_parity(text) {
         assert_eq!(names::parity(id, nonce), text);
     }
     if let Some((slot, n)) = names::parse_keyring(text) {
         assert_eq!(names::keyring(slot, n), text);
     }
+}
+
+/// Any object field by field, for people: as a whole, and as the beginning and the end of a longer one.
+pub fn anatomy_(data: &[u8]) {
+    let half = &data[..data.len() / 2];
+    for (len, fields) in [
+        (data.len(), anatomy::dissect(data, data.len(), data)),
+        (data.len(), anatomy::dissect(half, data.len(), &data[data.len() - data.len().min(64)..])),
+    ] {
+        // Lengths in damaged bytes are told as they are; what was read is in the file.
+        assert!(fields.iter().filter(|f| f.value.is_some()).all(|f| f.offset + f.len <= len));
+        assert!(fields.len() <= len + 64);
+    }
+}
+
+/// What others say beside objects: an SFTP server, a file of the cache, what is remembered of a place.
+pub fn wire(data: &[u8]) {
+    testing::cached(data);
+    testing::sftp_answer(data);
+    // The same behind a length that fits.
+    let framed = [&(data.len() as u32).to_be_bytes(), data].concat();
+    testing::sftp_answer(&framed);
+    let _ = orlop::repo::Remembered::is_readable(data);
+    let _ = orlop::repo::findings_in(data, "/srv/repo");
 }

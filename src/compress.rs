@@ -15,6 +15,9 @@ const SMALL_FRAME: usize = 256 << 10;
 /// Longer than a frame of ordinary files with the table of its lengths: one of a long file.
 const LONG_FRAME: usize = FRAME_TARGET + FRAME_TARGET / 8;
 
+/// How much of a frame is looked at to tell whether it compresses.
+const SAMPLE: usize = 4 << 10;
+
 /// Logarithms of the long and the short match table of level 3; zero leaves them to zstd. Its own would
 /// not stay in the near cache with several threads at work; and the longer a frame is, the more of that
 /// cache its own bytes take, and the more they make up for (decision 0001). Who asks for another level
@@ -26,8 +29,6 @@ fn tables(level: i32, len: usize) -> (u32, u32) {
         _ => (15, 14),
     }
 }
-/// How much of a frame is looked at to tell whether it compresses.
-const SAMPLE: usize = 4 << 10;
 
 /// Contexts for compressing and decompressing, made when first needed: a few hundred KiB each.
 #[derive(Default)]

@@ -24,14 +24,21 @@ pub fn set_clock_ahead(seconds: i64) {
     AHEAD.store(seconds, Relaxed);
 }
 
-/// Have as many files open as the machine allows, for all of this process: of directories in each other,
+/// Files that are open at once at most. Programs that orlop starts inherit it, and some of them close all
+/// that they might have.
+const OPEN_FILES: u64 = 1 << 16;
+
+/// Have many files open, if the machine allows it, for all of this process: of directories in each other,
 /// each on the way is open. Gives how many that is.
 pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let now = if raised.is_ok() { limit.maximum } else { limit.current };
-    now.unwrap_or(u64::MAX)
+    let wanted = limit.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return limit.current.unwrap_or(u64::MAX);
+    }
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
+    if raised.is_ok() { wanted } else { limit.current.unwrap_or(u64::MAX) }
 }
 
 /// `N` random bytes from the system.

@@ -11,6 +11,8 @@ mod changed;
 mod config;
 #[path = "cli/copy.rs"]
 mod copy;
+#[path = "cli/disks.rs"]
+mod disks;
 #[path = "cli/fanout.rs"]
 mod fanout;
 #[path = "cli/fidelity.rs"]
@@ -29,6 +31,8 @@ mod keys;
 mod limits;
 #[path = "cli/moved.rs"]
 mod moved;
+#[path = "cli/objects.rs"]
+mod objects;
 #[path = "cli/past.rs"]
 mod past;
 #[path = "cli/prune.rs"]
@@ -41,6 +45,8 @@ mod remake;
 mod retention;
 #[path = "cli/sources.rs"]
 mod sources;
+#[path = "cli/targets.rs"]
+mod targets;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/transcript.rs"]

@@ -83,6 +83,10 @@ fn life(place: &Place) {
             assert_eq!(prune.code, 1, "{}", prune.out);
             assert!(prune.err.contains("cannot make an object exclusively"), "{}", prune.err);
             assert!(prune.err.contains("doctor storage"), "{}", prune.err);
+            world.ok("forget --keep-last 1 --prune");
+            let lost =
+                world.run("forget --accept-lost snapshots/00000000000000000000000000000000/0000000000000001 --prune");
+            assert_eq!((lost.code, lost.out.as_str()), (1, ""), "it asks before it gives up: {}", lost.err);
         }
     }
     let doctor = world.ok("doctor storage --json");

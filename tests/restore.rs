@@ -28,9 +28,13 @@ use orlop::repo::{self, FrameScope, InitOptions, Reader, Repository, Snapshot, W
 use orlop::storage::{LocalStorage, Storage};
 use orlop::target::TargetDir;
 
+/// What somebody else does at each event.
+type Meddle = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
 /// Notes all trouble, and asks to stop after so many items.
 #[derive(Default)]
 struct Notes {
+    meddle: Option<Meddle>,
     problems: Mutex<Vec<Problem>>,
     notices: Mutex<Vec<String>>,
     items: AtomicU64,
@@ -40,6 +44,9 @@ struct Notes {
 
 impl Observer for Notes {
     fn on(&self, event: &Event<'_>) {
+        if let Some(meddle) = &self.meddle {
+            meddle(event);
+        }
         match event {
             Event::Problem(p) => self.problems.lock().unwrap().push((*p).clone()),
             Event::Notice(n) => self.notices.lock().unwrap().push(n.message.clone()),
@@ -169,9 +176,24 @@ impl Bench {
         forged
     }
 
+    /// Whether the snapshot may make devices here.
+    fn trusts(&self, s: &Snapshot) -> bool {
+        s.trusted() && is_root()
+    }
+
     /// Restore the whole of a forged snapshot.
     fn attack(&self, s: &Snapshot, options: &RestoreOptions) -> Vec<(&'static str, String)> {
-        let notes = Notes::default();
+        self.attack_while(s, options, |_| ())
+    }
+
+    /// The same, while somebody else is at work.
+    fn attack_while(
+        &self,
+        s: &Snapshot,
+        options: &RestoreOptions,
+        meddle: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    ) -> Vec<(&'static str, String)> {
+        let notes = Notes { meddle: Some(Box::new(meddle)), ..Notes::default() };
         let meter = Meter::default();
         let cx = Context { observer: &notes, meter: &meter, cancel: &notes.cancel };
         restore(&self.repo, s, None, &self.out(), options, &cx).unwrap();
@@ -865,6 +887,135 @@ fn content_that_is_nowhere() {
     let piece = noise(1000, 1);
     assert_eq!(part, [&piece[..], &piece, &piece, &[0; 1000], &piece].concat());
     assert_ne!(fs::metadata(b.out().join("part")).unwrap().mtime(), 1_000_000, "not to be believed later");
+}
+
+/// What a file system does that takes two names for one: when an entry is to be made, something is there
+/// already, although nothing was when the restore began.
+#[test]
+fn what_the_file_system_takes_for_another_entry_is_not_written_over() {
+    const TAKEN: [&str; 7] = ["a-device", "a-dir", "a-file", "a-large", "a-link", "a-pipe", "a-symlink"];
+    for there in [false, true] {
+        let (mut b, s) = victim();
+        let forged = b.forged(&s, |w| {
+            let tagged = |name: &[u8]| {
+                let mut n = file(name, b"linked");
+                n.ext = vec![Ext { tag: ext_tag::LINK, flags: 0, data: vec![9; 16] }];
+                n
+            };
+            let (id, _) = w.chunk(FrameScope { target: 1 << 20, ..FrameScope::default() }, &noise(9000, 1)).unwrap();
+            let extents = vec![Extent::Data { id, len: 9000, repeat: 1 }];
+            let large = NodeKind::File { size: 9000, content: Content::Extents { profile: 1, extents } };
+            let inside = dir_of(w, vec![file(b"x", b"x")]);
+            let mut nodes = vec![
+                file(b"+/told when all that was there is known", b""),
+                node(b"a-device", NodeKind::CharDevice { device: 1 << 32 | 3 }),
+                node(b"a-dir", NodeKind::Dir { root: Some(inside) }),
+                file(b"a-file", b"ours"),
+                node(b"a-large", large),
+                tagged(b"a-link"),
+                node(b"a-pipe", NodeKind::Fifo),
+                node(b"a-symlink", NodeKind::Symlink { target: b"ours".to_vec() }),
+                tagged(b"B-first"),
+                file(b"old", b"new"),
+            ];
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+            dir_of(w, nodes)
+        });
+        let out = b.out();
+        if there {
+            fs::create_dir(&out).unwrap();
+            fs::write(out.join("old"), "old").unwrap();
+        }
+        let at = out.clone();
+        let options = RestoreOptions { delete: true, verify: true, ..Default::default() };
+        let told = b.attack_while(&forged, &options, move |event| {
+            if let Event::Problem(p) = event
+                && p.slug == "rejected-name"
+            {
+                TAKEN.iter().for_each(|name| fs::write(at.join(name), "theirs").unwrap());
+            }
+        });
+        let lost: Vec<&str> =
+            told.iter().filter(|(slug, _)| *slug == "not-restored").map(|(_, path)| &path[1..]).collect();
+        // A device is only tried by root.
+        let tried: Vec<&str> = TAKEN.into_iter().filter(|n| *n != "a-device" || b.trusts(&forged)).collect();
+        assert_eq!(lost, tried, "{there}");
+        for name in TAKEN {
+            assert!(out.join(name).symlink_metadata().unwrap().is_file(), "{name} {there}");
+            assert_eq!(fs::read(out.join(name)).unwrap(), b"theirs", "{name} {there}");
+        }
+        assert_eq!(fs::read(out.join("B-first")).unwrap(), b"linked");
+        assert_eq!(fs::read(out.join("old")).unwrap(), b"new", "what was there is known by its name");
+        // What is there from the beginning is made what it should be.
+        assert_eq!(b.attack(&forged, &RestoreOptions::default()).len(), 1);
+        assert_eq!(fs::read(out.join("a-file")).unwrap(), b"ours");
+        assert!(out.join("a-dir/x").exists() && out.join("a-symlink").is_symlink());
+    }
+}
+
+/// Somebody who may write to the target swaps what is in it for links, as soon as the first entry is done.
+#[test]
+fn links_that_appear_during_a_restore_lead_nowhere() {
+    for level in ["out/d", "out/d/e", "file"] {
+        let mut b = Bench::new();
+        let victim = b.dir.path().join("victim");
+        fs::create_dir_all(victim.join("e0")).unwrap();
+        for n in 0..100 {
+            fs::create_dir_all(b.src().join(format!("d/e{n}"))).unwrap();
+            // The first is done by itself, before the others.
+            for (name, len) in [("small", 20), ("large", 70_000)] {
+                fs::write(b.src().join(format!("d/e{n}/{name}")), noise(len, n + 1)).unwrap();
+            }
+        }
+        for name in ["small", "large", "e0/small", "e0/large"] {
+            fs::write(victim.join(name), "mine").unwrap();
+        }
+        let s = b.backup();
+        let before = b.well(&s, &RestoreOptions::default());
+        for n in 0..100 {
+            for name in ["small", "large"] {
+                fs::write(b.out().join(format!("d/e{n}/{name}")), noise(70_000, n + 999)).unwrap();
+            }
+        }
+        let mode = |path: &Path| (fs::metadata(path).unwrap().mode(), fs::metadata(path).unwrap().mtime_nsec());
+        let (listed, modes) =
+            (listing(&victim), (mode(&victim), mode(&victim.join("e0")), mode(&victim.join("large"))));
+        let (once, root, theirs) = (AtomicBool::new(false), b.dir.path().to_owned(), victim.clone());
+        let notes = Notes {
+            meddle: Some(Box::new(move |event| {
+                if !matches!(event, Event::Item { .. }) || once.swap(true, Relaxed) {
+                    return;
+                }
+                let swap = |from: &Path, to: &Path, n: u64| {
+                    fs::rename(from, root.join(format!("aside{n}"))).unwrap();
+                    symlink(to, from).unwrap();
+                };
+                match level {
+                    "out/d" => swap(&root.join("out/d"), &theirs, 0),
+                    "out/d/e" => (0..100).for_each(|n| swap(&root.join(format!("out/d/e{n}")), &theirs, n)),
+                    _ => (0..100).for_each(|n| {
+                        swap(&root.join(format!("out/d/e{n}/small")), &theirs.join("small"), 2 * n);
+                        swap(&root.join(format!("out/d/e{n}/large")), &theirs.join("large"), 2 * n + 1);
+                    }),
+                }
+            })),
+            ..Notes::default()
+        };
+        let meter = Meter::default();
+        let cx = Context { observer: &notes, meter: &meter, cancel: &notes.cancel };
+        let options = RestoreOptions { threads: 1, ..Default::default() };
+        let done = restore(&b.repo, &s, Some(&b.sub()), &b.out(), &options, &cx).unwrap();
+        assert_eq!(listing(&victim), listed, "{level}");
+        for name in ["small", "large", "e0/small", "e0/large"] {
+            assert_eq!(fs::read(victim.join(name)).unwrap(), b"mine", "{level}: {name}");
+        }
+        let after = (mode(&victim), mode(&victim.join("e0")), mode(&victim.join("large")));
+        assert_eq!(after, modes, "{level}: nor is anything set on it");
+        let told = notes.slugs();
+        assert!(told.iter().all(|(slug, _)| *slug == "not-restored"), "{level}: {told:?}");
+        assert!(told.len() as u64 > 10 && done.restored > 0, "{level}: {done:?} {told:?}");
+        assert_eq!(done.entries, before.entries);
+    }
 }
 
 // --- places --------------------------------------------------------------------------------------

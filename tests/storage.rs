@@ -1,6 +1,13 @@
 //! Every storage keeps the contract, and the local one keeps it on a real disk that is full,
 //! read-only, tampered with, or loses its power.
 
+#[path = "support/dice.rs"]
+mod dice;
+
+#[allow(dead_code, reason = "others need more of it")]
+#[path = "cli/world.rs"]
+mod world;
+
 use orlop::error::{Error, ErrorKind};
 use orlop::storage::testing::{
     CrashStorage, FaultStorage, How, Omit, RecordingStorage, UnsyncedStorage, Verb, contract, is_death,
@@ -605,6 +612,7 @@ mod killed {
 /// The order of system calls, as the kernel saw them.
 mod traced {
     use super::*;
+    use world::World;
 
     const CHILD: &str = "ORLOP_TEST_TRACED_CHILD";
 
@@ -625,88 +633,214 @@ mod traced {
         s.heal(&name("packs/cd/healed"), b"healed").unwrap();
     }
 
-    /// The lines of a trace of [`child`], with descriptors shown as paths.
-    fn trace(dir: &Path) -> Option<Vec<String>> {
-        let out = dir.join("trace");
-        let status = Command::new("strace")
-            .args(["-f", "-y", "-s", "0", "-o"])
-            .arg(&out)
-            .args(["-e", "trace=mkdirat,write,fchmod,fsync,fdatasync,/^rename,/^link"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "traced::child", "--test-threads=1"])
-            .env(CHILD, dir.join("repository"))
-            .output();
-        let status = match status {
-            Ok(output) => output,
-            Err(e) => {
-                println!("skipped: strace does not run: {e}");
+    /// A system call, from the line of the trace in which it began to that in which it ended. Calls of
+    /// several threads overlap.
+    struct Call {
+        thread: String,
+        text: String,
+        begun: usize,
+        ended: usize,
+    }
+
+    impl Call {
+        fn has(&self, all: &[&str]) -> bool {
+            all.iter().all(|part| self.text.contains(part))
+        }
+
+        fn is_before(&self, other: &Call) -> bool {
+            self.ended < other.begun
+        }
+    }
+
+    /// A run of a program, with descriptors shown as paths.
+    struct Trace {
+        /// In the order in which they began.
+        calls: Vec<Call>,
+        /// The repository.
+        root: String,
+    }
+
+    impl Trace {
+        fn of(program: &Command, dir: &Path) -> Option<Self> {
+            let out = dir.join("trace");
+            let output = Command::new("strace")
+                .args(["-f", "-y", "-s", "0", "-o"])
+                .arg(&out)
+                .args(["-e", "trace=mkdirat,write,pwritev2,fchmod,fsync,fdatasync,/^rename,/^link"])
+                .arg(program.get_program())
+                .args(program.get_args())
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+                .current_dir(dir)
+                .output();
+            let output = match output {
+                Ok(output) => output,
+                Err(e) => {
+                    println!("skipped: strace does not run: {e}");
+                    return None;
+                }
+            };
+            if String::from_utf8_lossy(&output.stderr).contains("ptrace") {
+                println!("skipped: tracing is not allowed here");
                 return None;
             }
-        };
-        if String::from_utf8_lossy(&status.stderr).contains("ptrace") {
-            println!("skipped: tracing is not allowed here");
-            return None;
+            assert!(output.status.success(), "{output:?}");
+            let root = dir.canonicalize().unwrap().join("repo").to_str().unwrap().to_owned();
+            Some(Self { calls: calls(&fs::read_to_string(out).unwrap()), root })
         }
-        assert!(status.status.success(), "{status:?}");
-        let text = fs::read_to_string(out).unwrap();
-        Some(text.lines().map(str::to_owned).collect())
+
+        /// The first call at all, or of those that began after another had ended, that has all this.
+        #[track_caller]
+        fn find(&self, after: Option<&Call>, all: &[&str]) -> &Call {
+            let late = |call: &Call| after.is_none_or(|before| before.is_before(call));
+            match self.calls.iter().find(|call| late(call) && call.has(all)) {
+                Some(call) => call,
+                None => panic!("no {all:?} in:\n{self}"),
+            }
+        }
+
+        /// Written and sealed, flushed, named, and the directory flushed, in this order and without a
+        /// failure. Gives the last two.
+        #[track_caller]
+        fn assert_order(&self, object: &str) -> (&Call, &Call) {
+            let (home, last) = object.rsplit_once('/').unwrap();
+            let home = format!("<{}/{home}>", self.root);
+            // Whether it is renamed or linked, both names are in the call.
+            let named = self.find(None, &["/.tmp>, \"", &home, &format!("\"{last}\""), "= 0"]);
+            let temporary = named.text.split('"').nth(1).unwrap();
+            let file = format!("<{}/.tmp/{temporary}>", self.root);
+            let flushed = self.find(None, &["fsync(", &file, "= 0"]);
+            let sealed = self.find(None, &["fchmod(", &file, "0400", "= 0"]);
+            assert!(sealed.is_before(flushed) && flushed.is_before(named), "{object}:\n{self}");
+            let mut writes = self.calls.iter().filter(|call| call.text.contains("write") && call.text.contains(&file));
+            let written = writes.next_back().expect("it was written");
+            assert!(written.is_before(flushed), "{object}:\n{self}");
+            // Nothing else happened to be done in between that we could lean on.
+            let own = |call: &&Call| call.thread == named.thread && named.is_before(call) && call.has(&["fsync("]);
+            let settled = self.calls.iter().find(own).expect("its directory is flushed");
+            assert!(settled.has(&[&home, "= 0"]), "{object}: {}", settled.text);
+            (named, settled)
+        }
+
+        /// A new directory is flushed into its parent before anything is named in it.
+        #[track_caller]
+        fn assert_made_durably(&self, made: &str) {
+            let (parent, last) = made.rsplit_once('/').unwrap_or(("", made));
+            let parent = format!("<{}>", format!("{}/{parent}", self.root).trim_end_matches('/'));
+            let born = self.find(None, &["mkdirat(", &parent, &format!("\"{last}\""), "= 0"]);
+            let flushed = self.find(Some(born), &["fsync(", &parent, "= 0"]);
+            let used = self.find(Some(born), &["/.tmp>, \"", &format!("<{}/{made}", self.root)]);
+            assert!(flushed.is_before(used), "{made}:\n{self}");
+        }
+
+        /// Directories in the repository that this run made, but for the one of unfinished files.
+        fn made(&self) -> Vec<String> {
+            let made = |call: &Call| {
+                let (_, below) = call.text.strip_prefix("mkdirat(")?.split_once(&self.root)?;
+                let (parent, rest) = below.split_once(">, \"")?;
+                let last = rest.split('"').next()?;
+                Some(format!("{parent}/{last}").trim_start_matches('/').to_owned())
+            };
+            let done = self.calls.iter().filter(|call| call.has(&["= 0"]));
+            done.filter_map(made).filter(|dir| dir != ".tmp").collect()
+        }
+    }
+
+    impl std::fmt::Display for Trace {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.calls.iter().try_for_each(|call| writeln!(f, "{} {}", call.thread, call.text))
+        }
+    }
+
+    /// A call that others came in between is told in two parts, which are put together.
+    fn calls(trace: &str) -> Vec<Call> {
+        let (mut calls, mut under_way) = (Vec::<Call>::new(), BTreeMap::new());
+        for (at, line) in trace.lines().enumerate() {
+            let (thread, text) = line.trim_start().split_once(' ').expect("a thread and what it did");
+            if let Some((_, rest)) = text.split_once(" resumed>") {
+                let n = under_way.remove(thread).expect("it had begun");
+                let call: &mut Call = &mut calls[n];
+                call.text.push_str(rest);
+                call.ended = at;
+                continue;
+            }
+            let begins = text.strip_suffix(" <unfinished ...>");
+            let ended = if begins.is_some() { usize::MAX } else { at };
+            if begins.is_some() {
+                under_way.insert(thread, calls.len());
+            }
+            let text = begins.unwrap_or(text).trim_start().to_owned();
+            calls.push(Call { thread: thread.to_owned(), text, begun: at, ended });
+        }
+        calls
     }
 
     #[test]
     fn file_then_name_then_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let Some(lines) = trace(dir.path()) else {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "traced::child", "--test-threads=1"]).env(CHILD, dir.path().join("repo"));
+        let Some(trace) = Trace::of(&program, dir.path()) else {
             return;
         };
-        let root = dir.path().canonicalize().unwrap().join("repository");
-        let root = root.to_str().unwrap();
         for object in ["snapshots/me/1", "snapshots/me/2", "packs/ab/large", "packs/cd/healed"] {
-            assert_order(&lines, root, object);
+            trace.assert_order(object);
         }
-        for made in ["snapshots", "snapshots/me", "packs", "packs/ab", "packs/cd"] {
-            assert_made_durably(&lines, root, made);
+        let made = ["snapshots", "snapshots/me", "packs", "packs/ab", "packs/cd"];
+        assert_eq!(trace.made(), made);
+        made.iter().for_each(|dir| trace.assert_made_durably(dir));
+    }
+
+    /// Where an object stands in the order that `format-spec/90-durability.md` promises.
+    fn step(object: &str) -> usize {
+        let order = ["packs/", "index/", "snapshots/", "copy/snapshots/"];
+        match order.iter().position(|kind| object.starts_with(kind)) {
+            Some(i) => i + 1,
+            None if object.starts_with("sessions/") && object.ends_with("/00000000") => 0,
+            None if object.starts_with("sessions/") && object.ends_with("/close") => order.len() + 1,
+            None => panic!("a backup into a repository that has a parent for it makes no {object}"),
         }
     }
 
-    #[track_caller]
-    fn find(lines: &[String], from: usize, all: &[&str]) -> usize {
-        let matches = |line: &String| all.iter().all(|part| line.contains(part));
-        match lines[from..].iter().position(matches) {
-            Some(i) => from + i,
-            None => panic!("no {all:?} from line {from} on:\n{}", lines.join("\n")),
+    /// A second backup makes several packs. (A segment is written for every 32 of them, and so would
+    /// come before packs that it does not list, were there more.)
+    fn world_with_parent() -> World {
+        let world = World::with_repository();
+        world.ok("backup src -q");
+        for i in 0..4 {
+            let mut dice = dice::Dice(i);
+            let words = std::iter::repeat_with(|| dice.roll(u64::MAX).to_le_bytes());
+            world.write(&format!("src/incompressible-{i}"), words.flatten().take(1_500_000).collect::<Vec<u8>>());
         }
+        world
     }
 
-    /// Written and sealed, flushed once, named, and the directory flushed, in this order and
-    /// without a failure.
-    #[track_caller]
-    fn assert_order(lines: &[String], root: &str, object: &str) {
-        let (home, last) = object.rsplit_once('/').unwrap();
-        let home = format!("<{root}/{home}>");
-        let named = find(lines, 0, &["rename", &home, &format!("\"{last}\""), "= 0"]);
-        let temporary = lines[named].split('"').nth(1).unwrap();
-        let file = format!("<{root}/.tmp/{temporary}>");
-        let flushed = find(lines, 0, &["fsync(", &file, "= 0"]);
-        let sealed = find(lines, 0, &["fchmod(", &file, "0400", "= 0"]);
-        let settled = find(lines, named, &["fsync(", &home, "= 0"]);
-        assert!(sealed < flushed && flushed < named && named < settled);
-        let writes = |(i, line): (usize, &String)| (line.contains("write(") && line.contains(&file)).then_some(i);
-        let written = lines.iter().enumerate().filter_map(writes).max();
-        assert!(written.expect("it was written") < flushed);
-        // Nothing else happened to be done in between that we could lean on.
-        let next = find(lines, named, &["fsync("]);
-        assert_eq!(next, settled, "{}", lines[next]);
+    /// Names of the objects of a repository.
+    fn objects(world: &World) -> Vec<String> {
+        let root = world.path("repo");
+        let below = |file: PathBuf| file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        files(&root).into_iter().map(below).filter(|object| !object.starts_with(".tmp/")).collect()
     }
 
-    /// A new directory is flushed into its parent before anything is named in it.
-    #[track_caller]
-    fn assert_made_durably(lines: &[String], root: &str, made: &str) {
-        let (parent, last) = made.rsplit_once('/').unwrap_or(("", made));
-        let parent = format!("<{}>", format!("{root}/{parent}").trim_end_matches('/'));
-        let quoted = format!("\"{last}\"");
-        let born = find(lines, 0, &["mkdirat(", &parent, &quoted, "= 0"]);
-        let flushed = find(lines, born, &["fsync(", &parent, "= 0"]);
-        let used = find(lines, born, &["rename", &format!("<{root}/{made}")]);
-        assert!(flushed < used, "{made}");
+    #[test]
+    fn each_kind_of_object_is_durable_before_the_next_is_named() {
+        let world = world_with_parent();
+        let before = objects(&world);
+        let Some(trace) = Trace::of(&world.command("backup src -q --pack-size 1"), &world.path("")) else {
+            return;
+        };
+        let mut steps = [const { Vec::new() }; 6];
+        for object in objects(&world).iter().filter(|object| !before.contains(object)) {
+            steps[step(object)].push(trace.assert_order(object));
+        }
+        let made = steps.each_ref().map(Vec::len);
+        assert!(made[1] >= 4 && made.iter().all(|n| *n > 0), "{made:?}");
+        for pair in steps.windows(2) {
+            let settled = pair[0].iter().map(|(_, settled)| settled).max_by_key(|call| call.ended).unwrap();
+            let named = pair[1].iter().map(|(named, _)| named).min_by_key(|call| call.begun).unwrap();
+            assert!(settled.is_before(named), "{} comes before the end of {}", named.text, settled.text);
+        }
+        trace.made().iter().for_each(|dir| trace.assert_made_durably(dir));
     }
 }

@@ -29,7 +29,7 @@ pub use copy::Copy;
 pub use doctor::{Doctor, DoctorCommand, DoctorPolicy, DoctorStorage};
 pub use find::{By, Debug, DebugCommand, DebugDump, Diff, Explain, ExplainExclude, Find, Stats, StatsMode, Type};
 pub use keys::{From, Init, Key, KeyAdd, KeyCommand, KeyList, KeyPasswd, KeyRecovery, KeyRemove, NewSecret};
-pub use prune::{MaxUnused, Prune, Pruning};
+pub use prune::{MaxUnused, Prune, Pruning, parse_duration};
 pub use read::{AcceptTime, Cat, Check, Choice, Dump, Filter, List, Ls, Restore, Snapshots, SnapshotsCommand};
 pub use remake::{Merge, Rewrite};
 pub use rescue::Rescue;

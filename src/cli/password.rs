@@ -133,7 +133,12 @@ fn from_file(file: &Path) -> Result<Secret> {
     let bytes = bytes
         .map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))
         .doing(|| format!("reading the password file {}", file.display()))?;
-    Ok(trimmed(&decoded(&bytes)))
+    Ok(password_in(&bytes))
+}
+
+/// The password that such a file holds.
+pub fn password_in(bytes: &[u8]) -> Secret {
+    trimmed(&decoded(bytes))
 }
 
 fn decoded(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -167,10 +172,15 @@ pub fn read_key_file(file: &Path, notices: &mut Vec<Notice>) -> Result<Zeroizing
         let message = format!("the key file {} can be read by others: chmod 600 it", file.display());
         notices.push(Notice { slug: "key-file-readable", message });
     }
-    let mut text = Zeroizing::new(String::with_capacity(80));
+    let mut text = Zeroizing::new(Vec::with_capacity(80));
     let no_key = || invalid("that is no key file: 64 hex digits are expected".to_owned());
-    (&mut opened).take(80).read_to_string(&mut text).map_err(|_| no_key())?;
-    unhex(text.trim_end()).map(Zeroizing::new).map_err(|_| no_key())
+    (&mut opened).take(80).read_to_end(&mut text).map_err(|_| no_key())?;
+    key_in(&text).ok_or_else(no_key)
+}
+
+/// The key that such a file holds.
+pub fn key_in(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    unhex(std::str::from_utf8(bytes).ok()?.trim_end()).map(Zeroizing::new).ok()
 }
 
 /// Make a key file that only its owner can read; an existing file is left alone and an error.

@@ -75,6 +75,7 @@ const SLOT: &[Row] = &[
     ("salt", 32, Bytes, "of the password"),
     ("commitment", 32, Bytes, "tells at once whether a password fits"),
     ("sealed length", 4, Number, "bytes that are sealed, tag included"),
+    ("escrow length", 4, Number, "bytes of the record behind that, which only an owner opens"),
 ];
 
 const PACK: &[Row] = &[
@@ -318,15 +319,10 @@ impl Dissector<'_> {
 
     fn slot(&mut self, at: usize) -> Option<usize> {
         let head = self.rows(SLOT, at)?;
-        let sealed = self.number(head - 4, 4)? as usize;
+        let (sealed, escrow) = (self.number(head - 8, 4)? as usize, self.number(head - 4, 4)?);
         self.push(head, sealed, "sealed part", "what the slot unlocks; opens with the password");
-        let rest = self.base + self.bytes.len();
         let behind = head.saturating_add(sealed);
-        if self.magic(behind) != Some(b"ORLPREC1") && behind + 4 < rest {
-            self.push(behind, 4, "escrow length", "bytes of the record behind it, which only an owner opens");
-            return self.record(behind + 4);
-        }
-        Some(behind)
+        if escrow == 0 { Some(behind) } else { self.record(behind) }
     }
 
     fn pack(&mut self, len: usize, end: &[u8]) {

@@ -25,7 +25,7 @@ pub(super) fn pool(threads: usize) -> Result<ThreadPool> {
         .num_threads(threads.max(1))
         .stack_size(STACK)
         .build()
-        .map_err(none)
+        .map_err(|e| none(threads, &e))
 }
 
 /// Do it on a thread of its own, and wait for it.
@@ -35,11 +35,14 @@ pub(super) fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             .name("deep".into())
             .stack_size(STACK)
             .spawn_scoped(scope, work)
-            .map_err(none)?;
+            .map_err(|e| none(1, &e))?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
-fn none(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Bug, "threads cannot be started").because(e)
+fn none(threads: usize, e: &dyn std::fmt::Display) -> Error {
+    let what = format!("{threads} threads with stacks of {} MiB cannot be started: {e}", STACK >> 20);
+    Error::new(ErrorKind::Invalid, what).hint(
+        "allow more memory or processes (`ulimit -v`, `ulimit -u`), or read fewer files at once (--read-concurrency)",
+    )
 }

@@ -86,22 +86,30 @@ fn expand_checked(glob: &[u8], look: &mut dyn Look) -> Vec<Vec<u8>> {
     if !has_meta(glob) {
         return if look.exists(glob) { vec![glob.to_vec()] } else { Vec::new() };
     }
-    let cut = glob.iter().rposition(|b| *b == b'/');
-    let (dir, last) = match cut {
-        None => (&b"."[..], glob),
-        Some(0) => (&b"/"[..], &glob[1..]),
-        Some(at) => (&glob[..at], &glob[at + 1..]),
-    };
-    let Ok(last) = Component::compile(last) else {
-        return Vec::new();
-    };
-    let dirs = if has_meta(dir) { expand_checked(dir, look) } else { vec![dir.to_vec()] };
-    let mut found = Vec::new();
-    for dir in dirs {
-        let mut names = look.names(&dir);
-        names.sort_unstable();
-        names.retain(|name| last.matches(name));
-        found.extend(names.iter().map(|name| join(&dir, name)));
+    // From the last slash on down to where nothing is open any more; not by calling itself, as a line may
+    // have any number of slashes.
+    let (mut dir, mut parts) = (glob, Vec::new());
+    while has_meta(dir) {
+        let (above, part) = match dir.iter().rposition(|b| *b == b'/') {
+            None => (&b"."[..], dir),
+            Some(0) => (&b"/"[..], &dir[1..]),
+            Some(at) => (&dir[..at], &dir[at + 1..]),
+        };
+        let Ok(part) = Component::compile(part) else {
+            return Vec::new();
+        };
+        parts.push(part);
+        dir = above;
+    }
+    let mut found = vec![dir.to_vec()];
+    for part in parts.iter().rev() {
+        let dirs = std::mem::take(&mut found);
+        for dir in dirs {
+            let mut names = look.names(&dir);
+            names.sort_unstable();
+            names.retain(|name| part.matches(name));
+            found.extend(names.iter().map(|name| join(&dir, name)));
+        }
     }
     found
 }

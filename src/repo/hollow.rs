@@ -35,7 +35,7 @@ impl Hollows {
     }
 
     /// The number of the next mark of a place.
-    fn next(&self, client: ClientId, seq: u64) -> u32 {
+    pub fn next(&self, client: ClientId, seq: u64) -> u32 {
         self.newest.get(&(client, seq)).map_or(0, |(n, _)| n.saturating_add(1))
     }
 

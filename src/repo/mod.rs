@@ -43,7 +43,7 @@ pub use notes::{Hold, Notes};
 pub use open::{
     InitOptions, Initialized, SlotInfo, SlotNote, UNDELETE_WINDOW, exists, init, open, open_viewed, slot_ids,
 };
-pub use profile::{Complain, Remembered, findings, keep_findings, place_key};
+pub use profile::{Complain, Remembered, findings, findings_in, keep_findings, place_key};
 pub use reader::{Blob, Decoded, Reader};
 pub use session::{Leftover, OpenSession, Session, Sessions};
 pub use snapshots::{NewSnapshot, Received, Snapshot, parted};

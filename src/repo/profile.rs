@@ -69,6 +69,11 @@ impl Remembered {
         Ok(Self { file, place: place.to_owned(), known: Mutex::new(known), past: false, complain })
     }
 
+    /// Whether the bytes of such a file say what a repository is.
+    pub fn is_readable(bytes: &[u8]) -> bool {
+        parse(bytes, Path::new("")).is_ok()
+    }
+
     /// For a repository that is read as it was at an earlier time: it must be the same one, but it may lack what is
     /// remembered, and nothing of it is remembered.
     #[must_use]
@@ -205,7 +210,12 @@ fn probed_file(dir: &Path, place: &str) -> PathBuf {
 
 /// What was found out of the storage at `place`, if that was ever asked and can be read.
 pub fn findings(dir: &Path, place: &str) -> Option<Findings> {
-    let kept: Probed = serde_json::from_slice(&std::fs::read(probed_file(dir, place)).ok()?).ok()?;
+    findings_in(&std::fs::read(probed_file(dir, place)).ok()?, place)
+}
+
+/// What such a file says of `place`.
+pub fn findings_in(bytes: &[u8], place: &str) -> Option<Findings> {
+    let kept: Probed = serde_json::from_slice(bytes).ok()?;
     (kept.version == VERSION && kept.place == place).then_some(kept.findings)
 }
 

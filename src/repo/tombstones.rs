@@ -43,7 +43,7 @@ impl Tombstones {
     pub fn all(&self) -> impl Iterator<Item = &Tombstone> {
         self.by_place.values().flatten()
     }
-    /// As if somebody had decided so.
+    /// As if somebody had decided so. No such tombstone is stored, so it takes the snapshot's id for its own.
     pub fn imagine(&mut self, s: &Snapshot, not_before: i64) {
         let (client, seq) = (s.statement.client, s.statement.seq);
         let one = Tombstone { id: s.id, name: String::new(), client, seq, target: Some(s.id), not_before };

@@ -28,9 +28,9 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 /// Files take up whole blocks.
 const BLOCK: u64 = 4096;
 
-const MAGIC: &[u8; 8] = b"ORLPCAC1";
-const SUM: usize = 32;
-const HEADER: usize = MAGIC.len() + SUM + 9;
+pub(super) const MAGIC: &[u8; 8] = b"ORLPCAC1";
+pub(super) const SUM: usize = 32;
+pub(super) const HEADER: usize = MAGIC.len() + SUM + 9;
 
 /// The folder, and how much may be in it.
 pub struct Cache {
@@ -252,7 +252,7 @@ fn list(dir: &Path, depth: u32, into: &mut Vec<Kept>) -> io::Result<()> {
 }
 
 /// Magic, hash, tag.
-fn header(name: &Name, part: Part, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn header(name: &Name, part: Part, bytes: &[u8]) -> Vec<u8> {
     let tag = match part {
         Part::Whole(_, tag) => tag,
         Part::Range(..) => None,
@@ -269,7 +269,7 @@ fn header(name: &Name, part: Part, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn sum(name: &Name, part: Part, tail: &[u8], bytes: &[u8]) -> [u8; SUM] {
+pub(super) fn sum(name: &Name, part: Part, tail: &[u8], bytes: &[u8]) -> [u8; SUM] {
     let place = match part {
         Part::Whole(..) => (0, u64::MAX),
         Part::Range(offset, len) => (offset, len),
@@ -281,7 +281,7 @@ fn sum(name: &Name, part: Part, tail: &[u8], bytes: &[u8]) -> [u8; SUM] {
 }
 
 /// Whether a file is what was kept, and what is asked for.
-fn is_sound(all: &[u8], name: &Name, part: Part) -> bool {
+pub(super) fn is_sound(all: &[u8], name: &Name, part: Part) -> bool {
     let Some((header, bytes)) = all.split_at_checked(HEADER) else { return false };
     let (magic, rest) = header.split_at(MAGIC.len());
     let (hash, tail) = rest.split_at(SUM);

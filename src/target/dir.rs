@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_
 use rustix::io::Errno;
 
 use super::{FileId, InProgress, Kind, Policy, Stat, TargetError, TargetFile, TempName, Why, Withheld, at, component};
+use crate::model::NodeKind;
 use crate::model::ext::flag;
 use crate::source::{Dir, Names};
 
@@ -99,20 +100,27 @@ impl TargetDir {
         self.open_known_dir(name).map(|fd| Self::new(fd, true)).map_err(at("open"))
     }
 
+    /// Make a directory where nothing is, or fail with `EXIST`.
+    pub fn make_dir(&self, name: &[u8]) -> Result<Self, TargetError> {
+        let name = component(name, "mkdir")?;
+        let mut made = rustix::fs::mkdirat(&self.dir, name, Mode::RWXU);
+        if made == Err(Errno::PERM) && self.unseal() {
+            made = rustix::fs::mkdirat(&self.dir, name, Mode::RWXU);
+        }
+        made.map_err(at("mkdir"))?;
+        let fd = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(at("open"))?;
+        Ok(Self::new(fd, self.endows))
+    }
+
     /// Have a directory of that name: a new one, the one that is there, or one in the place of
     /// whatever else was there. A new one is the owner's alone until its metadata is set.
     pub fn ensure_dir(&self, name: &[u8]) -> Result<(Self, Found), TargetError> {
         let name = component(name, "mkdir")?;
         let mut found = Found::Nothing;
         for _ in 0..TRIES {
-            match rustix::fs::mkdirat(&self.dir, name, Mode::RWXU) {
-                Ok(()) => {
-                    let fd = openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(at("open"))?;
-                    return Ok((Self::new(fd, self.endows), found));
-                }
-                Err(Errno::EXIST) => {}
-                Err(Errno::PERM) if self.unseal() => continue,
-                Err(e) => return Err(at("mkdir")(e)),
+            match self.make_dir(name) {
+                Err(TargetError { why: Why::Os(Errno::EXIST), .. }) => {}
+                made => return Ok((made?, found)),
             }
             match self.open_known_dir(name) {
                 Ok(fd) => {
@@ -143,8 +151,7 @@ impl TargetDir {
         Ok(TargetFile::new(fd, Some(temp), self.endows))
     }
 
-    /// Make a file where nothing is, or fail with `EXIST`. In a directory that is new, that means
-    /// that the file system takes two names of the snapshot for one.
+    /// Make a file where nothing is, or fail with `EXIST`.
     pub fn create_new(&self, name: &[u8]) -> Result<TargetFile, TargetError> {
         let name = component(name, "create")?;
         let fd = match self.create_exclusive(name) {
@@ -223,15 +230,15 @@ impl TargetDir {
 
     /// Make a symbolic link.
     pub fn symlink(&self, name: &[u8], target: &[u8]) -> Result<(), TargetError> {
-        self.place(name, "symlink", |place| rustix::fs::symlinkat(target, &self.dir, place))
+        self.make(name, &NodeKind::Symlink { target: target.to_vec() }, false)
     }
     /// Make a named pipe.
     pub fn fifo(&self, name: &[u8]) -> Result<(), TargetError> {
-        self.node(name, FileType::Fifo, 0)
+        self.make(name, &NodeKind::Fifo, false)
     }
     /// Make a socket that nobody listens on.
     pub fn socket(&self, name: &[u8]) -> Result<(), TargetError> {
-        self.node(name, FileType::Socket, 0)
+        self.make(name, &NodeKind::Socket, false)
     }
     /// Make a device, if the policy lets a snapshot make devices. `number` is
     /// `major << 32 | minor`.
@@ -242,25 +249,59 @@ impl TargetDir {
         number: u64,
         policy: &Policy,
     ) -> Result<Option<Withheld>, TargetError> {
-        if !policy.privileged() {
+        let device = number;
+        let kind = if block { NodeKind::BlockDevice { device } } else { NodeKind::CharDevice { device } };
+        self.special(name, &kind, false, policy)
+    }
+
+    /// Make what is neither file nor directory, if the policy lets a snapshot make it; where `vacant`,
+    /// only if nothing is there, or fail with `EXIST`.
+    pub fn special(
+        &self,
+        name: &[u8],
+        kind: &NodeKind,
+        vacant: bool,
+        policy: &Policy,
+    ) -> Result<Option<Withheld>, TargetError> {
+        if matches!(kind, NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. }) && !policy.privileged() {
             return Ok(Some(Withheld::Device));
         }
-        let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
-        let (major, minor) = ((number >> 32) as u32, number as u32);
-        self.node(name, kind, makedev(major, minor)).map(|()| None)
+        self.make(name, kind, vacant).map(|()| None)
     }
-    fn node(&self, name: &[u8], kind: FileType, device: u64) -> Result<(), TargetError> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        self.place(name, "mknod", |place| rustix::fs::mknodat(&self.dir, place, kind, mode, device))
+
+    fn make(&self, name: &[u8], kind: &NodeKind, vacant: bool) -> Result<(), TargetError> {
+        let (file_type, number) = match kind {
+            NodeKind::Symlink { target } => {
+                let make = |place: &[u8]| rustix::fs::symlinkat(&**target, &self.dir, place);
+                return self.place(name, "symlink", vacant, make);
+            }
+            NodeKind::Fifo => (FileType::Fifo, 0),
+            NodeKind::Socket => (FileType::Socket, 0),
+            NodeKind::CharDevice { device } => (FileType::CharacterDevice, *device),
+            NodeKind::BlockDevice { device } => (FileType::BlockDevice, *device),
+            NodeKind::File { .. } | NodeKind::Dir { .. } => return Err(at("mknod")(Errno::INVAL)),
+        };
+        let (mode, device) = (Mode::RUSR | Mode::WUSR, makedev((number >> 32) as u32, number as u32));
+        let make = |place: &[u8]| rustix::fs::mknodat(&self.dir, place, file_type, mode, device);
+        self.place(name, "mknod", vacant, make)
     }
 
     /// Give a file of ours another name. Never follows a symbolic link: one that took the place
     /// of the file is not `file`, and then nothing is left behind.
     pub fn hard_link(&self, name: &[u8], from: &Self, from_name: &[u8], file: FileId) -> Result<(), TargetError> {
-        let from_name = component(from_name, "link")?;
         if self.survey(name)?.is_some_and(|s| s.id == file) {
             return Ok(()); // Renaming one name of a file over another does nothing at all.
         }
+        self.link(name, false, from, from_name, file)
+    }
+
+    /// The same where nothing is, or fail with `EXIST`.
+    pub fn hard_link_new(&self, name: &[u8], from: &Self, from_name: &[u8], file: FileId) -> Result<(), TargetError> {
+        self.link(name, true, from, from_name, file)
+    }
+
+    fn link(&self, name: &[u8], vacant: bool, from: &Self, from_name: &[u8], file: FileId) -> Result<(), TargetError> {
+        let from_name = component(from_name, "link")?;
         let link = |place: &[u8]| {
             rustix::fs::linkat(&from.dir, from_name, &self.dir, place, AtFlags::empty())?;
             match self.dir.stat(place) {
@@ -271,18 +312,19 @@ impl TargetDir {
                 }
             }
         };
-        self.place(name, "link", link).map_err(|e| match e.why {
+        self.place(name, "link", vacant, link).map_err(|e| match e.why {
             Why::Os(Errno::STALE) => TargetError { during: "link", why: Why::Raced },
             _ => e,
         })
     }
 
     /// Make something by `make` that cannot be made over what is there: if something is, beside
-    /// it, and then moved over it.
+    /// it, and then moved over it, unless the place has to be vacant.
     fn place(
         &self,
         name: &[u8],
         during: &'static str,
+        vacant: bool,
         make: impl Fn(&[u8]) -> Result<(), Errno>,
     ) -> Result<(), TargetError> {
         let name = component(name, during)?;
@@ -290,7 +332,7 @@ impl TargetDir {
         if made == Err(Errno::PERM) && self.unseal() {
             made = make(name);
         }
-        if made != Err(Errno::EXIST) {
+        if vacant || made != Err(Errno::EXIST) {
             return made.map_err(at(during));
         }
         let temp = TempName::random();

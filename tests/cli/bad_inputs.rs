@@ -94,23 +94,14 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
-fn a_read_only_repository_can_be_read() {
+fn reading_writes_nothing() {
     let world = World::with_repository();
     world.ok("backup src -q");
     let before = world.files("repo");
     for line in ["snapshots", "ls latest", "dump latest /src/one.txt", "key list", "list blobs", "backup -n src"] {
         world.ok(line);
     }
-    assert_eq!(world.files("repo"), before, "reading writes nothing");
-    if rustix::process::getuid().is_root() {
-        return;
-    }
-    let done = std::process::Command::new("chmod").args(["-R", "a-w"]).arg(world.path("repo")).status();
-    assert!(done.expect("coreutils").success());
-    world.ok("ls latest");
-    let err = world.fails("backup src", 1);
-    let _ = std::process::Command::new("chmod").args(["-R", "u+w"]).arg(world.path("repo")).status();
-    assert!(err.contains("error[storage]"), "{err}");
+    assert_eq!(world.files("repo"), before);
 }
 
 #[test]

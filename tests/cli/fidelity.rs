@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::world::{Ran, World};
+use super::world::World;
 
 /// Rows of the report in a JSON summary: how often each kind was told.
 fn rows(summary: &serde_json::Value) -> Vec<(String, u64)> {
@@ -26,15 +26,6 @@ fn root() -> bool {
 fn sh(line: &str, dir: &Path) -> bool {
     let done = Command::new("sh").args(["-c", line]).current_dir(dir).stderr(Stdio::null()).status();
     done.expect("a shell").success()
-}
-
-/// The program with its line, by means of another one.
-fn by(world: &World, means: &str, line: &str) -> Ran {
-    let program = world.command(line);
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{means} \"$0\" \"$@\"")).arg(program.get_program()).args(program.get_args());
-    command.env_clear().envs(program.get_envs().filter_map(|(n, v)| Some((n, v?))));
-    Ran::of(command.current_dir(world.path("")).stdin(Stdio::null()).output().expect("a shell"))
 }
 
 /// A folder with a bit of everything that some place cannot hold; says which of it there is.
@@ -98,11 +89,11 @@ fn a_poor_file_system_is_told_kind_by_kind() {
     world.ok("backup src -q");
     std::fs::create_dir(world.path("poor")).expect("ours");
     let mount = "unshare -rm sh -c 'mount -t ramfs none poor && exec \"$0\" \"$@\"'";
-    if by(&world, mount, "version").code != 0 {
+    if world.by(mount, "version").code != 0 {
         eprintln!("skipped: nothing can be mounted here");
         return;
     }
-    let ran = by(&world, mount, "restore latest --target @/poor --json");
+    let ran = world.by(mount, "restore latest --target @/poor --json");
     let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
     let told = rows(&summary);
     for slug in ["xattrs", "acls", "flags", "holes"].into_iter().filter(|s| there.contains(s)) {
@@ -112,11 +103,11 @@ fn a_poor_file_system_is_told_kind_by_kind() {
     assert_eq!(count(&told, "hard-links"), 0, "links it knows");
     // What a place cannot hold is nobody's mistake.
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let ran = by(&world, mount, "restore latest --target @/poor");
+    let ran = world.by(mount, "restore latest --target @/poor");
     assert!(ran.out.contains("not brought back as it was:\n"), "{}", ran.out);
     assert!(ran.out.contains("  holes   ") && !ran.out.contains("birth-time"), "{}", ran.out);
     assert!(!ran.out.contains("lost["), "{}", ran.out);
-    let ran = by(&world, mount, "restore latest --target @/poor -v");
+    let ran = world.by(mount, "restore latest --target @/poor -v");
     assert!(ran.out.contains("lost[holes]: write ") && ran.out.contains("/src/holes: "), "{}", ran.out);
     assert!(ran.out.contains("birth-time"), "{}", ran.out);
 }
@@ -137,11 +128,11 @@ fn what_only_root_restores_is_told() {
     // The folder of the test is root's, so there has to be a way in.
     assert!(sh("chmod -R a+rwX . && chmod a+x ..", &world.path("")));
     let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
-    if by(&world, nobody, "version").code != 0 {
+    if world.by(nobody, "version").code != 0 {
         eprintln!("skipped: nobody cannot run the program here");
         return;
     }
-    let ran = by(&world, nobody, "restore latest --target @/nobody --no-cache --json");
+    let ran = world.by(nobody, "restore latest --target @/nobody --no-cache --json");
     let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
     let told = rows(&summary);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -157,11 +148,11 @@ fn links_that_cannot_be_made_become_files() {
     world.ok("backup src -q");
     let trace =
         "strace -f -qq -e trace=linkat,fsetxattr,futimens,utimensat,fchmod -e inject=linkat:error=EPERM -o /dev/null";
-    if by(&world, trace, "version").code != 0 {
+    if world.by(trace, "version").code != 0 {
         eprintln!("skipped: strace does not work here");
         return;
     }
-    let ran = by(&world, trace, "restore latest:/ --include one.txt --include again --target @/out --json");
+    let ran = world.by(trace, "restore latest:/ --include one.txt --include again --target @/out --json");
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
     assert_eq!(count(&rows(&summary), "hard-links"), 1, "{summary}");
@@ -174,14 +165,14 @@ fn links_that_cannot_be_made_become_files() {
     for (call, slug) in [("fchmod", "mode"), ("utimensat", "times"), ("fchown", "owner")] {
         let trace = format!("strace -f -qq -e trace={call} -e inject={call}:error=EPERM -o /dev/null");
         let line = format!("restore latest --target @/{slug} --json");
-        let ran = by(&world, &trace, &line);
+        let ran = world.by(&trace, &line);
         let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
         assert!(count(&rows(&summary), slug) > 0, "{slug}: {summary}");
         assert_eq!(ran.code, 0, "{}", ran.err);
     }
     // What is no limit of the place is trouble, and each file is named.
     let trace = "strace -f -qq -e trace=utimensat -e inject=utimensat:error=EIO -o /dev/null";
-    let ran = by(&world, trace, "restore latest --target @/broken");
+    let ran = world.by(trace, "restore latest --target @/broken");
     assert_eq!(ran.code, 3, "{}", ran.out);
     assert!(ran.err.contains("error[times]: utimens /") && ran.out.contains("  times  "), "{}{}", ran.out, ran.err);
 }
@@ -196,11 +187,11 @@ fn a_copy_in_place_of_a_link_is_whole_or_not_there() {
     std::fs::hard_link(world.path("big/one"), world.path("big/two")).expect("ours");
     world.ok("backup big -q");
     let trace = "strace -f -qq -e trace=linkat -e inject=linkat:error=EPERM:signal=SIGINT -o /dev/null";
-    if by(&world, trace, "version").code != 0 {
+    if world.by(trace, "version").code != 0 {
         eprintln!("skipped: there is no strace");
         return;
     }
-    let ran = by(&world, trace, "restore latest --target @/out");
+    let ran = world.by(trace, "restore latest --target @/out");
     assert_eq!(ran.code, 130, "{}", ran.err);
     for (path, len) in world.files("out") {
         assert_eq!(len, content.len() as u64, "{path:?}");

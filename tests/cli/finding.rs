@@ -405,6 +405,7 @@ fn every_byte_of_every_object_has_a_meaning() {
     let world = two();
     world.ok("tag --add seen latest");
     world.ok("hold latest");
+    world.ok("key add --role client --client web --new-key-file @/web.key");
     world.ok("policy set --keep-last 9");
     world.ok("forget latest~1");
     world.ok("prune");
@@ -422,6 +423,9 @@ fn every_byte_of_every_object_has_a_meaning() {
             assert!(told || field["field"] != "clear part", "{name}: {field}");
         }
         assert_eq!(at, len, "{name}");
+        if name.contains("keys/") {
+            slot(&clear);
+        }
         let opened = world.ok(&format!("debug dump {name}"));
         let closed = ["keys/", "keyring/", "copy/key"].iter().any(|p| name.starts_with(p));
         assert_eq!(opened.contains("\nopened:\n"), !closed, "{name}: {opened}");
@@ -439,6 +443,28 @@ fn every_byte_of_every_object_has_a_meaning() {
     assert!(world.fails("debug dump no/such/object", 1).contains("error[missing]"));
     world.write("cut", &fs::read(&world.files("repo/packs")[0].0).expect("ours")[..100]);
     assert!(world.ok("debug dump --clear @/cut").contains("the file ends before this field does"));
+}
+
+/// The fields of a key slot are where the specification has them: what is sealed, behind both lengths.
+fn slot(dumped: &serde_json::Value) {
+    let fields = dumped["fields"].as_array().expect("fields");
+    let places = |name: &str| fields.iter().filter(|f| f["field"] == name).cloned().collect::<Vec<_>>();
+    let begin = places("slot")[0]["offset"].as_u64().expect("a number") - 24;
+    let (escrow, sealed) = (places("escrow length").remove(0), places("sealed part"));
+    assert_eq!(escrow["offset"], begin + 140, "{dumped}");
+    assert_eq!(sealed[0]["offset"], begin + 144, "{dumped}");
+    assert_eq!(
+        sealed[0]["length"].to_string(),
+        places("sealed length")[0]["value"].as_str().expect("text"),
+        "{dumped}"
+    );
+    let record = places("magic").iter().find(|f| f["value"] == "ORLPREC1").map(|f| f["offset"].as_u64());
+    assert_eq!(record.is_some(), escrow["value"] != "0", "{dumped}");
+    if let Some(record) = record.flatten() {
+        assert_eq!(record, begin + 144 + sealed[0]["length"].as_u64().expect("a number"), "{dumped}");
+        let end = sealed[1]["offset"].as_u64().zip(sealed[1]["length"].as_u64()).map(|(at, len)| at + len - record);
+        assert_eq!(end.map(|n| n.to_string()).as_deref(), escrow["value"].as_str(), "{dumped}");
+    }
 }
 
 /// Whoever reads only the beginning, such as `head`, is no error.

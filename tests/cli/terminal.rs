@@ -235,3 +235,60 @@ fn a_pipe_that_closes_early_ends_us_quietly() {
         assert_eq!(err, "", "{line}");
     }
 }
+
+/// What others wrote into a snapshot must not move the cursor, colour what follows or turn it around.
+#[test]
+fn what_others_wrote_is_harmless_on_a_terminal() {
+    let world = World::with_repository();
+    let evil = "a\x1b]0;title\x07\x1b[2J\u{202e}b\u{9b}31mc\rd\u{200f}e";
+    let shown = r"a\x1b]0;title\x07\x1b[2J\u{202e}b\u{9b}31mc\rd\u{200f}e";
+    world.write(&format!("src/n{evil}"), "x");
+    let with = |line: &str, flags: &[(&str, &str)]| {
+        let mut command = world.command(line);
+        command.args(flags.iter().flat_map(|(flag, letter)| [(*flag).to_owned(), format!("{letter}{evil}")]));
+        command
+    };
+    let (host, tag) = (("--host", "h"), ("--tag", "t"));
+    let named = [host, tag, ("--label", "l"), ("--description", "s")];
+    let first = with("backup src -q", &named).output().expect("the program starts");
+    assert_eq!(super::world::Ran::of(first).code, 0);
+    let object = world.files("repo/snapshots").remove(0).0.display().to_string();
+    for (command, shows) in [
+        (with("key add --new-key-file @/other.key", &[("--user", "u"), ("--host", "k")]), ""),
+        (with("backup src --force -vv", &named), "n"),
+        (with("snapshots", &[]), "ht"),
+        (with("snapshots --group-by host,tags", &[host]), "ht"),
+        (with("snapshots --json", &[]), ""),
+        (with("ls -l latest", &[]), "hn"),
+        (with("find n*", &[]), "n"),
+        (with("key list", &[]), "uk"),
+        (with("stats", &[]), ""),
+        (with("check", &[]), ""),
+        (with("diff latest~1 latest", &[]), ""),
+        (with("tag --add x latest", &[host]), ""),
+        (with("forget --keep-last 1 --dry-run --group-by host,tags", &[]), "ht"),
+        (with("restore latest --target @/out -vv", &[]), "n"),
+        (with(&format!("debug dump {object}"), &[]), ""),
+        (with("snapshots", &[("--no-such-flag", "n")]), ""),
+        (with("ls", &[("latest", "n")]), ""),
+    ] {
+        let line = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        let (_, text) = Terminal::run(&command, 300).end();
+        assert!(text.len() > 20, "{line}: it says something: {text:?}");
+        // Of our own are colours, and lines drawn anew.
+        let harmless = |part: &str| ["[2K", "[1A", "[J"].iter().any(|own| part.starts_with(own)) || is_colour(part);
+        assert!(text.split('\x1b').skip(1).all(harmless), "{line}: {text:?}");
+        for bad in ["\x07", "\u{202e}", "\u{9b}", "\u{200f}", "\x1b[31mc", "c\rd"] {
+            assert!(!text.contains(bad), "{line}: {bad:?} in {text:?}");
+        }
+        for letter in shows.chars() {
+            assert!(text.contains(&format!("{letter}{shown}")), "{line}: no {letter} in {text}");
+        }
+    }
+}
+
+/// What comes after an escape character, if that sets a colour.
+fn is_colour(part: &str) -> bool {
+    let numbers = part.strip_prefix('[').and_then(|p| p.split_once('m')).map(|(numbers, _)| numbers);
+    numbers.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit() || b == b';'))
+}

@@ -113,6 +113,15 @@ impl World {
         Ran::of(command.output().expect("the program starts"))
     }
 
+    /// The program with its line, by means of another one.
+    pub fn by(&self, means: &str, line: &str) -> Ran {
+        let program = self.command(line);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{means} \"$0\" \"$@\"")).arg(program.get_program()).args(program.get_args());
+        command.env_clear().envs(program.get_envs().filter_map(|(n, v)| Some((n, v?))));
+        Ran::of(command.current_dir(self.path("")).stdin(Stdio::null()).output().expect("a shell"))
+    }
+
     /// Must succeed; gives what it printed.
     pub fn ok(&self, line: &str) -> String {
         let ran = self.run(line);

@@ -1,6 +1,13 @@
-//! No bytes make a parser panic: every fuzz target over the vectors, damaged in many small ways.
+//! No bytes make a parser panic: every fuzz target over the vectors and over `fuzz/seeds`, damaged in many small
+//! ways, inside of what is sealed too.
 
-use crate::targets::TARGETS;
+use std::fs;
+use std::path::Path;
+
+#[cfg(feature = "remote")]
+use orlop::storage::testing::http_answer;
+
+use crate::targets::{TARGETS, Target, sealed};
 use crate::vector::Vector;
 
 /// A small generator, seeded, so that a failure can be had again.
@@ -57,18 +64,59 @@ fn seeds() -> Vec<Vec<u8>> {
     out
 }
 
+/// What `fuzz/seeds` has for a target: files, and each line of them.
+fn written(target: &str) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let files: Option<Vec<_>> = fs::read_dir(folder).ok().map(|files| files.map(|f| f.unwrap().path()).collect());
+    for file in files.unwrap_or_default() {
+        let text = fs::read(file).unwrap();
+        out.extend(text.split(|b| *b == b'\n').map(<[u8]>::to_vec));
+        out.push(text);
+    }
+    out.sort();
+    out
+}
+
+/// What is in no fuzz target, since what it is part of is long to build.
+#[cfg(feature = "remote")]
+const MORE: &[Target] = &[("wire", http_answer)];
+#[cfg(not(feature = "remote"))]
+const MORE: &[Target] = &[];
+
 #[test]
 fn no_bytes_make_a_parser_panic() {
-    let seeds = seeds();
+    let vectors = seeds();
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(4000);
-    for (name, target) in TARGETS {
+    for (name, target) in TARGETS.iter().chain(MORE) {
+        let written = written(name);
+        let seeds = if written.is_empty() { &vectors } else { &written };
         seeds.iter().for_each(|s| target(s));
         let mut dice = Dice(0x0a11_c0de);
         for round in 0..rounds {
             let mut bytes = seeds[dice.roll(seeds.len())].clone();
-            dice.damage(&mut bytes);
+            match sealed::damage(name, &bytes, &mut |inside| dice.damage(inside)) {
+                Some(sealed) if round % 4 > 0 => bytes = sealed,
+                _ => dice.damage(&mut bytes),
+            }
             let survived = std::panic::catch_unwind(|| target(&bytes));
             assert!(survived.is_ok(), "{name}, round {round}: {}", orlop::id::hex(&bytes));
         }
+    }
+}
+
+/// Damage inside of what is sealed is worth nothing if it does not arrive there: undamaged, it opens.
+#[test]
+fn what_is_sealed_again_opens() {
+    for name in ["record", "slot", "keyring", "segment", "snapshot", "gc"] {
+        let all: Vec<Vector> = Vector::all().into_iter().filter(|v| v.get("expect") == "ok").collect();
+        let mut again = all.iter().filter_map(|v| {
+            let mut inside = Vec::new();
+            let sealed = sealed::damage(name, &v.body, &mut |plain| inside.clone_from(plain))?;
+            let mut twice = Vec::new();
+            sealed::damage(name, &sealed, &mut |plain| twice.clone_from(plain)).expect("what was just sealed");
+            Some((inside.len() > 20, inside == twice))
+        });
+        assert_eq!(again.next(), Some((true, true)), "{name}");
     }
 }

@@ -8,7 +8,7 @@ use orlop::model::Name;
 use orlop::storage::{Put, StorageErrorKind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Everything over the gateway.
 pub fn over_s3(ceph: &Ceph) {
@@ -79,6 +79,10 @@ pub fn over_webdav(server: &WebDav) {
     assert_eq!(put(&proxy, &free, b"ours").expect("put"), Put::Created);
     assert_eq!((asked.load(SeqCst), direct.get(&free, 9).expect("it is there")), (1, b"ours".to_vec()));
     direct.delete(&free).expect("deleted");
+    // It was done, is said to be refused, is not seen for a moment, and then its place is taken.
+    let proxy = stale(server);
+    assert_eq!(put(&proxy, &free, b"ours").expect("put"), Put::Created);
+    direct.delete(&free).expect("deleted");
     let proxy = refused(|_, place| {
         std::fs::write(place.join("gc/free"), b"them").expect("ours");
         Fate::Status(403)
@@ -90,6 +94,33 @@ pub fn over_webdav(server: &WebDav) {
     assert_eq!((error.kind, asked.load(SeqCst)), (StorageErrorKind::Denied, 4));
     assert_eq!(put(&proxy, &taken, b"more").expect("put"), Put::Exists, "it is not even moved");
     assert_eq!(direct.get(&taken, 9).expect("it is there"), b"once");
+    assert_eq!(left_beside(server), 0, "nothing stays beside");
+    let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    for (name, is_old) in [("0000000000000001", true), ("0000000000000002", false)] {
+        let file = std::fs::File::create(server.folder().join(".tmp").join(name)).expect("ours");
+        file.set_modified(if is_old { old } else { SystemTime::now() }).expect("ours");
+    }
+    // The server remembers listings for a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    let name = Name::new("gc/swept").expect("a name");
+    assert_eq!(server.through(server.port).open().put_new(&name, b"x").expect("put"), Put::Created);
+    assert_eq!(left_beside(server), 1, "what is a day old belongs to nobody");
+}
+
+fn left_beside(server: &WebDav) -> usize {
+    std::fs::read_dir(server.folder().join(".tmp")).expect("it is there").count()
+}
+
+/// The first move is done and said to be refused; after it one look sees nothing.
+fn stale(server: &WebDav) -> Proxy {
+    let (moves, looks) = (AtomicU64::new(0), AtomicU64::new(0));
+    Proxy::that_reads(server.port, move |_, head| {
+        if head.starts_with("MOVE ") && moves.fetch_add(1, SeqCst) == 0 {
+            return Fate::DoneBut(403);
+        }
+        let blind = head.starts_with("PROPFIND ") && head.contains("/gc/free ") && moves.load(SeqCst) == 1;
+        if blind && looks.fetch_add(1, SeqCst) == 0 { Fate::Status(404) } else { Fate::Passes }
+    })
 }
 
 /// A server that says 503 for a while is waited for, and given up in the end.

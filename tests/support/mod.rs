@@ -4,6 +4,7 @@
 
 #![allow(dead_code)]
 
+pub mod alike;
 pub mod dice;
 pub mod keyring;
 pub mod memory;
@@ -27,6 +28,7 @@ use orlop::id::{BlobId, PackId, RecordId};
 use orlop::model::{Content, Extent, Node, NodeKind, PageRef};
 use orlop::ops::backup::{self, About, BackupOptions, BackupSummary, Input, Sources};
 use orlop::ops::check::{self, CheckOptions, CheckSummary, Data};
+use orlop::ops::restore::{RestoreOptions, restore};
 use orlop::repo::{self, Entries, Extents, InitOptions, Reader, Repository};
 use orlop::storage::{MemoryStorage, Storage};
 use orlop::sys::Host;
@@ -191,6 +193,25 @@ pub fn largest_pack(storage: &dyn Storage, kind: Kind, repo: &Repository) -> (or
     let l = listed.into_iter().filter(of_kind).max_by_key(|l| l.len).unwrap();
     let id = orlop::format::names::parse_pack(l.name.as_str()).unwrap().0;
     (l.name, id)
+}
+
+/// A snapshot of this directory, restored elsewhere without any trouble.
+pub fn restored(repo: &Repository, id: RecordId, dir: &Path) -> tempfile::TempDir {
+    let snapshots = repo.snapshots(&|name, e| panic!("{name}: {e}")).unwrap();
+    let snapshot = snapshots.iter().find(|s| s.id == id).expect("the snapshot is there");
+    let (target, options) = (tempfile::tempdir().unwrap(), RestoreOptions::default());
+    let subdir = dir.as_os_str().as_bytes();
+    let (done, ears) = listening(|cx| restore(repo, snapshot, Some(subdir), target.path(), &options, cx));
+    assert_eq!(*ears.problems.lock().unwrap(), Vec::<String>::new());
+    let done = done.unwrap();
+    assert_eq!((done.restored, done.problems), (done.entries, 0));
+    target
+}
+
+/// A real restore of a snapshot gives back what is in the directory, judged without orlop.
+#[track_caller]
+pub fn assert_restores(repo: &Repository, id: RecordId, dir: &Path) {
+    alike::assert_alike(dir, restored(repo, id, dir).path());
 }
 
 /// Compare a snapshot with the directory it was made of.

@@ -94,7 +94,8 @@ impl FromStr for MaxUnused {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// `90s`, `30m` or `2h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("'{text}' is not a time like 90s, 30m or 2h");
     let unit = match text.as_bytes().last() {
         Some(b's') => 1,

@@ -104,6 +104,18 @@ pub struct Forget {
     /// Which ones.
     #[arg(value_name = "SNAPSHOT", help = IDS_HELP)]
     pub ids: Vec<String>,
+    /// Go on without a snapshot whose record is lost, by the name that `check` says; may be repeated
+    #[arg(long, value_name = "OBJECT", conflicts_with_all = ["ids", "dry_run"])]
+    pub accept_lost: Vec<String>,
+    /// Fewer columns
+    #[arg(short, long)]
+    pub compact: bool,
+    /// Only say what would be removed, and why, and with --prune what that would free
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Prune afterwards, if anything was removed: see `orlop prune`; with --json a line of its own
+    #[arg(long)]
+    pub prune: bool,
     /// What to keep.
     #[command(flatten)]
     pub keep: Keep,
@@ -129,18 +141,6 @@ pub struct Forget {
     /// Let a stored policy remove more than half of a group, or a client's last snapshots
     #[arg(long)]
     pub allow_mass_removal: bool,
-    /// Go on without a snapshot whose record is lost, by the name that `check` says; may be repeated
-    #[arg(long, value_name = "OBJECT", conflicts_with_all = ["ids", "dry_run"])]
-    pub accept_lost: Vec<String>,
-    /// Fewer columns
-    #[arg(short, long)]
-    pub compact: bool,
-    /// Only say what would be removed, and why
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Prune afterwards, if anything was removed: see `orlop prune`; with --json a line of its own
-    #[arg(long)]
-    pub prune: bool,
     /// How far it goes.
     #[command(flatten, next_help_heading = "With --prune")]
     pub pruning: Pruning,

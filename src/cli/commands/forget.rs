@@ -69,6 +69,9 @@ fn accept_lost(
     if rules {
         return Err(Error::new(ErrorKind::Invalid, "--accept-lost was given together with rules for what to keep"));
     }
+    if args.prune {
+        super::prune::allowed(&args.pruning, repo, settings)?;
+    }
     let done = forget::accept_lost(repo, settings.client.as_deref(), &args.accept_lost)?;
     match console.json {
         true => console.print(told::changed_json(&done))?,
@@ -101,7 +104,7 @@ fn finish(
     going: &[&Snapshot],
     console: &Console,
 ) -> Result<Outcome> {
-    if args.prune {
+    if args.prune && !going.is_empty() {
         super::prune::allowed(&args.pruning, repo, settings)?;
     }
     let (removed, until) = match args.dry_run {
@@ -116,7 +119,11 @@ fn finish(
     let until = until.filter(|_| repo.config().undelete_window > 0 && !ends_now);
     console.remark(Loudness::Normal, &told::done(&names, until, args.dry_run, &console.zone()))?;
     if args.prune && !removed.is_empty() {
-        super::prune::afterwards(&args.pruning, repo, args.dry_run.then_some(removed), settings, console)?;
+        let pruned = super::prune::afterwards(&args.pruning, repo, args.dry_run.then_some(removed), settings, console);
+        pruned.map_err(|e| match args.dry_run {
+            true => e,
+            false => e.hint("`orlop undelete` lists what was forgotten and can be brought back"),
+        })?;
     }
     Ok(outcome(console))
 }

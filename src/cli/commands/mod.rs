@@ -31,7 +31,7 @@ pub mod stats;
 mod destinations;
 mod find_objects;
 mod keep;
-mod recovery;
+pub mod recovery;
 mod sources;
 mod stream;
 

@@ -65,8 +65,7 @@ pub(super) fn afterwards(
 ) -> Result<()> {
     let (dry_run, as_if_forgotten) = (would.is_some(), would.unwrap_or_default());
     let options = PruneOptions { dry_run, as_if_forgotten, ..options(asked, repo, settings) };
-    let done = prune::prune(repo, &options, &console.context())
-        .map_err(|e| e.hint("`orlop undelete` lists what was forgotten and can be brought back"))?;
+    let done = prune::prune(repo, &options, &console.context())?;
     if settings.json {
         return console.print(words::json(&report(&done)));
     }

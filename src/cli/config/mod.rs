@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 pub use defaults::with_defaults;
+pub use read::{File, parse};
 pub use show::{Line, lines};
 
 use super::hooks::Hooks;

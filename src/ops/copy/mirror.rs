@@ -35,9 +35,22 @@ type At = (ClientId, u64, RecordId);
 #[derive(Default)]
 struct Made {
     committed: Vec<RecordId>,
-    /// Statements that were there without content, and whose content came.
-    /// With the number of the mark that said so.
+    /// Places whose content came, as their newest marks say, and the numbers of those.
     filled: Vec<(At, Option<u32>)>,
+}
+
+impl Made {
+    /// Say that something is or is not here. What is said to have come is noted before that: the answer may
+    /// be lost, and the mark be there.
+    fn mark(&mut self, to: &Repository, who: &Identity, hollows: &mut Hollows, place: At, hollow: bool) -> Result<()> {
+        if !hollow {
+            self.filled.push((place, Some(hollows.next(place.0, place.1))));
+        }
+        if to.mark_hollow(who, hollows, place, hollow)? == Put::Exists && !hollow {
+            self.filled.pop();
+        }
+        Ok(())
+    }
 }
 
 /// How taking content over went.
@@ -451,10 +464,11 @@ fn statements(
             continue; // It may be whole: it is the source that has something missing.
         }
         let is_marked = plan.hollows.has(place.0, place.1, s.id);
-        // A mark that somebody else was quicker to write is looked at below.
-        let ours = hollow != is_marked && to.mark_hollow(who, &mut plan.hollows, place, hollow)? == Put::Created;
         let lacked = !is_marked && before.is_some() && !plan.settled.contains_key(&s.id);
-        if !hollow && (ours || lacked) {
+        if hollow != is_marked {
+            // A mark that somebody else was quicker to write is looked at below.
+            made.mark(to, who, &mut plan.hollows, place, hollow)?;
+        } else if !hollow && lacked {
             made.filled.push((place, plan.hollows.number(place.0, place.1)));
         }
         if before.is_some() {
@@ -471,8 +485,8 @@ fn statements(
     let mut hollows = to.hollows(&|_, _| {})?;
     for s in plan.wanted.iter().filter(|s| !failed.contains(&s.id)) {
         let place = (s.statement.client, s.statement.seq, s.id);
-        if hollows.has(place.0, place.1, place.2) && to.mark_hollow(who, &mut hollows, place, false)? == Put::Created {
-            made.filled.push((place, hollows.number(place.0, place.1)));
+        if hollows.has(place.0, place.1, place.2) {
+            made.mark(to, who, &mut hollows, place, false)?;
         }
     }
     Ok(())

@@ -192,7 +192,7 @@ fn check_heads(history: &History, snapshots: &[Snapshot], tombstones: &Tombstone
     Ok(())
 }
 
-/// Tombstones whose time has come, and that no open session needs undone.
+/// Tombstones whose time has come.
 fn expired(look: &Looking<'_>, tombstones: &Tombstones, snapshots: &[Snapshot]) -> BTreeSet<RecordId> {
     let there: HashSet<RecordId> = snapshots.iter().map(|s| s.id).collect();
     let about = |t: &crate::repo::Tombstone| t.target.is_some_and(|id| there.contains(&id));

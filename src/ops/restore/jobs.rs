@@ -1,12 +1,16 @@
 //! What is to be done: directories and files in the making, and pieces of files by frame.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use hashbrown::DefaultHashBuilder;
+
 use super::links::Link;
 use crate::id::BlobId;
 use crate::model::{Content, Extent, Node, NodeKind};
+use crate::source::Names;
 use crate::target::{InProgress, TargetFile};
 
 /// A directory whose entries are not all finished yet.
@@ -17,13 +21,23 @@ pub(super) struct DirJob {
     pub node: Option<Node>,
     /// It was made by this run: nothing is in it but what we put there.
     pub fresh: bool,
+    /// What was in it before this run, if it is not new and that could be found out.
+    pub before: OnceLock<Before>,
     /// Entries that are not finished, and one while it is still walked.
     pub left: AtomicUsize,
 }
 
 impl DirJob {
     pub fn top(fresh: bool) -> Self {
-        Self { parent: None, name: Box::default(), node: None, fresh, left: AtomicUsize::new(1) }
+        let (before, left) = (OnceLock::new(), AtomicUsize::new(1));
+        Self { parent: None, name: Box::default(), node: None, fresh, before, left }
+    }
+
+    /// Whether nothing was in that place. What is found there nevertheless this run made itself, for an
+    /// entry whose name the file system takes for the same (`A` and `a`), or somebody else did just now:
+    /// it must not be written over.
+    pub fn is_vacant(&self, name: &[u8]) -> bool {
+        self.fresh || self.before.get().is_some_and(|before| !before.had(name))
     }
 
     /// Path below the target.
@@ -54,6 +68,24 @@ impl DirJob {
     /// Whether that was the last one.
     pub fn let_go(&self) -> bool {
         self.left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+/// The names in a directory, in eight bytes each.
+pub(super) struct Before {
+    hasher: DefaultHashBuilder,
+    names: Box<[u64]>,
+}
+
+impl Before {
+    pub fn new(names: &Names) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let mut names: Box<[u64]> = names.iter().map(|n| hasher.hash_one(n.bytes)).collect();
+        names.sort_unstable();
+        Self { hasher, names }
+    }
+    pub fn had(&self, name: &[u8]) -> bool {
+        self.names.binary_search(&self.hasher.hash_one(name)).is_ok()
     }
 }
 
@@ -106,6 +138,8 @@ pub(super) struct FileJob {
     pub size: u64,
     /// Number in the order of the walk.
     pub number: u64,
+    /// Nothing was in its place.
+    pub vacant: bool,
     /// Pieces to write, and one while there may come more.
     pub left: AtomicU64,
     /// It has holes, or had pieces left out: its length must be set in the end.

@@ -109,7 +109,7 @@ impl Run<'_> {
 
     fn link_to(&self, hand: &mut Hand, job: &Arc<FileJob>, link: &Link, id: Option<FileId>) -> Result<(), Trouble> {
         let mut change = Change::Restored;
-        if self.tree.is_some() && !job.dir.fresh {
+        if self.tree.is_some() && !job.vacant {
             let dir = hand.dir(self, &job.dir)?;
             if let Some(there) = dir.survey(&job.node.name)? {
                 change = if self.is_spared(job, &there) || Some(there.id) == id {
@@ -126,13 +126,19 @@ impl Run<'_> {
                 Some(tree) => tree.dir(&link.dir.path())?,
                 None => return Ok(()),
             };
-            match hand.dir(self, &job.dir)?.hard_link(&job.node.name, &from, &link.name, id) {
+            let (dir, name) = (hand.dir(self, &job.dir)?, &job.node.name);
+            let linked = match job.vacant {
+                true => dir.hard_link_new(name, &from, &link.name, id),
+                false => dir.hard_link(name, &from, &link.name, id),
+            };
+            match linked {
                 Err(TargetError { why: Why::Os(e @ (Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK)), .. })
                     if job.is_file() =>
                 {
                     self.copy_of(hand, job, (&from, link, id))?;
                     self.cx.lost("hard-links", &self.shown(&job.path()), "link", e.to_string());
                 }
+                Err(e) if job.vacant => return Err(Trouble::exclusive(e)),
                 other => other?,
             }
         }

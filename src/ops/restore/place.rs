@@ -66,7 +66,7 @@ impl Run<'_> {
     fn first_look(&self, hand: &mut Hand, look: &Look, progress: &mut Progress) -> Result<Vec<Piece>, Trouble> {
         let job = &look.job;
         progress.stage = Stage::New;
-        if self.tree.is_none() || job.dir.fresh {
+        if self.tree.is_none() || job.vacant {
             return Ok(all(look));
         }
         let dir = hand.dir(self, &job.dir)?;
@@ -203,7 +203,7 @@ impl Run<'_> {
 
     fn place_small(&self, hand: &mut Hand, job: &Arc<FileJob>) -> Result<(), Trouble> {
         let mut there = None;
-        if self.tree.is_some() && !job.dir.fresh {
+        if self.tree.is_some() && !job.vacant {
             let dir = hand.dir(self, &job.dir)?;
             there = dir.survey(&job.node.name)?;
             if let Some(stat) = &there {
@@ -255,18 +255,10 @@ impl Run<'_> {
     }
 
     fn place_special(&self, dir: &TargetDir, job: &Arc<FileJob>, kind: &NodeKind) -> Result<bool, Trouble> {
-        let name = &job.node.name;
-        let withheld = match kind {
-            NodeKind::Symlink { target } => dir.symlink(name, target).map(|()| None),
-            NodeKind::Fifo => dir.fifo(name).map(|()| None),
-            NodeKind::Socket => dir.socket(name).map(|()| None),
-            NodeKind::CharDevice { device } => dir.device(name, false, *device, &self.policy),
-            NodeKind::BlockDevice { device } => dir.device(name, true, *device, &self.policy),
-            NodeKind::File { .. } | NodeKind::Dir { .. } => Ok(None),
-        };
-        let withheld = match withheld {
+        let withheld = match dir.special(&job.node.name, kind, job.vacant, &self.policy) {
             // Root of a container is none to whom devices are given.
             Err(TargetError { why: Why::Os(Errno::PERM), .. }) if is_device(kind) => Some(Withheld::Device),
+            Err(e) if job.vacant => return Err(Trouble::exclusive(e)),
             other => other?,
         };
         if let Some(withheld) = withheld {
@@ -369,11 +361,8 @@ impl Run<'_> {
 
     pub(super) fn create(&self, dir: &TargetDir, job: &FileJob) -> Result<TargetFile, Trouble> {
         let name = &job.node.name;
-        let file = match job.dir.fresh {
-            true => dir.create_new(name).map_err(|e| match e.why {
-                Why::Os(Errno::EXIST) => Trouble::Said("the file system takes it for another entry of this directory"),
-                _ => e.into(),
-            })?,
+        let file = match job.vacant {
+            true => dir.create_new(name).map_err(Trouble::exclusive)?,
             false => dir.create_file(name)?,
         };
         if let Some(flags) = job.node.ext(crate::model::ext_tag::FLAGS)
@@ -485,7 +474,7 @@ impl Run<'_> {
             self.metadata(&Object::Named(&dir, name), node, &|| job.path());
             return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
         };
-        let doubtful = updated || !job.dir.fresh || job.gaps.load(Acquire) || !damage.is_empty();
+        let doubtful = updated || !job.vacant || job.gaps.load(Acquire) || !damage.is_empty();
         if doubtful && file.stat()?.size != job.size {
             file.set_len(job.size)?;
         }

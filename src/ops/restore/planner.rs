@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::jobs::{DirJob, FileJob, Look, Piece, Progress, Stage, Stretch, Window, few_extents};
+use rustix::io::Errno;
+
+use super::jobs::{Before, DirJob, FileJob, Look, Piece, Progress, Stage, Stretch, Window, few_extents};
 use super::links::Part;
 use super::worker::Hand;
-use super::{Mode, Run, check_name};
+use super::{Mode, Run, check_name, locked};
 use crate::event::{Change, Event, ItemKind, Meter};
 use crate::format::limits::DEPTH_MAX;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, ext_tag};
 use crate::plan::filter::{Reach, RestoreSelection};
 use crate::repo::{Entries, Extents};
-use crate::target::{Found, Kind, TempName};
+use crate::target::{Found, Kind, TempName, Why};
 
 /// Holes from this length on are worth telling that they became zeros; shorter ones may not fit the blocks.
 const HOLE_MIN: u64 = 64 << 10;
@@ -171,11 +173,17 @@ impl<'r> Planner<'r> {
 
     fn make(&mut self, parent: &Arc<DirJob>, node: Node) -> Option<Arc<DirJob>> {
         let run = self.run;
+        let number = self.number;
+        self.number += 1;
+        if run.mode == Mode::Verify && locked(run.exempt).contains(number) {
+            return None; // It was told, and what is in it was not walked either.
+        }
         run.counts.entries.fetch_add(1, Relaxed);
         Meter::add(&run.cx.meter.files_expected, 1);
         let fresh = match self.place_dir(parent, &node.name) {
             Ok(fresh) => fresh,
             Err(message) => {
+                run.exempt(number);
                 let mut path = parent.path();
                 if !path.is_empty() {
                     path.push(b'/');
@@ -191,6 +199,7 @@ impl<'r> Planner<'r> {
             name: node.name.as_slice().into(),
             node: Some(node),
             fresh,
+            before: OnceLock::new(),
             left: AtomicUsize::new(1),
         }))
     }
@@ -211,11 +220,11 @@ impl<'r> Planner<'r> {
             };
         }
         let above = self.hand.dir(run, parent)?;
-        let (dir, found) = above.ensure_dir(name)?;
+        let (dir, found) = match parent.is_vacant(name) {
+            true => (above.make_dir(name).map_err(Trouble::exclusive)?, Found::Nothing),
+            false => above.ensure_dir(name)?,
+        };
         if found == Found::Directory {
-            if parent.fresh {
-                return Err(Trouble::Said("the file system takes it for another entry of this directory"));
-            }
             let id = dir.own_stat()?.id;
             if run.is_avoided(id) {
                 return Err(Trouble::Said("this is the repository or its cache, which is left alone"));
@@ -230,7 +239,7 @@ impl<'r> Planner<'r> {
         Ok(found != Found::Directory)
     }
 
-    /// Remove what a restore that was killed has left.
+    /// Note what is in a directory, and remove what a restore that was killed has left.
     fn sweep(&mut self, dir: &Arc<DirJob>) {
         if dir.fresh || self.run.mode != Mode::Write {
             return;
@@ -238,6 +247,9 @@ impl<'r> Planner<'r> {
         let Some(tree) = &self.run.tree else { return };
         let Ok(mut open) = tree.dir(&dir.path()).and_then(|d| d.reopen()) else { return };
         let names = open.names();
+        if names.trouble().is_none() {
+            let _ = dir.before.set(Before::new(&names)); // It is swept once.
+        }
         for name in names.iter().filter(|n| TempName::looks_like(n.bytes)) {
             let gone = open.remove_recursive(name.bytes, &mut |_, _| {});
             debug_assert!(gone.is_ok() || !self.run.options.verify);
@@ -267,6 +279,8 @@ impl<'r> Planner<'r> {
             match entries.seek(name) {
                 Ok(Some(_)) => {}
                 Ok(None) if TempName::looks_like(name) => {}
+                // Ours, under a name that the file system changed.
+                Ok(None) if dir.is_vacant(name) => {}
                 Ok(None) => extra.push(name.to_vec()),
                 Err(_) => return, // Nobody knows what the damaged page had.
             }
@@ -306,12 +320,14 @@ impl<'r> Planner<'r> {
             _ => None,
         };
         let single = matches!(content.as_ref().map(few_extents), Some([Extent::Data { repeat: 1, .. }]));
-        let stage = if dir.fresh { Stage::New } else { Stage::Unknown };
+        let vacant = dir.is_vacant(&node.name);
+        let stage = if vacant { Stage::New } else { Stage::Unknown };
         let job = Arc::new(FileJob {
             dir: dir.clone(),
             node,
             size,
             number,
+            vacant,
             left: AtomicU64::new(1),
             gaps: AtomicBool::new(false),
             hole: OnceLock::new(),
@@ -335,7 +351,7 @@ impl<'r> Planner<'r> {
     fn file(&mut self, job: Arc<FileJob>, content: &Content) {
         let mut extents = Extents::new(self.run.reader, content);
         let (mut offset, mut flushed, mut stretches) = (0u64, false, Vec::new());
-        let looked_at = !job.dir.fresh || self.run.mode == Mode::Verify;
+        let looked_at = !job.vacant || self.run.mode == Mode::Verify;
         let mut at = self.enlist(&job);
         let mut pieces = 0;
         loop {
@@ -406,9 +422,7 @@ impl<'r> Planner<'r> {
         let place = match self.run.reader.index().find(&id) {
             Ok(Some(place)) => place,
             // Comparing needs no place, and what is in the target already need not be fetched.
-            _ if self.run.mode == Mode::Verify || !job.dir.fresh => {
-                crate::index::Location { frame: u32::MAX, ordinal: 0 }
-            }
+            _ if self.run.mode == Mode::Verify || !job.vacant => crate::index::Location { frame: u32::MAX, ordinal: 0 },
             _ => {
                 self.run.lost(job, offset, extent.bytes());
                 return None;
@@ -438,6 +452,16 @@ impl<'r> Planner<'r> {
 pub(super) enum Trouble {
     Target(crate::target::TargetError),
     Said(&'static str),
+}
+
+impl Trouble {
+    /// Something could not be made in a place where nothing was.
+    pub fn exclusive(e: crate::target::TargetError) -> Self {
+        match e.why {
+            Why::Os(Errno::EXIST) => Self::Said("the file system takes it for another entry of this directory"),
+            _ => Self::Target(e),
+        }
+    }
 }
 
 impl From<crate::target::TargetError> for Trouble {

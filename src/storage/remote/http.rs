@@ -216,7 +216,7 @@ pub(super) fn host_of(uri: &http::Uri) -> String {
 }
 
 /// "Sun, 06 Nov 1994 08:49:37 GMT", as RFC 9110 has it.
-fn parse_date(text: &str) -> Option<i64> {
+pub(super) fn parse_date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text).ok().map(|t| t.timestamp().as_second())
 }
 

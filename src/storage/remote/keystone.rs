@@ -104,6 +104,13 @@ struct Endpoint {
     region_id: Option<String>,
 }
 
+/// Whatever came, as Keystone's answer.
+pub(super) fn any_answer(bytes: &[u8]) {
+    if let Ok(login) = Login::of("https://h:5000/v3", &|name| (!name.contains("REGION")).then(|| "x".to_owned())) {
+        let _ = login.address(bytes);
+    }
+}
+
 /// Who asks, and which variables say so.
 fn identity(variable: Variable<'_>) -> Result<(Value, &'static str)> {
     let by_id = variable("OS_APPLICATION_CREDENTIAL_ID");

@@ -17,9 +17,11 @@ mod versions;
 
 use super::retry::{Tries, Tuning};
 use super::uploads::Uploads;
-use super::{Draft, Listed, Name, PAGE, Put, Storage, StorageError, no_prefix, probe, too_long, too_short};
+use super::{
+    Draft, Listed, Name, PAGE, Put, Storage, StorageError, StorageErrorKind, no_prefix, probe, too_long, too_short,
+};
 use bytes::Bytes;
-use dav::{Dav, Moved, PAUSE, TEMPORARIES, TRIES};
+use dav::{Besides, Dav};
 use futures_util::TryStreamExt;
 use http::Call;
 use http::Client;
@@ -33,6 +35,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+
+/// Whatever came, as an answer to every question whose answer is read here.
+pub(in crate::storage) fn any_answer(bytes: &[u8]) {
+    keystone::any_answer(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = (rclone::address(text), http::parse_date(text), swift::Pass::new(text, text));
+    }
+}
 
 /// How an object is made only if its name is free.
 enum Creation {
@@ -61,6 +71,8 @@ struct Inner {
     staleness: Duration,
     /// Whether it ever answered.
     reached: AtomicBool,
+    /// Whether unfinished uploads of others were looked for.
+    swept: AtomicBool,
     /// Whether a name was seen to be taken only once.
     proven: OnceLock<bool>,
 }
@@ -103,6 +115,7 @@ impl ObjectStorage {
             creation,
             staleness,
             reached: AtomicBool::new(false),
+            swept: AtomicBool::new(false),
             proven: known.map_or_else(OnceLock::new, OnceLock::from),
         })))
     }
@@ -166,7 +179,7 @@ impl Inner {
                     return Ok(done);
                 }
                 Err(Failed::Here(e)) => return Err(self.fail(verb, name, e)),
-                Err(Failed::Remote(e)) if trouble::is_passing(&e) && tries.again() => continue,
+                Err(Failed::Remote(e)) if trouble::is_passing(&e, tries.failed) && tries.again() => continue,
                 Err(Failed::Odd(_)) if tries.again() => continue,
                 Err(Failed::Remote(e)) => e,
                 Err(Failed::Odd(why)) => opendal::Error::new(ErrorKind::Unexpected, why),
@@ -184,11 +197,39 @@ impl Inner {
     fn put_new(&self, name: &Name, body: &Buffer) -> Result<Put, StorageError> {
         // Should it have to be compared, it is as long as ours.
         let call = Call::new(body.len() as u64);
-        self.call("put", name.as_str(), &call, |failed| self.put_once(name, body.clone(), failed > 0))
+        let besides = Besides::default();
+        self.sweep();
+        let done = self.call("put", name.as_str(), &call, |failed| self.put_once(name, &besides, body, failed > 0));
+        if done.as_ref().map_or_else(|e| e.kind != StorageErrorKind::Unreachable, |_| true) {
+            self.leave(&call, &besides);
+        }
+        done
+    }
+
+    /// Before the first upload: remove what others did not finish long ago.
+    fn sweep(&self) {
+        if matches!(self.creation, Creation::Move(_)) && !self.swept.swap(true, Relaxed) {
+            let call = Call::new(0);
+            self.courtesy(&call, dav::sweep(&self.operator, &call));
+        }
+    }
+
+    /// What stays beside is in nobody's way, but takes space.
+    fn leave(&self, call: &Arc<Call>, besides: &Besides) {
+        for beside in besides.take() {
+            self.courtesy(call, self.operator.delete(&beside));
+        }
+    }
+
+    /// It may fail, and is not tried again.
+    fn courtesy<T>(&self, call: &Arc<Call>, work: impl Future<Output = opendal::Result<T>>) {
+        if let Some(runtime) = &self.runtime {
+            let _ = runtime.block_on(call.scope(work));
+        }
     }
 
     /// `again`: an earlier try may have come through, its answer lost.
-    async fn put_once(&self, name: &Name, body: Buffer, again: bool) -> Tried<Put> {
+    async fn put_once(&self, name: &Name, besides: &Besides, body: &Buffer, again: bool) -> Tried<Put> {
         let path = name.as_str();
         let written = match &self.creation {
             Creation::Conditional => match self.operator.write_with(path, body.clone()).if_not_exists(true).await {
@@ -198,7 +239,7 @@ impl Inner {
             },
             _ if self.stat(path).await?.is_some() => Written::Taken,
             Creation::LookFirst => self.operator.write(path, body.clone()).await.map(|_| Written::Created)?,
-            Creation::Move(dav) => self.put_and_move(dav, path, body.clone(), false).await?,
+            Creation::Move(dav) => dav.put(self, besides, path, body.clone(), false).await?,
         };
         let perhaps_ours = match written {
             Written::Created => return Ok(Put::Created),
@@ -214,35 +255,6 @@ impl Inner {
             }
             Some(_) => Ok(Put::Exists),
         }
-    }
-
-    /// Put beside, then moved to its place.
-    async fn put_and_move(&self, dav: &Dav, path: &str, body: Buffer, overwrite: bool) -> opendal::Result<Written> {
-        let beside = format!("{TEMPORARIES}/{:016x}", getrandom::u64().unwrap_or_default());
-        self.operator.write(&beside, body).await?;
-        let mut refused = 0;
-        loop {
-            let status = match dav.rename(&self.client, &beside, path, overwrite).await? {
-                Moved::Done => return Ok(Written::Created),
-                Moved::Taken => return self.leave(&beside, Written::Taken).await,
-                Moved::Refused(status) => status,
-            };
-            if !overwrite && self.stat(path).await?.is_some() {
-                return self.leave(&beside, Written::TakenPerhapsByUs).await;
-            }
-            refused += 1;
-            match path.rsplit_once('/') {
-                _ if refused == TRIES => return Err(dav::refused(status)),
-                Some((folder, _)) if refused == 1 => self.operator.create_dir(&format!("{folder}/")).await?,
-                _ => tokio::time::sleep(PAUSE * refused).await,
-            }
-        }
-    }
-
-    /// What stays beside is in nobody's way.
-    async fn leave(&self, beside: &str, written: Written) -> opendal::Result<Written> {
-        let _ = self.operator.delete(beside).await;
-        Ok(written)
     }
 
     /// The length of an object.
@@ -273,7 +285,7 @@ impl Inner {
         let error = match read {
             Ok(Some(bytes)) if bytes.len() == len => return Ok(bytes),
             Ok(_) => None,
-            Err(e) if trouble::is_passing(&e) || trouble::is_refusal(&e) => return Err(e.into()),
+            Err(e) if trouble::is_passing(&e, 0) || trouble::is_refusal(&e) => return Err(e.into()),
             // Services say in many ways that the object ends before the range does.
             Err(e) => Some(e),
         };
@@ -409,9 +421,10 @@ impl Storage for ObjectStorage {
 
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         let (call, body) = (Call::new(0), Buffer::from(bytes.to_vec()));
+        let besides = Besides::default();
         self.0.call("heal", name.as_str(), &call, |_| async {
             if let Creation::Move(dav) = &self.0.creation {
-                self.0.put_and_move(dav, name.as_str(), body.clone(), true).await?;
+                dav.put(&self.0, &besides, name.as_str(), body.clone(), true).await?;
             } else {
                 self.0.operator.write(name.as_str(), body.clone()).await?;
             }

@@ -103,7 +103,7 @@ fn listening(child: &mut Child) -> Result<String> {
 }
 
 /// `http://127.0.0.1:PORT` somewhere in a line.
-fn address(line: &str) -> Option<String> {
+pub(super) fn address(line: &str) -> Option<String> {
     let begin = "http://127.0.0.1:";
     let port = line.split_once(begin)?.1;
     let port: u16 = port[..port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len())].parse().ok()?;

@@ -72,9 +72,16 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().map_or_else(String::new, |e| shorten(&e.to_string()))
 }
 
-/// Whether the same request may work a moment later.
-pub(super) fn is_passing(error: &Error) -> bool {
-    error.is_temporary() || error.kind() == ErrorKind::RateLimited
+/// A request that is refused is tried again so often: servers of WebDAV refuse what is locked.
+const REFUSALS: u32 = 3;
+
+/// Whether the same request may work a moment later, after it failed so often before.
+pub(super) fn is_passing(error: &Error, failed: u32) -> bool {
+    match error.kind() {
+        ErrorKind::RateLimited => true,
+        ErrorKind::PermissionDenied => error.is_temporary() && failed < REFUSALS,
+        _ => error.is_temporary(),
+    }
 }
 
 /// Whether it is about who asks, and not about what is asked for.

@@ -16,6 +16,8 @@ use super::local::shelf::Shelf;
 use super::retry::{Tries, Tuning};
 use super::uploads::Uploads;
 use super::{Draft, Listed, Name, Put, Storage, StorageError, StorageErrorKind};
+pub(in crate::storage) use wire::any_answer;
+
 use disk::SftpDisk;
 use link::Link;
 use std::io;

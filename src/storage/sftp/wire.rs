@@ -251,6 +251,13 @@ impl Packet {
     }
 }
 
+/// Whatever came, as an answer to every question there is.
+pub(in crate::storage) fn any_answer(mut bytes: &[u8]) {
+    while let Ok(p) = read_packet(&mut bytes) {
+        let _ = (p.status(), p.handle(), p.data(), p.attributes(), p.names(), p.extensions(), p.free_blocks());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
