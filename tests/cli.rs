@@ -13,6 +13,8 @@ mod config;
 mod copy;
 #[path = "cli/disks.rs"]
 mod disks;
+#[path = "cli/dot.rs"]
+mod dot;
 #[path = "cli/fanout.rs"]
 mod fanout;
 #[path = "cli/fidelity.rs"]

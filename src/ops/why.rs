@@ -1,9 +1,11 @@
 //! Why a path is in a backup, or is not: the same decisions that the walk makes, for one path, on the
 //! way from its source down to it.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::backup::{enter_named, read_head};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::ItemKind;
 use crate::plan::filter::{Decision, Doubt, Level, Reason, Selection, join};
@@ -64,15 +66,12 @@ impl Because {
 
 /// What a backup of these sources does with a path.
 pub fn why(path: &Path, sources: &[PathBuf], selection: &Selection, one_file_system: bool) -> Result<Answer> {
-    let absolute = |path: &Path| {
-        let clean = std::path::absolute(path)
-            .map_err(|e| Error::new(ErrorKind::Invalid, "there is no current directory").because(e))?;
-        Ok::<_, Error>(clean)
-    };
-    let path = absolute(path)?;
+    // As the walk names what it finds.
+    let absolute = |path: &Path| PathBuf::from(OsString::from_vec(super::backup::absolute(path)));
+    let path = absolute(path);
     let mut source: Option<PathBuf> = None;
     for given in sources {
-        let given = absolute(given)?;
+        let given = absolute(given);
         let longer = source.as_ref().is_none_or(|s| s.as_os_str().len() < given.as_os_str().len());
         if path.starts_with(&given) && longer {
             source = Some(given);
@@ -106,7 +105,8 @@ impl Way<'_> {
         }
         let mut dir = Dir::open_root(source).doing(|| format!("while opening {}", source.display()))?;
         let device = dir.own_stat().doing(|| format!("while looking at {}", source.display()))?.id.dev;
-        let mut level = self.enter(&self.selection.start(), &mut dir, &at, true);
+        let (mut level, doubts) = enter_named(self.selection, &mut dir, &at);
+        self.doubts.extend(doubts);
         while let Some(name) = names.next() {
             let place = join(&at, name);
             if let Decision::Drop { rule } = self.selection.decide_by_name(&place) {
@@ -132,21 +132,18 @@ impl Way<'_> {
                 Err(_) if stat.kind != Kind::Dir => return Ok(Because::NotThere),
                 Err(e) => return Ok(Because::Unreadable { at: place, why: e.to_string() }),
             };
-            level = self.enter(&level, &mut dir, &place, false);
+            level = self.enter(&level, &mut dir, &place);
             at = place;
         }
         Ok(Because::Kept { rule: None })
     }
 
-    fn enter(&mut self, above: &Level, dir: &mut Dir, path: &[u8], named: bool) -> Level {
+    fn enter(&mut self, above: &Level, dir: &mut Dir, path: &[u8]) -> Level {
         let names = dir.names();
         let list: Vec<&[u8]> = names.iter().map(|n| n.bytes).collect();
         let dir = &*dir;
-        let mut read = |name: &[u8], max: usize| super::backup::read_head(dir, name, max);
-        let (level, doubts) = match named {
-            true => self.selection.enter_named(above, path, &list, &mut read),
-            false => self.selection.enter(above, path, &list, &mut read),
-        };
+        let mut read = |name: &[u8], max: usize| read_head(dir, name, max);
+        let (level, doubts) = self.selection.enter(above, path, &list, &mut read);
         self.doubts.extend(doubts);
         level
     }

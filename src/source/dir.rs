@@ -195,6 +195,12 @@ impl Names {
             .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| bytes(arena, a).cmp(bytes(arena, b))));
     }
 
+    /// Those of which this is true, with the same trouble.
+    pub fn only(mut self, wanted: impl Fn(&[u8]) -> bool) -> Self {
+        let arena = &self.arena;
+        self.entries.retain(|e| wanted(bytes(arena, e)));
+        self
+    }
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()

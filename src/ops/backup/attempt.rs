@@ -13,6 +13,7 @@ use super::each::Each;
 use super::keeper::{Counts, Keeper};
 use super::moved::Moved;
 use super::sample::Sample;
+use super::start::{Spreads, Within};
 use super::voice::Voice;
 use super::walk::{Roots, Walk};
 use super::{
@@ -110,7 +111,7 @@ impl Fan<'_> {
     /// One session in each repository.
     fn attempt(&self, jobs: &[Job<'_>], task: &mut Task<'_>) -> Result<Vec<Attempted>> {
         let named = match (&self.options.changed, &task) {
-            (Some(changed), Task::Places(places)) => Some(changed::Named::new(changed, places)?),
+            (Some(changed), Task::Places(sources)) => Some(changed::Named::new(changed, sources)?),
             _ => None,
         };
         let (mut begun, mut who, mut out) = (Vec::new(), Vec::new(), Vec::new());
@@ -180,6 +181,7 @@ impl Fan<'_> {
         let writers: Vec<_> = jobs.iter().zip(begun).map(|(job, b)| self.writer(job, b)).collect();
         let parts = jobs.iter().zip(begun).zip(readers.iter().zip(&writers));
         let keepers: Vec<_> = parts.map(|((job, b), (reader, writer))| self.keeper(job, b, reader, writer)).collect();
+        let within = task.within().to_vec();
         let walk = Walk {
             cx: self.cx,
             keepers: &keepers,
@@ -188,6 +190,8 @@ impl Fan<'_> {
             selection: &self.options.selection,
             options: self.options,
             avoid: &self.options.avoid,
+            within: Within(&within),
+            spreads: Spreads::default(),
             sample: Sample::new(self.options.verify_sample, sys::random()?),
             owners: Mutex::<(BTreeSet<u32>, BTreeSet<u32>)>::default(),
         };
@@ -276,9 +280,9 @@ impl Fan<'_> {
     ) -> Result<Each<Option<PageRef>>> {
         let parents: Roots = Each::of(begun.len(), |n| Some(begun[n].base.roots()));
         match task {
-            Task::Places(places) => match named {
-                Some(named) => walk.changed(places, named, &parents),
-                None => walk.top(places, &parents),
+            Task::Places(sources) => match named {
+                Some(named) => walk.changed(sources.places(), named, &parents),
+                None => walk.top(sources.places(), &parents),
             },
             Task::Stream(path, from, accept) => walk.stream(path, from, accept),
         }

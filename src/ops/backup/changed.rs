@@ -12,7 +12,7 @@ use super::absolute;
 use super::each::Each;
 use super::entry::Item;
 use super::keeper::{Keeper, Old};
-use super::sources::Place;
+use super::sources::{Place, Sources};
 use super::walk::{Done, Here, Listing, Roots, Walk, Was, open_dir, roots};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::page::is_safe_name;
@@ -41,30 +41,38 @@ pub(super) struct Named {
 
 impl Named {
     /// Where the named paths are in the tree of the places; a refusal for one that is in none.
-    pub(super) fn new(changed: &ChangedFiles, places: &BTreeMap<Vec<u8>, Place>) -> Result<Self> {
-        let mut sources = Vec::new();
-        gather(places, &mut Vec::new(), &mut sources);
-        let mut named = Self::default();
+    pub(super) fn new(changed: &ChangedFiles, sources: &Sources) -> Result<Self> {
+        let (mut reals, mut named) = (Vec::new(), Self::default());
+        gather(sources.places(), &mut Vec::new(), &mut reals);
         for (number, path) in &changed.paths {
             let full = absolute(Path::new(std::ffi::OsStr::from_bytes(path)));
-            let below = |real: &[u8]| -> Option<Vec<u8>> {
-                let rest = full.strip_prefix(real)?;
-                (rest.is_empty() || rest[0] == b'/' || real == b"/").then(|| rest.to_vec())
-            };
             let mut found = false;
-            for (way, real) in &sources {
-                let Some(rest) = below(real) else { continue };
-                let parts: Vec<&[u8]> = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).collect();
-                if parts.iter().all(|p| is_safe_name(p)) {
+            for (way, real) in &reals {
+                if let Some(parts) = parts_below(real, &full) {
                     named.add(way.iter().map(Vec::as_slice).chain(parts));
                     found = true;
                 }
             }
-            if !found {
+            if !found && !named.add_gone(sources, &full) {
                 return Err(changed.refuse(*number, path));
             }
         }
         Ok(named)
+    }
+
+    /// What was in a directory that is named for what is in it, and is in it no more.
+    fn add_gone(&mut self, sources: &Sources, full: &[u8]) -> bool {
+        let mut found = false;
+        for dir in sources.spread() {
+            let dir = absolute(dir);
+            let Some(name) = parts_below(&dir, full).and_then(|parts| parts.first().copied()) else { continue };
+            // Another source may have that name.
+            if !sources.places().contains_key(name) {
+                self.add(std::iter::once(name));
+            }
+            found = true;
+        }
+        found
     }
 
     fn add<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>) {
@@ -85,12 +93,20 @@ impl ChangedFiles {
     }
 }
 
+/// The components of a path below another one.
+fn parts_below<'p>(real: &[u8], full: &'p [u8]) -> Option<Vec<&'p [u8]>> {
+    let rest = full.strip_prefix(real)?;
+    let parts: Vec<&[u8]> = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).collect();
+    let below = rest.first().is_none_or(|b| *b == b'/') || real == b"/";
+    (below && parts.iter().all(|p| is_safe_name(p))).then_some(parts)
+}
+
 /// Every source with its way in the tree and its absolute path.
 fn gather(places: &BTreeMap<Vec<u8>, Place>, way: &mut Vec<Vec<u8>>, out: &mut Vec<(Vec<Vec<u8>>, Vec<u8>)>) {
     for (name, place) in places {
         way.push(name.clone());
         match place {
-            Place::Source { real, .. } => out.push((way.clone(), absolute(real))),
+            Place::Source(source) => out.push((way.clone(), absolute(&source.real))),
             Place::Way { children, .. } => gather(children, way, out),
         }
         way.pop();
@@ -103,7 +119,7 @@ struct Entry<'a> {
     here: &'a Here<'a>,
     name: &'a [u8],
     stat: &'a Stat,
-    /// It is a source.
+    /// It is a source that was named itself.
     top: bool,
 }
 
@@ -129,15 +145,16 @@ impl Walk<'_> {
     ) -> Result<Each<Option<PageRef>>> {
         let mut edits = self.none();
         for (name, below) in &named.below {
-            let Some(place) = places.get(name) else { continue };
             let was = self.looked_up(parents, name)?;
-            let done = match place {
-                Place::Source { real, number } => {
-                    self.source_with(name, real, *number, was.clone(), &mut |here, name, stat, was| {
-                        self.changed_entry(&Entry { here, name, stat, top: true }, was, below)
+            let done = match places.get(name) {
+                None => self.none(),
+                Some(Place::Source(source)) => {
+                    let top = source.of.is_none();
+                    self.source_with(name, source, was.clone(), &mut |here, name, stat, was| {
+                        self.changed_entry(&Entry { here, name, stat, top }, was, below)
                     })?
                 }
-                Place::Way { real, children } => {
+                Some(Place::Way { real, children }) => {
                     let roots = self.changed_way(children, below, &roots(&was))?;
                     self.way_entry(name, real.as_deref(), &roots, &was)?
                 }
@@ -161,7 +178,8 @@ impl Walk<'_> {
     /// Repositories that know the directory look at what is named in it, others at all of it.
     fn changed_entry(&self, entry: &Entry<'_>, was: Was, named: &Named) -> Result<Each<Done>> {
         let Entry { here, name, stat, top } = *entry;
-        let unseen = self.options.one_file_system && stat.id.dev != here.device;
+        let device = self.device(here, name, stat);
+        let unseen = self.options.one_file_system && stat.id.dev != device;
         let all = named.whole || unseen || stat.kind != Kind::Dir;
         let whole = |old: &Old| all || !old.found().any(Node::is_dir);
         let (mut anew, mut along) = (was.clone(), was);
@@ -203,7 +221,8 @@ impl Walk<'_> {
         let names = if self.selection.looks_inside() { dir.names() } else { Names::default() };
         let level = self.enter(here.level, &dir, &path, &names, top);
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
-        let inside = Here { dir: &dir, path: &path, level: &level, filesystem, ..*here };
+        let device = self.device(here, name, stat);
+        let inside = Here { dir: &dir, path: &path, level: &level, device, filesystem, ..*here };
         let parents = roots(was);
         let mut edits = self.none();
         for (name, below) in &named.below {

@@ -12,11 +12,12 @@ mod moved;
 mod sample;
 mod scan;
 mod sources;
+mod start;
 mod stream;
 mod voice;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ use std::path::{Path, PathBuf};
 use attempt::{Ended, Fan, Job};
 pub use changed::ChangedFiles;
 pub use scan::scan;
-pub use sources::{Place, Sources};
+pub use sources::{Place, Source, Sources};
+pub(super) use start::enter_named;
 use voice::Voice;
 pub(super) use walk::read_head;
 
@@ -243,7 +245,7 @@ pub fn fan_out(
     cx.enter(Phase::Opening, None, None);
     differ(to, cx)?;
     let mut task = match input {
-        Input::Paths(sources) => Task::Places(sources.into_places()),
+        Input::Paths(sources) => Task::Places(sources),
         Input::Stream { path, from, accept } => Task::Stream(path, from, accept),
     };
     let client = options.about.client.as_deref();
@@ -316,7 +318,7 @@ fn tell_fenced(cx: &Context<'_>) {
 
 /// What is read.
 enum Task<'a> {
-    Places(BTreeMap<Vec<u8>, Place>),
+    Places(Sources),
     Stream(PathBuf, &'a mut (dyn Read + Send), &'a mut (dyn FnMut() -> Result<()> + Send)),
 }
 
@@ -324,6 +326,14 @@ impl Task<'_> {
     /// Whether it can be begun anew: a stream cannot be read again.
     fn again(&self) -> bool {
         matches!(self, Self::Places(_))
+    }
+
+    /// Sources in other sources.
+    fn within(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Places(sources) => sources.within(),
+            Self::Stream(..) => &[],
+        }
     }
 }
 

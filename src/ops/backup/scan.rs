@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::sources::{Place, Sources};
+use super::sources::{Place, Source, Sources};
+use super::start::{Spreads, Within, above};
 use super::walk::read_head;
-use super::{Avoid, BackupOptions};
+use super::{Avoid, BackupOptions, absolute};
 use crate::event::{ItemKind, Meter};
 use crate::ops::deep;
 use crate::plan::filter::{Level, Selection, join};
@@ -17,6 +18,8 @@ use crate::source::{Dir, Kind, Stat};
 struct Scan<'a> {
     selection: &'a Selection,
     avoid: &'a [Avoid],
+    within: Within<'a>,
+    spreads: Spreads,
     one_file_system: bool,
     meter: &'a Meter,
     stop: &'a [&'a AtomicBool],
@@ -26,7 +29,9 @@ struct Scan<'a> {
 /// Trouble is the walk's to tell; without a thread nothing is counted.
 pub fn scan(sources: &Sources, options: &BackupOptions, meter: &Meter, stop: &[&AtomicBool]) {
     let one_file_system = options.one_file_system;
-    let scan = Scan { selection: &options.selection, avoid: &options.avoid, one_file_system, meter, stop };
+    let (within, spreads) = (Within(sources.within()), Spreads::default());
+    let (selection, avoid) = (&options.selection, &options.avoid[..]);
+    let scan = Scan { selection, avoid, within, spreads, one_file_system, meter, stop };
     let done = deep::alone(|| scan.places(sources.places()));
     if done.is_ok() && !scan.stopped() {
         meter.expected_final.store(true, Relaxed);
@@ -42,15 +47,24 @@ impl Scan<'_> {
         for place in places.values() {
             match place {
                 Place::Way { children, .. } => self.places(children),
-                Place::Source { real, .. } => self.source(real),
+                Place::Source(source) => match &source.of {
+                    None => self.named(&source.real),
+                    Some(of) => self.spread(source, of),
+                },
             }
         }
     }
 
-    fn source(&self, real: &Path) {
-        let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
-        let shown = shown.as_os_str().as_bytes();
-        if !self.selection.decide_by_name(shown).is_keep() {
+    fn spread(&self, source: &Source, of: &Path) {
+        let own = source.real.file_name().unwrap_or_default().as_bytes();
+        if let Ok(spread) = self.spreads.open(of, self.selection, drop) {
+            self.entry(&spread.dir, &spread.path, own, &spread.level, spread.device);
+        }
+    }
+
+    fn named(&self, real: &Path) {
+        let shown = absolute(real);
+        if !self.selection.decide_by_name(&shown).is_keep() {
             return;
         }
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -63,7 +77,10 @@ impl Scan<'_> {
             None => Dir::open_root(real).and_then(|d| Ok((d.own_stat()?, Some(d)))),
         };
         match found {
-            Ok((stat, Some(dir))) => self.dir(dir, &stat, shown, &self.selection.start(), stat.id.dev, true),
+            Ok((stat, Some(dir))) => {
+                let above = above(self.selection, &shown).0;
+                self.dir(dir, &stat, &shown, &above, stat.id.dev, true);
+            }
             Ok((stat, None)) => self.count(&stat),
             Err(_) => {}
         }
@@ -78,10 +95,15 @@ impl Scan<'_> {
 
     fn dir(&self, mut dir: Dir, stat: &Stat, path: &[u8], above: &Level, device: u64, named: bool) {
         let avoided = self.avoid.iter().any(|a| (a.dev, a.ino) == (stat.id.dev, stat.id.ino));
-        if self.stopped() || avoided || deep::too_deep(path) || (self.one_file_system && stat.id.dev != device) {
+        let device = self.within.device(path, stat.id.dev, device);
+        let elsewhere = self.one_file_system && stat.id.dev != device;
+        if self.stopped() || avoided || deep::too_deep(path) || (elsewhere && !self.within.is_below(path)) {
             return;
         }
-        let names = dir.names();
+        let names = match elsewhere {
+            true => dir.names().only(|name| self.within.is_below(&join(path, name))),
+            false => dir.names(),
+        };
         let level = match self.selection.looks_inside() {
             false => above.clone(),
             true => {
@@ -94,23 +116,27 @@ impl Scan<'_> {
             }
         };
         for name in names.iter() {
-            let path = join(path, name.bytes);
-            if !self.selection.decide_by_name(&path).is_keep() {
-                continue;
-            }
-            let Ok(stat) = dir.stat(name.bytes) else { continue };
-            let kind = if stat.kind == Kind::Dir { ItemKind::Dir } else { ItemKind::File };
-            if !self.selection.decide_by_stat(&level, &path, kind, stat.size).is_keep() {
-                continue;
-            }
-            match stat.kind {
-                Kind::Dir => {
-                    if let Ok(below) = dir.open_dir_as(name.bytes, &stat) {
-                        self.dir(below, &stat, &path, &level, device, false);
-                    }
+            self.entry(&dir, path, name.bytes, &level, device);
+        }
+    }
+
+    fn entry(&self, dir: &Dir, path: &[u8], name: &[u8], level: &Level, device: u64) {
+        let path = join(path, name);
+        if !self.selection.decide_by_name(&path).is_keep() {
+            return;
+        }
+        let Ok(stat) = dir.stat(name) else { return };
+        let kind = if stat.kind == Kind::Dir { ItemKind::Dir } else { ItemKind::File };
+        if !self.selection.decide_by_stat(level, &path, kind, stat.size).is_keep() {
+            return;
+        }
+        match stat.kind {
+            Kind::Dir => {
+                if let Ok(below) = dir.open_dir_as(name, &stat) {
+                    self.dir(below, &stat, &path, level, device, false);
                 }
-                _ => self.count(&stat),
             }
+            _ => self.count(&stat),
         }
     }
 }

@@ -1,24 +1,21 @@
 //! Where sources land in the tree: the paths a user names, as a tree of their components.
 //!
 //! As in restic, an absolute path keeps all its components, a relative one its own without `.` and
-//! `..`, and `.` stands for what is in it.
+//! `..`, and `.` stands for what is in it. What is in it is judged as what is in any directory.
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use super::absolute;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A place in the tree that is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// What is there in the file system, with all below it.
-    Source {
-        /// Where to read it.
-        real: PathBuf,
-        /// Which of the sources.
-        number: u32,
-    },
+    Source(Source),
     /// A directory on the way to sources.
     Way {
         /// Where its own metadata is; `None` if it exists in no file system.
@@ -28,11 +25,24 @@ pub enum Place {
     },
 }
 
+/// What is backed up at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where to read it.
+    pub real: PathBuf,
+    /// Which of the sources.
+    pub number: u32,
+    /// The directory that was named for all that is in it; `None` if this was named itself.
+    pub of: Option<PathBuf>,
+}
+
 /// The place of everything that is named.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     children: BTreeMap<Vec<u8>, Place>,
     count: u32,
+    spread: Vec<PathBuf>,
+    within: Vec<Vec<u8>>,
 }
 
 fn components(path: &Path) -> Vec<(Vec<u8>, PathBuf)> {
@@ -49,26 +59,34 @@ fn components(path: &Path) -> Vec<(Vec<u8>, PathBuf)> {
 
 impl Sources {
     /// The top of the tree.
-    pub fn into_places(self) -> BTreeMap<Vec<u8>, Place> {
-        self.children
-    }
-
-    /// The top of the tree, to look at.
     pub(super) fn places(&self) -> &BTreeMap<Vec<u8>, Place> {
         &self.children
+    }
+
+    /// Directories that were named for what is in them, which is at the top.
+    pub(super) fn spread(&self) -> &[PathBuf] {
+        &self.spread
+    }
+
+    /// Absolute paths that were named in other sources. They are wanted wherever those end.
+    pub(super) fn within(&self) -> &[Vec<u8>] {
+        &self.within
     }
 
     /// Add a path as named. `list` gives the names in a directory, for `.` and `/`.
     pub fn add(&mut self, path: &Path, list: &dyn Fn(&Path) -> Result<Vec<Vec<u8>>>) -> Result<()> {
         let parts = components(path);
         if parts.is_empty() {
+            self.spread.push(path.to_owned());
             for name in list(path)? {
-                self.add(&path.join(std::ffi::OsString::from_vec(name)), list)?;
+                let real = path.join(OsStr::from_bytes(&name));
+                self.put(vec![(name, None)], real, Some(path.to_owned()));
             }
             return Ok(());
         }
         let way = parts.iter().map(|(name, real)| (name.clone(), Some(real.clone()))).collect();
-        self.put(way, path.to_owned())
+        self.put(way, path.to_owned(), None);
+        Ok(())
     }
 
     /// Add a path that is to appear under another.
@@ -79,36 +97,49 @@ impl Sources {
                 Error::new(ErrorKind::Invalid, "--as-path needs at least one name").hint("for example --as-path /home")
             );
         }
-        self.put(parts.into_iter().map(|(name, _)| (name, None)).collect(), path.to_owned())
+        self.put(parts.into_iter().map(|(name, _)| (name, None)).collect(), path.to_owned(), None);
+        Ok(())
     }
 
-    fn put(&mut self, mut way: Vec<(Vec<u8>, Option<PathBuf>)>, real: PathBuf) -> Result<()> {
-        let number = self.count;
-        let Some((name, _)) = way.pop() else { return Ok(()) };
+    fn put(&mut self, mut way: Vec<(Vec<u8>, Option<PathBuf>)>, real: PathBuf, of: Option<PathBuf>) {
+        let Some((name, _)) = way.pop() else { return };
         let mut at = &mut self.children;
-        for (part, real) in way {
-            let next = at.entry(part).or_insert_with(|| Place::Way { real, children: BTreeMap::new() });
+        for (part, on_the_way) in way {
+            let next = at.entry(part).or_insert_with(|| Place::Way { real: on_the_way, children: BTreeMap::new() });
             match next {
                 // A directory above is a source already and brings this one along.
-                Place::Source { .. } => return Ok(()),
+                Place::Source(_) => return self.within.push(absolute(&real)),
                 Place::Way { children, .. } => at = children,
             }
         }
-        let place = Place::Source { real, number };
         let mut free = name.clone();
         let mut n = 0;
         // Two sources of one name stand beside each other, the later one with a number.
-        while let Some(Place::Source { real: other, .. }) = at.get(&free) {
-            if matches!(&place, Place::Source { real, .. } if real == other) {
-                return Ok(());
+        while let Some(Place::Source(other)) = at.get_mut(&free) {
+            if absolute(&other.real) == absolute(&real) {
+                // Who names it itself wants it, whatever is said of the directory it is in.
+                other.of = other.of.take().and(of);
+                return;
             }
             n += 1;
             free = [&name[..], format!("-{n}").as_bytes()].concat();
         }
-        // A source takes the place of a way: it contains what was named below it.
-        at.insert(free, place);
+        let source = Source { real, number: self.count, of };
         self.count += 1;
-        Ok(())
+        // A source takes the place of a way: it contains what was named below it.
+        if let Some(Place::Way { children, .. }) = at.insert(free, Place::Source(source)) {
+            gather(&children, &mut self.within);
+        }
+    }
+}
+
+/// The absolute path of every source.
+fn gather(places: &BTreeMap<Vec<u8>, Place>, out: &mut Vec<Vec<u8>>) {
+    for place in places.values() {
+        match place {
+            Place::Source(source) => out.push(absolute(&source.real)),
+            Place::Way { children, .. } => gather(children, out),
+        }
     }
 }
 
@@ -121,7 +152,7 @@ mod tests {
             for (name, place) in at {
                 let path = format!("{prefix}/{}", String::from_utf8_lossy(name));
                 match place {
-                    Place::Source { real, .. } => out.push(format!("{path}={}", real.display())),
+                    Place::Source(source) => out.push(format!("{path}={}", source.real.display())),
                     Place::Way { children, .. } => walk(&path, children, out),
                 }
             }
@@ -131,7 +162,7 @@ mod tests {
             s.add(Path::new(p), &|_| Ok(vec![b"x".to_vec(), b"y".to_vec()])).unwrap();
         }
         let mut out = Vec::new();
-        walk("", &s.into_places(), &mut out);
+        walk("", s.places(), &mut out);
         out
     }
 

@@ -19,14 +19,15 @@ use super::each::Each;
 use super::entry::Item;
 use super::keeper::{Keeper, Old};
 use super::sample::Sample;
-use super::sources::Place;
-use super::{Avoid, BackupOptions, repository_failed};
+use super::sources::{Place, Source};
+use super::start::{Spreads, Within, above};
+use super::{Avoid, BackupOptions, absolute, repository_failed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Context, ItemKind};
 use crate::format::page::Builder;
 use crate::model::{Node, NodeKind, PageRef, Time};
 use crate::ops::{deep, locked};
-use crate::plan::filter::{Decision, Level, Selection, join};
+use crate::plan::filter::{Decision, Doubt, Level, Selection, join};
 use crate::repo::Entries;
 use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat};
 
@@ -46,6 +47,8 @@ pub struct Walk<'a> {
     pub(super) selection: &'a Selection,
     pub(super) options: &'a BackupOptions,
     pub(super) avoid: &'a [Avoid],
+    pub(super) within: Within<'a>,
+    pub(super) spreads: Spreads,
     /// What is read in any case.
     pub(super) sample: Sample,
     pub(super) owners: Mutex<(BTreeSet<u32>, BTreeSet<u32>)>,
@@ -153,17 +156,17 @@ impl<'a> Walk<'a> {
 
     /// Store the places at the top; gives the root of the tree.
     pub fn top(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots) -> Result<Each<Option<PageRef>>> {
-        let below = self.way(places, parents, &self.selection.start())?;
+        let below = self.way(places, parents)?;
         Ok(self.of_each(|n| below[n].root))
     }
 
-    fn way(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots, level: &Level) -> Result<Each<Listing>> {
+    fn way(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots) -> Result<Each<Listing>> {
         let mut pages = self.pages(parents);
         for (name, place) in places {
             let was = self.seek(&mut pages, name);
             let done = match place {
-                Place::Source { real, number } => self.source(name, real, *number, was)?,
-                Place::Way { real, children } => self.way_node(name, real.as_deref(), children, was, level)?,
+                Place::Source(source) => self.source(name, source, was)?,
+                Place::Way { real, children } => self.way_node(name, real.as_deref(), children, was)?,
             };
             self.put_into(&mut pages, |n, pages| pages.push(&done[n]))?;
         }
@@ -176,9 +179,8 @@ impl<'a> Walk<'a> {
         real: Option<&Path>,
         children: &BTreeMap<Vec<u8>, Place>,
         was: Was,
-        level: &Level,
     ) -> Result<Each<Done>> {
-        let below = self.way(children, &roots(&was), level)?;
+        let below = self.way(children, &roots(&was))?;
         self.way_entry(name, real, &self.of_each(|n| below[n].root), &was)
     }
 
@@ -212,23 +214,31 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// One source: what the user named.
-    fn source(&self, name: &[u8], real: &Path, number: u32, was: Was) -> Result<Each<Done>> {
-        self.source_with(name, real, number, was, &mut |here, own, stat, was| self.entry(here, own, stat, was, true))
+    /// One source.
+    fn source(&self, name: &[u8], source: &Source, was: Was) -> Result<Each<Done>> {
+        let named = source.of.is_none();
+        self.source_with(name, source, was, &mut |here, own, stat, was| self.entry(here, own, stat, was, named))
     }
 
     /// One source, by a way of looking at it.
-    pub(super) fn source_with(
-        &self,
-        name: &[u8],
-        real: &Path,
-        number: u32,
-        was: Was,
-        take: Look<'_>,
-    ) -> Result<Each<Done>> {
+    pub(super) fn source_with(&self, name: &[u8], source: &Source, was: Was, take: Look<'_>) -> Result<Each<Done>> {
+        let mut done = match &source.of {
+            None => self.named(source, was, take)?,
+            Some(of) => self.spread(source, of, was, take)?,
+        };
+        for done in done.iter_mut() {
+            if let Done::Node { node, .. } = done {
+                node.name = name.to_vec();
+            }
+        }
+        Ok(done)
+    }
+
+    /// What the user named: patterns alone are asked about it.
+    fn named(&self, source: &Source, was: Was, take: Look<'_>) -> Result<Each<Done>> {
+        let real = &source.real;
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let shown = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
-        let shown = shown.as_os_str().as_bytes();
+        let shown = absolute(real);
         // `..` and `/` have no name of their own to be looked up by.
         let found = match real.file_name() {
             Some(own) => Dir::open_root(parent).and_then(|d| Ok((d.stat(own.as_bytes())?, d, own.as_bytes()))),
@@ -237,24 +247,38 @@ impl<'a> Walk<'a> {
         let (stat, dir, own) = match found {
             Ok(found) => found,
             Err(e) => {
-                self.unread(shown, &e);
+                self.unread(&shown, &e);
                 return Ok(self.none());
             }
         };
-        let path = shown.rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default();
-        let level = self.selection.start();
-        let filesystem = dir.filesystem();
-        let here = Here { dir: &dir, path, level: &level, source: number, device: stat.id.dev, filesystem };
-        if !self.selection.decide_by_name(shown).is_keep() {
+        if !self.selection.decide_by_name(&shown).is_keep() {
             return Ok(self.none());
         }
-        let mut done = take(&here, own, &stat, was)?;
-        for done in done.iter_mut() {
-            if let Done::Node { node, .. } = done {
-                node.name = name.to_vec();
+        let path = if own.is_empty() { &shown } else { shown.rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default() };
+        let (level, doubts) = above(self.selection, &shown);
+        self.tell_doubts(doubts);
+        let filesystem = dir.filesystem();
+        let here = Here { dir: &dir, path, level: &level, source: source.number, device: stat.id.dev, filesystem };
+        take(&here, own, &stat, was)
+    }
+
+    /// What is in a directory that the user named: judged as all that is in a directory.
+    fn spread(&self, source: &Source, of: &Path, was: Was, take: Look<'_>) -> Result<Each<Done>> {
+        let spread = match self.spreads.open(of, self.selection, |doubts| self.tell_doubts(doubts)) {
+            Ok(spread) => spread,
+            Err(e) => {
+                self.unread(&absolute(&source.real), &e);
+                return Ok(self.none());
             }
+        };
+        let number = source.number;
+        let (level, device, filesystem) = (&spread.level, spread.device, spread.filesystem);
+        let here = Here { dir: &spread.dir, path: &spread.path, level, source: number, device, filesystem };
+        let own = source.real.file_name().unwrap_or_default().as_bytes();
+        match self.look(&here, own) {
+            Some(stat) => take(&here, own, &stat, was),
+            None => Ok(self.none()),
         }
-        Ok(done)
     }
 
     /// All entries of a directory.
@@ -388,17 +412,35 @@ impl<'a> Walk<'a> {
                 return Ok(self.none());
             }
         };
-        let unseen = self.options.one_file_system && stat.id.dev != here.device;
-        let names = if unseen { Names::default() } else { dir.names() };
+        let device = self.device(here, name, stat);
+        let names = self.names(&mut dir, &path, stat.id.dev != device);
         if let Some(e) = names.trouble() {
             self.unread(&path, e);
         }
         let level = self.enter(here.level, &dir, &path, &names, named);
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
-        let inside =
-            Here { dir: &dir, path: &path, level: &level, source: here.source, device: here.device, filesystem };
+        let inside = Here { dir: &dir, path: &path, level: &level, source: here.source, device, filesystem };
         let below = self.listing(&inside, &names, &roots(was))?;
         self.dir_node(item, &dir, &below, was)
+    }
+
+    /// The device that the walk stays on from this entry on.
+    pub(super) fn device(&self, here: &Here<'_>, name: &[u8], stat: &Stat) -> u64 {
+        match self.within.is_empty() {
+            true => here.device,
+            false => self.within.device(&join(here.path, name), stat.id.dev, here.device),
+        }
+    }
+
+    /// What is looked at in a directory: of one on another file system only the ways to what was named.
+    fn names(&self, dir: &mut Dir, path: &[u8], elsewhere: bool) -> Names {
+        if !self.options.one_file_system || !elsewhere {
+            return dir.names();
+        }
+        match self.within.is_below(path) {
+            true => dir.names().only(|name| self.within.is_below(&join(path, name))),
+            false => Names::default(),
+        }
     }
 
     pub(super) fn enter(&self, above: &Level, dir: &Dir, path: &[u8], names: &Names, named: bool) -> Level {
@@ -412,10 +454,14 @@ impl<'a> Walk<'a> {
         } else {
             self.selection.enter(above, path, &list, &mut read)
         };
+        self.tell_doubts(doubts);
+        level
+    }
+
+    fn tell_doubts(&self, doubts: Vec<Doubt>) {
         for d in doubts {
             self.cx.notice("doubtful-file", format!("{}: {}", String::from_utf8_lossy(&d.path), d.what));
         }
-        level
     }
 
     pub(super) fn keep(&self) -> Keep {
