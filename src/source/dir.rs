@@ -41,6 +41,10 @@ impl Dir {
         same(&dir.own_stat()?, before, "open")?;
         Ok(dir)
     }
+    /// Open this directory once more, to list it by itself.
+    pub fn open_again(&self) -> Result<Self, SourceError> {
+        open(&self.fd, ".", OFlags::DIRECTORY, true).map(Self::from_fd).map_err(at("open"))
+    }
     /// Open a regular file for reading, the very one that `before` was told about. Never waits
     /// for anyone, even if a pipe took its place.
     pub fn open_file(&self, name: &[u8], before: &Stat) -> Result<OpenFile, SourceError> {

@@ -239,7 +239,7 @@ impl<'a> Walk<'a> {
         let real = &source.real;
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let shown = absolute(real);
-        // `..` and `/` have no name of their own to be looked up by.
+        // `.`, `..` and `/` have no name of their own to be looked up by.
         let found = match real.file_name() {
             Some(own) => Dir::open_root(parent).and_then(|d| Ok((d.stat(own.as_bytes())?, d, own.as_bytes()))),
             None => Dir::open_root(real).and_then(|d| Ok((d.own_stat()?, d, &b""[..]))),
@@ -489,9 +489,8 @@ impl<'a> Walk<'a> {
 
 pub(super) fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, SourceError> {
     if name.is_empty() {
-        // The directory that is open is the one that is meant: `/` or `..`.
-        return Dir::open_root(Path::new(std::ffi::OsStr::from_bytes(b"/")))
-            .and_then(|root| if root.own_stat()?.same_file(stat) { Ok(root) } else { above.open_dir_as(b".", stat) });
+        // The directory that is open is the one that is meant: `/`, `.` or `..`.
+        return above.open_again();
     }
     above.open_dir_as(name, stat)
 }
