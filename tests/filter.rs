@@ -13,5 +13,7 @@ mod decisions;
 mod git;
 #[path = "filter/restic.rs"]
 mod restic;
+#[path = "filter/tracked.rs"]
+mod tracked;
 #[path = "filter/words.rs"]
 mod words;

@@ -107,13 +107,25 @@ impl Environment {
         use std::os::unix::ffi::OsStrExt;
         self.0.get(OsStr::from_bytes(name)).map(|v| v.as_bytes().to_vec())
     }
-    /// The user's own excludes where git looks for them by default, with their name.
-    pub fn git_excludes(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        use std::os::unix::ffi::OsStrExt;
-        let file =
-            below(self, "XDG_CONFIG_HOME", "git/ignore").or_else(|| below(self, "HOME", ".config/git/ignore"))?;
-        let contents = std::fs::read(&file).ok()?;
-        Some((file.as_os_str().as_bytes().to_vec(), contents))
+    /// The user's own excludes where git looks for them by default.
+    pub fn git_excludes(&self) -> Option<PathBuf> {
+        below(self, "XDG_CONFIG_HOME", "git/ignore").or_else(|| below(self, "HOME", ".config/git/ignore"))
+    }
+    /// Where git looks for its configuration, weakest first.
+    pub fn git_configs(&self) -> Vec<PathBuf> {
+        let system = match self.get("GIT_CONFIG_NOSYSTEM") {
+            Some(_) => None,
+            None => Some(self.path("GIT_CONFIG_SYSTEM").unwrap_or_else(|| "/etc/gitconfig".into())),
+        };
+        let global = match self.path("GIT_CONFIG_GLOBAL") {
+            Some(one) => vec![one],
+            None => {
+                let of_desktop =
+                    below(self, "XDG_CONFIG_HOME", "git/config").or_else(|| below(self, "HOME", ".config/git/config"));
+                of_desktop.into_iter().chain(below(self, "HOME", ".gitconfig")).collect()
+            }
+        };
+        system.into_iter().chain(global).collect()
     }
     /// The home of the user.
     pub fn home(&self) -> Option<&Path> {

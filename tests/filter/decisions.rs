@@ -5,8 +5,8 @@ use std::sync::Arc;
 use orlop::error::{Error, ErrorKind};
 use orlop::event::ItemKind;
 use orlop::plan::filter::{
-    Case, Decision, GitRules, IgnoreSettings, IgnoreStack, Level, Origin, Patterns, Selection, Tag, Verdict,
-    read_pattern_file,
+    Case, Decision, GitRules, Head, IgnoreSettings, IgnoreStack, Level, Origin, Patterns, Selection, Tag, Verdict,
+    WorkTree, read_pattern_file,
 };
 
 fn flags(patterns: &[&str], case: Case) -> Patterns {
@@ -76,7 +76,13 @@ fn deep_paths_and_many_wildcards() {
 }
 
 fn git(settings: GitRules) -> Arc<IgnoreStack> {
-    IgnoreStack::new(IgnoreSettings { git: settings, names: vec![b".skip".to_vec(), b".skip2".to_vec()], global: None })
+    let names = vec![b".skip".to_vec(), b".skip2".to_vec()];
+    IgnoreStack::new(IgnoreSettings { git: settings, names, ..IgnoreSettings::default() })
+}
+
+/// `.git` with nothing in it.
+fn top() -> Option<WorkTree> {
+    Some(WorkTree::default())
 }
 
 fn says(stack: &IgnoreStack, path: &str, is_dir: bool) -> String {
@@ -89,40 +95,41 @@ fn says(stack: &IgnoreStack, path: &str, is_dir: bool) -> String {
 
 #[test]
 fn work_trees_begin_and_end() {
-    let outside = git(GitRules::WorkTrees).enter(b"/h", &[(b".gitignore", b"*")]);
+    let outside = git(GitRules::WorkTrees).enter(b"/h", &[(b".gitignore", b"*")], None);
     assert_eq!(says(&outside, "/h/x", false), "-", "no work tree, no rules");
-    let everywhere = git(GitRules::Everywhere).enter(b"/h", &[(b".gitignore", b"*")]);
+    let everywhere = git(GitRules::Everywhere).enter(b"/h", &[(b".gitignore", b"*")], None);
     assert_eq!(says(&everywhere, "/h/x", false), "drop /h/.gitignore:1 \"*\"");
 
-    let tree =
-        outside.enter(b"/h/w", &[(b".git", b""), (b".gitignore", b"*.log\nout/\n"), (b".git/info/exclude", b"x")]);
+    let excludes = vec![(b"/h/w/.git/info/exclude".to_vec(), b"x".to_vec())];
+    let work_tree = WorkTree { excludes, ..WorkTree::default() };
+    let tree = outside.enter(b"/h/w", &[(b".gitignore", b"*.log\nout/\n")], Some(work_tree));
     assert_eq!(says(&tree, "/h/w/a.log", false), "drop /h/w/.gitignore:1 \"*.log\"");
     assert_eq!(says(&tree, "/h/w/x", false), "drop /h/w/.git/info/exclude:1 \"x\"");
-    let inner = tree.enter(b"/h/w/sub", &[(b".git", b"gitdir: elsewhere")]);
+    let inner = tree.enter(b"/h/w/sub", &[], top());
     assert_eq!(says(&inner, "/h/w/sub/a.log", false), "-", "another work tree has its own rules");
-    let metadata = tree.enter(b"/h/w/.git", &[]).enter(b"/h/w/.git/logs", &[(b".gitignore", b"*")]);
+    let metadata = tree.enter(b"/h/w/.git", &[], None).enter(b"/h/w/.git/logs", &[(b".gitignore", b"*")], None);
     assert_eq!(says(&metadata, "/h/w/.git/logs/a.log", false), "-", "a repository is whole or worthless");
 }
 
 #[test]
 fn below_the_excluded_nothing_comes_back_unless_named() {
-    let tree = git(GitRules::WorkTrees).enter(b"/w", &[(b".git", b""), (b".gitignore", b"out/\n")]);
-    let out = tree.enter(b"/w/out", &[(b".gitignore", b"!*")]);
+    let tree = git(GitRules::WorkTrees).enter(b"/w", &[(b".gitignore", b"out/\n")], top());
+    let out = tree.enter(b"/w/out", &[(b".gitignore", b"!*")], None);
     assert_eq!(says(&out, "/w/out/x", false), "drop /w/.gitignore:1 \"out/\"");
-    let named = tree.enter_named(b"/w/out", &[(b".gitignore", b"!x")]);
+    let named = tree.enter_named(b"/w/out", &[(b".gitignore", b"!x")], None);
     assert_eq!(says(&named, "/w/out/x", false), "keep /w/out/.gitignore:1 \"!x\"");
     assert_eq!(says(&named, "/w/out/y", false), "-");
 }
 
 #[test]
 fn named_files_go_before_git() {
-    let contents: [(&[u8], &[u8]); 4] =
-        [(b".git", b""), (b".gitignore", b"*.log"), (b".skip", b"!a.log\n/.git/objects"), (b".skip2", b"b\n!c")];
-    let tree = git(GitRules::WorkTrees).enter(b"/w", &contents);
+    let contents: [(&[u8], &[u8]); 3] =
+        [(b".gitignore", b"*.log"), (b".skip", b"!a.log\n/.git/objects"), (b".skip2", b"b\n!c")];
+    let tree = git(GitRules::WorkTrees).enter(b"/w", &contents, top());
     assert_eq!(says(&tree, "/w/a.log", false), "keep /w/.skip:1 \"!a.log\"");
     assert_eq!(says(&tree, "/w/b.log", false), "drop /w/.gitignore:1 \"*.log\"");
     assert_eq!(says(&tree, "/w/b", false), "drop /w/.skip2:1 \"b\"");
-    let metadata = tree.enter(b"/w/.git", &[]);
+    let metadata = tree.enter(b"/w/.git", &[], None);
     assert_eq!(says(&metadata, "/w/.git/objects", true), "drop /w/.skip:2 \"/.git/objects\"");
 }
 
@@ -137,19 +144,22 @@ fn levels_read_what_they_need() {
     let mut read = |name: &[u8], most: usize| {
         asked.push(format!("{} {}", String::from_utf8_lossy(name), most == 43));
         match name {
-            b"CACHEDIR.TAG" => Some(b"Signature: 0".to_vec()),
-            b".gitignore" => Some(b"*.o".to_vec()),
-            _ => None,
+            b"CACHEDIR.TAG" => Head::Bytes(b"Signature: 0".to_vec()),
+            b".gitignore" => Head::Bytes(b"*.o".to_vec()),
+            _ => Head::Absent,
         }
     };
     let names: [&[u8]; 4] = [b".git", b".gitignore", b"CACHEDIR.TAG", b"x.o"];
     let (level, doubts): (Level, _) = selection.enter(&selection.start(), b"/w", &names, &mut read);
-    assert_eq!(asked, ["CACHEDIR.TAG true", ".gitignore false", ".git/info/exclude false"]);
+    let of_git = [".git", ".git/config", ".git/commondir", ".git/config", ".git/index", ".git/info/exclude"];
+    let of_git = of_git.map(|name| format!("{name} false"));
+    assert_eq!(asked[..2], ["CACHEDIR.TAG true", ".gitignore false"]);
+    assert_eq!(asked[2..], of_git);
     assert_eq!(doubts.len(), 1);
     assert_eq!(doubts[0].path, b"/w/CACHEDIR.TAG");
     assert_eq!(reason(selection.decide(&level, b"/w/x.o", ItemKind::File, 1)), "/w/.gitignore:1 \"*.o\"");
     assert!(selection.decide(&level, b"/w/x", ItemKind::File, 1).is_keep());
-    let (tagged, _) = selection.enter(&level, b"/w/t", &[b".nobackup"], &mut |_, _| None);
+    let (tagged, _) = selection.enter(&level, b"/w/t", &[b".nobackup"], &mut |_, _| Head::Absent);
     assert_eq!(reason(selection.decide(&tagged, b"/w/t/y", ItemKind::Dir, 0)), ".nobackup is in the same directory");
     assert!(selection.decide(&tagged, b"/w/t/.nobackup", ItemKind::File, 0).is_keep());
 }

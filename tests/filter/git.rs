@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use orlop::plan::filter::{GitRules, IgnoreSettings, IgnoreStack, Verdict};
+use orlop::plan::filter::{Case as Fold, GitRules, IgnoreSettings, IgnoreStack, Verdict, WorkTree};
 
 use crate::cases::{Case, Entry, escape, plant, program, read_table, recording, table_path, tree, unescape};
 
@@ -18,6 +18,8 @@ const TABLE: &str = "git-2.47.3.txt";
 
 /// Ignore files by name, and what is said.
 struct Asked {
+    /// `core.ignorecase`.
+    fold: bool,
     files: Vec<(Vec<u8>, Vec<u8>)>,
     says: Vec<Vec<u8>>,
 }
@@ -27,7 +29,8 @@ fn asked(case: &Case) -> Asked {
         let at = arg.windows(3).position(|w| w == b" = ").unwrap();
         (arg[..at].to_vec(), arg[at + 3..].to_vec())
     };
-    Asked { files: case.all("file").map(file).collect(), says: case.all("says").map(<[u8]>::to_vec).collect() }
+    let fold = case.all("ignorecase").next().is_some();
+    Asked { fold, files: case.all("file").map(file).collect(), says: case.all("says").map(<[u8]>::to_vec).collect() }
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn as_git_answered() {
     let mut wrong = Vec::new();
     for case in &cases {
         let asked = asked(case);
-        let ours = our_answer(&asked.files, &entries);
+        let ours = our_answer(&asked, &entries);
         if ours != asked.says {
             wrong.push(format!("{}should be\n{}", case.answered("says", &ours), case.answered("says", &asked.says)));
         }
@@ -63,7 +66,7 @@ fn as_git_answers() {
     let mut wrong = Vec::new();
     for case in &cases {
         let asked = asked(case);
-        let theirs = their_answer(&git, &root, &asked.files, &entries);
+        let theirs = their_answer(&git, &root, &asked, &entries);
         let text = case.answered("says", &theirs);
         if theirs != asked.says {
             wrong.push(text.clone());
@@ -90,11 +93,10 @@ fn told(by_rule: BTreeMap<(Vec<u8>, u32), Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
     by_rule.into_iter().map(line).collect()
 }
 
-fn our_answer(files: &[(Vec<u8>, Vec<u8>)], entries: &[Entry]) -> Vec<Vec<u8>> {
-    let global = files.iter().find(|(name, _)| name == b"global").cloned();
-    let start = IgnoreStack::new(IgnoreSettings { git: GitRules::WorkTrees, names: Vec::new(), global });
+fn our_answer(asked: &Asked, entries: &[Entry]) -> Vec<Vec<u8>> {
+    let start = IgnoreStack::new(IgnoreSettings { git: GitRules::WorkTrees, ..IgnoreSettings::default() });
     let mut by_rule = BTreeMap::new();
-    our_directory(&start, files, entries, b"", &mut by_rule);
+    our_directory(&start, asked, entries, b"", &mut by_rule);
     for paths in by_rule.values_mut() {
         paths.sort();
     }
@@ -103,43 +105,51 @@ fn our_answer(files: &[(Vec<u8>, Vec<u8>)], entries: &[Entry]) -> Vec<Vec<u8>> {
 
 fn our_directory(
     above: &Arc<IgnoreStack>,
-    files: &[(Vec<u8>, Vec<u8>)],
+    asked: &Asked,
     entries: &[Entry],
     dir: &[u8],
     by_rule: &mut BTreeMap<(Vec<u8>, u32), Vec<Vec<u8>>>,
 ) {
-    let mut contents: Vec<(&[u8], &[u8])> = files
-        .iter()
+    let files = asked.files.iter();
+    let contents: Vec<(&[u8], &[u8])> = files
         .filter_map(|(name, text)| Some((name.strip_prefix(dir)?, text.as_slice())))
-        .filter(|(name, _)| *name == b".gitignore" || *name == b".git/info/exclude")
+        .filter(|(name, _)| *name == b".gitignore")
         .collect();
-    if dir.is_empty() {
-        contents.push((b".git", b""));
-    }
+    let work_tree = dir.is_empty().then(|| our_work_tree(asked));
     let path = [b"/work/", dir].concat();
-    let stack = above.enter(path.strip_suffix(b"/").unwrap(), &contents);
+    let stack = above.enter(path.strip_suffix(b"/").unwrap(), &contents, work_tree);
     for entry in entries.iter().filter(|e| e.path.strip_prefix(dir).is_some_and(|rest| !rest.contains(&b'/'))) {
         match stack.verdict(&[b"/work/", &entry.path[..]].concat(), entry.is_dir) {
             Verdict::Silent => {}
-            Verdict::Kept(rule) | Verdict::Excluded(rule) => {
+            Verdict::Kept(rule) | Verdict::Tracked(rule) | Verdict::Excluded(rule) => {
                 let file = rule.file.strip_prefix(b"/work/").unwrap_or(&rule.file).to_vec();
                 by_rule.entry((file, rule.line)).or_default().push(entry.path.clone());
             }
         }
         if entry.is_dir {
-            our_directory(&stack, files, entries, &[&entry.path[..], b"/"].concat(), by_rule);
+            our_directory(&stack, asked, entries, &[&entry.path[..], b"/"].concat(), by_rule);
         }
     }
 }
 
-fn git_command(git: &Path, root: &Path) -> Command {
+fn our_work_tree(asked: &Asked) -> WorkTree {
+    let file = |wanted: &str| asked.files.iter().find(|(name, _)| name == wanted.as_bytes()).cloned();
+    WorkTree {
+        excludes: ["global", ".git/info/exclude"].into_iter().filter_map(file).collect(),
+        case: if asked.fold { Fold::Insensitive } else { Fold::Sensitive },
+        ..WorkTree::default()
+    }
+}
+
+pub fn git_command(git: &Path, root: &Path) -> Command {
     let mut command = Command::new(git);
     command.current_dir(root).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
     command.env("HOME", root).env("XDG_CONFIG_HOME", root.join("nowhere")).env_remove("GIT_DIR").env("LC_ALL", "C");
     command
 }
 
-fn their_answer(git: &Path, root: &Path, files: &[(Vec<u8>, Vec<u8>)], entries: &[Entry]) -> Vec<Vec<u8>> {
+fn their_answer(git: &Path, root: &Path, asked: &Asked, entries: &[Entry]) -> Vec<Vec<u8>> {
+    let files = &asked.files;
     use std::os::unix::ffi::OsStrExt;
     let global = root.with_file_name("global");
     let place = |name: &[u8]| {
@@ -152,6 +162,7 @@ fn their_answer(git: &Path, root: &Path, files: &[(Vec<u8>, Vec<u8>)], entries: 
     }
     let mut command = git_command(git, root);
     command.arg("-c").arg(format!("core.excludesFile={}", global.display()));
+    command.arg("-c").arg(format!("core.ignorecase={}", asked.fold));
     command.args(["check-ignore", "--no-index", "--stdin", "-z", "--verbose"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let questions: Vec<u8> = entries.iter().flat_map(|e| [&e.path[..], b"\0"].concat()).collect();

@@ -11,7 +11,8 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::ops::backup::{Avoid, ChangedFiles, Sources};
 use crate::plan::filter::{
-    Case, GitRules, IgnoreSettings, Origin, Patterns, RestoreSelection, Selection, Tag, read_pattern_file,
+    Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, Origin, Patterns, RestoreSelection, Selection, Tag,
+    read_pattern_file,
 };
 use crate::plan::lists::{self, Look};
 
@@ -134,11 +135,8 @@ pub fn selection(args: &LeaveOut, env: &Environment, cx: &Context<'_>) -> Result
     if args.exclude_caches {
         tags.push(Tag::caches());
     }
-    let ignore = IgnoreSettings {
-        git: if args.git_ignore { GitRules::WorkTrees } else { GitRules::Off },
-        names: args.ignore_file.iter().map(|n| n.as_bytes().to_vec()).collect(),
-        global: if args.git_ignore { env.git_excludes() } else { None },
-    };
+    let mut ignore = if args.git_ignore { of_git(env, cx) } else { IgnoreSettings::default() };
+    ignore.names = args.ignore_file.iter().map(|n| n.as_bytes().to_vec()).collect();
     let selection = Selection {
         exclude: Patterns::compile(exact, Case::Sensitive)?,
         iexclude: Patterns::compile(folded, Case::Insensitive)?,
@@ -147,6 +145,28 @@ pub fn selection(args: &LeaveOut, env: &Environment, cx: &Context<'_>) -> Result
         ignore,
     };
     Ok((selection, record))
+}
+
+/// What the user told git.
+fn of_git(env: &Environment, cx: &Context<'_>) -> IgnoreSettings {
+    let home = env.home().map(|home| home.as_os_str().as_bytes().to_vec());
+    let contents = |file: &[u8]| std::fs::read(OsStr::from_bytes(file)).ok();
+    let mut config = GitConfig::default();
+    for file in env.git_configs() {
+        let file = file.as_os_str().as_bytes();
+        let mut files = ConfigFiles { home: home.as_deref(), read: &mut |name| contents(name) };
+        let added = contents(file).map_or(Ok(()), |text| config.add(file, &text, &mut files));
+        if added.is_err() {
+            let file = String::from_utf8_lossy(file);
+            cx.notice("doubtful-file", format!("{file}: git's configuration cannot be understood from some line on"));
+        }
+    }
+    let default = || env.git_excludes().map(|file| file.into_os_string().into_vec());
+    // A relative one is meant from the top of each work tree, where nobody keeps the user's file.
+    let file = config.excludes_file.or_else(default).filter(|file| file.starts_with(b"/"));
+    let global = file.and_then(|file| contents(&file).map(|text| (file, text)));
+    let ignore_case = config.ignore_case.unwrap_or(false);
+    IgnoreSettings { git: GitRules::WorkTrees, global, home, ignore_case, names: Vec::new() }
 }
 
 /// What of a snapshot was chosen, and the patterns that keep things out, for the record.

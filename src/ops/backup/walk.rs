@@ -27,9 +27,9 @@ use crate::event::{Context, ItemKind};
 use crate::format::page::Builder;
 use crate::model::{Node, NodeKind, PageRef, Time};
 use crate::ops::{deep, locked};
-use crate::plan::filter::{Decision, Doubt, Level, Selection, join};
+use crate::plan::filter::{Decision, Doubt, Head, Level, Selection, join};
 use crate::repo::Entries;
-use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat};
+use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat, Why};
 
 /// Entries of a directory that are worked on together.
 const BATCH: usize = 2048;
@@ -495,23 +495,42 @@ pub(super) fn open_dir(above: &Dir, name: &[u8], stat: &Stat) -> Result<Dir, Sou
     above.open_dir_as(name, stat)
 }
 
-/// The first bytes of a file below a directory, without following links.
-pub(in crate::ops) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Option<Vec<u8>> {
-    let (parents, own) = match name.iter().rposition(|b| *b == b'/') {
-        Some(at) => (Some(&name[..at]), &name[at + 1..]),
-        None => (None, name),
-    };
-    let mut below = None;
-    for part in parents.into_iter().flat_map(|p| p.split(|b| *b == b'/')) {
-        below = Some(below.as_ref().unwrap_or(dir).open_dir(part).ok()?);
+/// The first bytes of a file: below a directory without following links, or by an absolute path.
+pub(in crate::ops) fn read_head(dir: &Dir, name: &[u8], max: usize) -> Head {
+    match head_of(dir, name, max) {
+        Ok(bytes) => Head::Bytes(bytes),
+        Err(e) if e.vanished() => Head::Absent,
+        Err(_) => Head::Unreadable,
     }
-    let dir = below.as_ref().unwrap_or(dir);
-    let stat = dir.stat(own).ok()?;
-    let file = dir.open_file(own, &stat).ok()?;
-    let mut out = vec![0; max.min(usize::try_from(stat.size).ok()?)];
-    let n = file.read_at(0, &mut out).ok()?;
+}
+
+fn head_of(dir: &Dir, name: &[u8], max: usize) -> Result<Vec<u8>, SourceError> {
+    let (parents, own) = match name.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&name[..at], &name[at + 1..]),
+        None => (&b""[..], name),
+    };
+    if name.starts_with(b"/") {
+        let real = std::fs::canonicalize(std::ffi::OsStr::from_bytes(name)).map_err(|e| {
+            let why = rustix::io::Errno::from_io_error(&e).map_or(Why::Name, Why::Os);
+            SourceError { during: "open", why }
+        })?;
+        let own = real.file_name().unwrap_or_default().as_bytes();
+        return own_head(&Dir::open_root(real.parent().unwrap_or(&real))?, own, max);
+    }
+    let mut below = None;
+    for part in parents.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        below = Some(below.as_ref().unwrap_or(dir).open_dir(part)?);
+    }
+    own_head(below.as_ref().unwrap_or(dir), own, max)
+}
+
+fn own_head(dir: &Dir, own: &[u8], max: usize) -> Result<Vec<u8>, SourceError> {
+    let stat = dir.stat(own)?;
+    let file = dir.open_file(own, &stat)?;
+    let mut out = vec![0; usize::try_from(stat.size).map_or(max, |size| size.min(max))];
+    let n = file.read_at(0, &mut out)?;
     out.truncate(n);
-    Some(out)
+    Ok(out)
 }
 
 /// A directory that exists in no file system.

@@ -5,9 +5,10 @@
 //! they have in common, so a directory without ignore files costs a pointer or two.
 //!
 //! What git does is done here: the deepest file that has anything to say about a path decides,
-//! within a file the last line that matches; then `.git/info/exclude` of the work tree, then the
-//! user's global file. Below an excluded directory everything is excluded and nothing can take
-//! that back. Rules are compared with real git by `tests/filter.rs`.
+//! within a file the last line that matches; then `info/exclude` of the repository, then the
+//! user's global file. Below an excluded directory everything is excluded and no rule can take
+//! that back. None of this is about what is in the index: that stays, and so do the directories
+//! on the way to it, empty but for it. Rules are compared with real git by `tests/filter.rs`.
 //!
 //! What git leaves open is decided so:
 //!
@@ -24,9 +25,12 @@
 //! - A directory the user names as a source is not judged, and neither are those above it: see
 //!   [`enter_named`](IgnoreStack::enter_named).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::git_dir::WorkTree;
+use super::patterns::Case;
 use super::wildmatch::Wildmatch;
 
 /// When `.gitignore` counts.
@@ -60,6 +64,10 @@ pub struct IgnoreSettings {
     pub names: Vec<Vec<u8>>,
     /// The user's global git excludes: file name and contents.
     pub global: Option<(Vec<u8>, Vec<u8>)>,
+    /// The user's home directory, which a repository may name as `~`.
+    pub home: Option<Vec<u8>>,
+    /// The user told git that `A` is `a`, unless a repository says otherwise.
+    pub ignore_case: bool,
 }
 
 impl IgnoreSettings {
@@ -96,6 +104,9 @@ pub enum Verdict<'s> {
     Silent,
     /// It stays, because of a rule with `!`.
     Kept(&'s IgnoreRule),
+    /// It stays, or leads to something that does, as it is in git's index; but for that this rule
+    /// would exclude it.
+    Tracked(&'s IgnoreRule),
     /// It goes.
     Excluded(&'s IgnoreRule),
 }
@@ -111,6 +122,8 @@ pub struct IgnoreStack {
     named: Arc<[Arc<Layer>]>,
     /// The directory itself is excluded, by this rule.
     excluded: Option<Arc<IgnoreRule>>,
+    /// The work tree, and the length of the path of its top, without a slash at the end.
+    work_tree: Option<(usize, Arc<WorkTree>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +140,7 @@ enum Zone {
 struct Layer {
     /// Length of the path of the directory it speaks for, without a slash at the end.
     base: usize,
+    case: Case,
     rules: Vec<Glob>,
 }
 
@@ -157,62 +171,78 @@ impl IgnoreStack {
     pub fn new(settings: IgnoreSettings) -> Arc<Self> {
         let none: Arc<[Arc<Layer>]> = Arc::new([]);
         let (git, named) = (none.clone(), none);
-        Arc::new(Self { settings: Arc::new(settings), zone: Zone::Open, git, named, excluded: None })
+        let settings = Arc::new(settings);
+        Arc::new(Self { settings, zone: Zone::Open, git, named, excluded: None, work_tree: None })
     }
 
-    /// The names [`enter`](Self::enter) wants the contents of: ignore files proper, and
-    /// `.git/info/exclude`. `.git` counts by being there.
+    /// The names [`enter`](Self::enter) wants the contents of.
     pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
-        let git: &[&[u8]] = if self.settings.git == GitRules::Off { &[] } else { &[GITIGNORE, INFO_EXCLUDE] };
+        let git: &[&[u8]] = if self.settings.git == GitRules::Off { &[] } else { &[GITIGNORE] };
         git.iter().copied().chain(self.settings.names.iter().map(Vec::as_slice))
     }
 
-    /// Step into a directory. `contents` are the ignore files found there by name, `.git` (with
-    /// any contents) if there is one, and `.git/info/exclude`; other names are passed over.
+    /// For [`WorkTree::read`], if a work tree can begin here.
+    pub(super) fn wants_work_trees(&self) -> Option<&IgnoreSettings> {
+        (self.settings.git != GitRules::Off && self.zone != Zone::Metadata).then_some(&self.settings)
+    }
+
+    /// Step into a directory. `contents` are the ignore files found there by name; other names are
+    /// passed over. `work_tree` is what `.git` says, if there is one.
     ///
     /// An ignore file that is a symbolic link should be left out, as git does not follow those
     /// either.
-    pub fn enter(self: &Arc<Self>, dir: &[u8], contents: &[(&[u8], &[u8])]) -> Arc<Self> {
-        if self.excluded.is_some() {
-            return self.clone();
+    pub fn enter(self: &Arc<Self>, dir: &[u8], contents: &[(&[u8], &[u8])], work_tree: Option<WorkTree>) -> Arc<Self> {
+        match self.verdict(dir, true) {
+            Verdict::Excluded(rule) => {
+                Arc::new(Self { excluded: Some(Arc::new(rule.clone())), work_tree: None, ..Self::clone(self) })
+            }
+            // Of what is in it only what is in the index, unless that means another repository.
+            Verdict::Tracked(rule) if work_tree.is_none() => {
+                let inside = self.enter_named(dir, contents, None);
+                Arc::new(Self { excluded: Some(Arc::new(rule.clone())), ..Self::clone(&inside) })
+            }
+            _ => self.enter_named(dir, contents, work_tree),
         }
-        if let Verdict::Excluded(rule) = self.verdict(dir, true) {
-            return Arc::new(Self { excluded: Some(Arc::new(rule.clone())), ..Self::clone(self) });
-        }
-        self.enter_named(dir, contents)
     }
 
     /// Step into a directory the user named as a source, or one above such: nothing excludes
     /// it, but its rules count for what is below.
-    pub fn enter_named(self: &Arc<Self>, dir: &[u8], contents: &[(&[u8], &[u8])]) -> Arc<Self> {
-        let zone = self.zone_of(dir, contents);
-        if zone == self.zone && !contents.iter().any(|(name, _)| *name == DOT_GIT || self.wanted().any(|w| w == *name))
-        {
+    pub fn enter_named(
+        self: &Arc<Self>,
+        dir: &[u8],
+        contents: &[(&[u8], &[u8])],
+        work_tree: Option<WorkTree>,
+    ) -> Arc<Self> {
+        let zone = self.zone_of(dir, work_tree.is_some());
+        let nothing_new = work_tree.is_none() && !contents.iter().any(|(name, _)| self.wanted().any(|w| w == *name));
+        if nothing_new && zone == self.zone && self.excluded.is_none() {
             return self.clone();
         }
-        let find = |wanted: &[u8]| contents.iter().find(|(name, _)| *name == wanted).map(|(_, bytes)| *bytes);
-        let layer = |name: &[u8]| find(name).map(|bytes| Layer::read(dir, &join(dir, name), bytes));
-        let named: Vec<_> = self.settings.names.iter().filter_map(|name| layer(name)).collect();
+        let starts = work_tree.filter(|_| zone == Zone::WorkTree).map(|tree| (base_of(dir), Arc::new(tree)));
+        let mut git = if starts.is_some() || zone == Zone::Metadata { Vec::new() } else { self.git.to_vec() };
+        if let Some((_, tree)) = &starts {
+            git.extend(tree.excludes.iter().map(|(file, bytes)| Layer::read(dir, file, bytes, tree.case)));
+        }
+        let work_tree = if zone == Zone::WorkTree { starts.or_else(|| self.work_tree.clone()) } else { None };
+        let layer = |name: &[u8], case| {
+            let (_, bytes) = contents.iter().find(|(own, _)| *own == name)?;
+            Some(Layer::read(dir, &join(dir, name), bytes, case))
+        };
+        if self.settings.git.counts_in(zone) {
+            git.extend(layer(GITIGNORE, work_tree.as_ref().map_or(Case::Sensitive, |(_, tree)| tree.case)));
+        }
+        let named: Vec<_> = self.settings.names.iter().filter_map(|name| layer(name, Case::Sensitive)).collect();
         let named =
             if named.is_empty() { self.named.clone() } else { self.named.iter().cloned().chain(named).collect() };
-        let starts = zone == Zone::WorkTree && find(DOT_GIT).is_some();
-        let mut git = if starts || zone == Zone::Metadata { Vec::new() } else { self.git.to_vec() };
-        if starts {
-            git.extend(self.settings.global.iter().map(|(file, bytes)| Layer::read(dir, file, bytes)));
-            git.extend(layer(INFO_EXCLUDE));
-        }
-        if self.settings.git.counts_in(zone) {
-            git.extend(layer(GITIGNORE));
-        }
-        Arc::new(Self { settings: self.settings.clone(), zone, git: git.into(), named, excluded: None })
+        Arc::new(Self { settings: self.settings.clone(), zone, git: git.into(), named, excluded: None, work_tree })
     }
 
-    fn zone_of(&self, dir: &[u8], contents: &[(&[u8], &[u8])]) -> Zone {
+    fn zone_of(&self, dir: &[u8], has_git: bool) -> Zone {
         if self.settings.git == GitRules::Off {
             Zone::Open
         } else if self.zone == Zone::Metadata || last_component(dir) == DOT_GIT {
             Zone::Metadata
-        } else if contents.iter().any(|(name, _)| *name == DOT_GIT) {
+        } else if has_git {
             Zone::WorkTree
         } else {
             self.zone
@@ -222,42 +252,66 @@ impl IgnoreStack {
     /// What the rules say about an entry of the directory entered last (or anything below it
     /// whose directories have no ignore files of their own).
     pub fn verdict(&self, path: &[u8], is_dir: bool) -> Verdict<'_> {
-        if let Some(rule) = &self.excluded {
-            return Verdict::Excluded(rule);
+        let of_named = last_match(&self.named, path, is_dir);
+        match (&self.excluded, of_named) {
+            // A file the user named excludes whatever git tracks.
+            (_, Some(rule)) if !rule.negated => Verdict::Excluded(rule),
+            (Some(rule), _) => self.unless_tracked(path, is_dir, rule),
+            (None, Some(rule)) => Verdict::Kept(rule),
+            (None, None) if last_component(path) == DOT_GIT => Verdict::Silent,
+            (None, None) => match last_match(&self.git, path, is_dir) {
+                None => Verdict::Silent,
+                Some(rule) if rule.negated => Verdict::Kept(rule),
+                Some(rule) => self.unless_tracked(path, is_dir, rule),
+            },
         }
-        let name = last_component(path);
-        let of_git = if name == DOT_GIT { &[] } else { &self.git[..] };
-        let layers = self.named.iter().rev().chain(of_git.iter().rev());
-        match { layers }.find_map(|layer| layer.last_match(path, name, is_dir)) {
-            None => Verdict::Silent,
-            Some(rule) if rule.negated => Verdict::Kept(rule),
-            Some(rule) => Verdict::Excluded(rule),
-        }
+    }
+
+    fn unless_tracked<'s>(&'s self, path: &[u8], is_dir: bool, rule: &'s IgnoreRule) -> Verdict<'s> {
+        let tracked = self.work_tree.as_ref().is_some_and(|(base, tree)| {
+            let below = path.get(*base..).and_then(|rest| rest.strip_prefix(b"/"));
+            below.is_some_and(|below| tree.tracked.has(below, is_dir))
+        });
+        if tracked { Verdict::Tracked(rule) } else { Verdict::Excluded(rule) }
     }
 }
 
 const DOT_GIT: &[u8] = b".git";
 const GITIGNORE: &[u8] = b".gitignore";
-const INFO_EXCLUDE: &[u8] = b".git/info/exclude";
+
+/// The strongest rule about a path; layers come weakest first.
+fn last_match<'l>(layers: &'l [Arc<Layer>], path: &[u8], is_dir: bool) -> Option<&'l IgnoreRule> {
+    layers.iter().rev().find_map(|layer| layer.last_match(path, is_dir))
+}
+
+/// Length of the path of a directory, without a slash at the end.
+fn base_of(dir: &[u8]) -> usize {
+    dir.strip_suffix(b"/").unwrap_or(dir).len()
+}
 
 impl Layer {
-    fn read(dir: &[u8], file: &[u8], contents: &[u8]) -> Arc<Self> {
+    fn read(dir: &[u8], file: &[u8], contents: &[u8], case: Case) -> Arc<Self> {
         let file: Arc<[u8]> = file.into();
         let contents = contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents);
-        let rules =
-            contents.split(|b| *b == b'\n').zip(1..).filter_map(|(line, number)| Glob::read(&file, number, line));
-        Arc::new(Self { base: dir.strip_suffix(b"/").unwrap_or(dir).len(), rules: rules.collect() })
+        let lines = contents.split(|b| *b == b'\n').zip(1..);
+        let rules = lines.filter_map(|(line, number)| Glob::read(&file, number, line, case)).collect();
+        Arc::new(Self { base: base_of(dir), case, rules })
     }
 
-    fn last_match(&self, path: &[u8], name: &[u8], is_dir: bool) -> Option<&IgnoreRule> {
+    fn last_match(&self, path: &[u8], is_dir: bool) -> Option<&IgnoreRule> {
         let below = path.get(self.base..)?.strip_prefix(b"/")?;
-        let found = self.rules.iter().rev().find(|glob| (is_dir || !glob.dirs_only) && glob.test.matches(below, name));
+        let below = match self.case {
+            Case::Sensitive => Cow::Borrowed(below),
+            Case::Insensitive => Cow::Owned(below.to_ascii_lowercase()),
+        };
+        let name = last_component(&below);
+        let found = self.rules.iter().rev().find(|glob| (is_dir || !glob.dirs_only) && glob.test.matches(&below, name));
         found.map(|glob| &glob.rule)
     }
 }
 
 impl Glob {
-    fn read(file: &Arc<[u8]>, number: u32, line: &[u8]) -> Option<Self> {
+    fn read(file: &Arc<[u8]>, number: u32, line: &[u8], case: Case) -> Option<Self> {
         if line.first() == Some(&b'#') {
             return None;
         }
@@ -277,26 +331,31 @@ impl Glob {
             return None;
         }
         let rule = IgnoreRule { file: file.clone(), line: number, text: line.to_vec(), negated };
-        Some(Self { rule, dirs_only, test: Test::compile(glob) })
+        Some(Self { rule, dirs_only, test: Test::compile(glob, case) })
     }
 }
 
 impl Test {
-    fn compile(glob: &[u8]) -> Self {
+    /// Without regard to case it is for names in lower case.
+    fn compile(glob: &[u8], case: Case) -> Self {
+        let exact = |plain: &[u8]| match case {
+            Case::Sensitive => plain.to_vec(),
+            Case::Insensitive => plain.to_ascii_lowercase(),
+        };
         let plain = glob.iter().position(|b| is_special(*b)).unwrap_or(glob.len());
         if !glob.contains(&b'/') {
             return match glob {
-                _ if plain == glob.len() => Self::Name(glob.to_vec()),
-                [b'*', end @ ..] if !end.iter().any(|b| is_special(*b)) => Self::NameEnd(end.to_vec()),
-                _ => Wildmatch::compile(glob, false).map_or(Self::Never, Self::NameGlob),
+                _ if plain == glob.len() => Self::Name(exact(glob)),
+                [b'*', end @ ..] if !end.iter().any(|b| is_special(*b)) => Self::NameEnd(exact(end)),
+                _ => Wildmatch::compile(glob, false, case).map_or(Self::Never, Self::NameGlob),
             };
         }
         // The glob proper begins where the plain part ends, even within a component, and a `**`
         // is at the beginning of a glob there: `a**/b` is `a`, then `**/b`.
         let root = usize::from(glob[0] == b'/');
         let (head, tail) = glob.split_at(plain);
-        Wildmatch::compile(tail, true)
-            .map_or(Self::Never, |tail| Self::Path(head[root.min(head.len())..].to_vec(), tail))
+        Wildmatch::compile(tail, true, case)
+            .map_or(Self::Never, |tail| Self::Path(exact(&head[root.min(head.len())..]), tail))
     }
 
     fn matches(&self, below: &[u8], name: &[u8]) -> bool {

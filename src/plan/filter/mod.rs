@@ -7,6 +7,9 @@
 //! that rule stands in and its line, so that "why is this not in my backup?" has an answer.
 
 mod component;
+mod git_config;
+mod git_dir;
+mod git_index;
 mod ignore;
 mod pattern_file;
 mod patterns;
@@ -16,7 +19,10 @@ mod wildmatch;
 pub(super) use component::Component;
 
 pub use component::Fault;
+pub use git_config::{ConfigFiles, GitConfig, Malformed};
+pub use git_dir::{Tracked, WorkTree};
+pub use git_index::{IndexFault, TrackedPaths};
 pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join};
 pub use pattern_file::{PatternFile, read_pattern_file};
 pub use patterns::{BadPattern, BadPatterns, Case, Origin, Patterns, Reach, Rule};
-pub use selection::{Decision, Doubt, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};
+pub use selection::{Decision, Doubt, Head, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::git_dir::WorkTree;
 use super::ignore::{IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join, last_component};
 use super::patterns::{Patterns, Reach, Rule};
 use crate::error::{Error, ErrorKind, Result};
@@ -143,9 +144,20 @@ pub struct Doubt {
     pub what: &'static str,
 }
 
-/// Gives up to so many first bytes of a file in the directory, by its path relative to that, or
-/// nothing if it cannot be read, or is a symbolic link or no file.
-pub type ReadHead<'r> = dyn FnMut(&[u8], usize) -> Option<Vec<u8>> + 'r;
+/// Gives up to so many first bytes of a file, by its path relative to the directory. On such a path
+/// no symbolic link is followed; on an absolute one all are.
+pub type ReadHead<'r> = dyn FnMut(&[u8], usize) -> Head + 'r;
+
+/// How a file begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// So.
+    Bytes(Vec<u8>),
+    /// There is none.
+    Absent,
+    /// It cannot be read, or is a symbolic link or no file.
+    Unreadable,
+}
 
 /// Ignore files are read whole, up to this.
 const IGNORE_FILE_BYTES_MAX: usize = 64 << 20;
@@ -206,9 +218,13 @@ impl Selection {
             }
         }
         let files = ignore_files(&above.ignore, &here, read, &mut doubt);
+        let work_tree =
+            above.ignore.wants_work_trees().filter(|_| here(b".git")).map(|settings| {
+                WorkTree::read(dir, settings, read, &mut |path, what| doubts.push(Doubt { path, what }))
+            });
         let contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         let enter = if named { IgnoreStack::enter_named } else { IgnoreStack::enter };
-        (Level { ignore: enter(&above.ignore, dir, &contents), tags }, doubts)
+        (Level { ignore: enter(&above.ignore, dir, &contents, work_tree), tags }, doubts)
     }
 
     /// What patterns alone say; a `Keep` here is not the last word.
@@ -250,8 +266,10 @@ impl Selection {
     /// The rule that takes a path back, if nothing else is against it: one that begins with `!`.
     pub fn kept_by(&self, level: Option<&Level>, path: &[u8], kind: ItemKind) -> Option<String> {
         let verdict = level.map(|level| level.ignore.verdict(path, kind == ItemKind::Dir));
-        if let Some(Verdict::Kept(rule)) = verdict {
-            return Some(rule.to_string());
+        match verdict {
+            Some(Verdict::Kept(rule)) => return Some(rule.to_string()),
+            Some(Verdict::Tracked(rule)) => return Some(format!("git's index, against {rule}")),
+            Some(Verdict::Silent | Verdict::Excluded(_)) | None => {}
         }
         let rule = [&self.exclude, &self.iexclude].into_iter().find_map(|list| list.last_match(path));
         rule.filter(|rule| rule.negated).map(Rule::to_string)
@@ -266,20 +284,13 @@ fn ignore_files<'s>(
     doubt: &mut dyn FnMut(&[u8], &'static str),
 ) -> Vec<(&'s [u8], Vec<u8>)> {
     let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
-    for name in stack.wanted() {
-        // Of `.git/info/exclude` only the first step can be seen from here.
-        let seen = name.split(|b| *b == b'/').next().unwrap_or(name);
-        if !here(seen) {
-            continue;
-        }
+    for name in stack.wanted().filter(|name| here(name)) {
         match read(name, IGNORE_FILE_BYTES_MAX) {
-            Some(bytes) => files.push((name, bytes)),
-            None if seen == name => doubt(name, "it could not be read as an ignore file, so its rules do not count"),
-            None => {}
+            Head::Bytes(bytes) => files.push((name, bytes)),
+            Head::Absent | Head::Unreadable => {
+                doubt(name, "it could not be read as an ignore file, so its rules do not count");
+            }
         }
-    }
-    if here(b".git") {
-        files.push((b".git", Vec::new()));
     }
     files
 }
@@ -291,9 +302,9 @@ impl Tag {
             return Ok(());
         }
         match read(&self.name, self.header.len()) {
-            None => Err("it could not be read as a tag file, so the directory is backed up"),
-            Some(bytes) if bytes.starts_with(&self.header) => Ok(()),
-            Some(_) => Err("it does not begin as that tag file must, so the directory is backed up"),
+            Head::Bytes(bytes) if bytes.starts_with(&self.header) => Ok(()),
+            Head::Absent | Head::Unreadable => Err("it could not be read as a tag file, so the directory is backed up"),
+            Head::Bytes(_) => Err("it does not begin as that tag file must, so the directory is backed up"),
         }
     }
 }

@@ -6,8 +6,13 @@
 //! it is itself. A malformed class or a backslash at the end makes a pattern that never
 //! matches: git says nothing about those, and so one bad line must not fail a backup.
 //!
+//! Without regard to case names are to be given in lower case. What is escaped or stands in a class by
+//! itself is then not folded, but ranges and `[:upper:]` are: so git has it.
+//!
 //! Between two stars everything has a fixed length, so the leftmost place is as good as any,
 //! and matching keeps one place to return to for `*` and one for `**`.
+
+use super::patterns::Case;
 
 /// A compiled glob.
 #[derive(Debug, Clone)]
@@ -36,6 +41,14 @@ impl Set {
     fn add(&mut self, byte: u8) {
         self.0[usize::from(byte >> 7)] |= 1 << (byte & 0x7f);
     }
+    fn add_range(&mut self, bytes: impl Iterator<Item = u8>, case: Case) {
+        for byte in bytes {
+            self.add(byte);
+            if case == Case::Insensitive {
+                self.add(byte.to_ascii_lowercase());
+            }
+        }
+    }
     fn remove(&mut self, byte: u8) {
         self.0[usize::from(byte >> 7)] &= !(1 << (byte & 0x7f));
     }
@@ -50,7 +63,7 @@ impl Set {
 impl Wildmatch {
     /// Compile; `None` is a glob that never matches. With `slashes` off the names have none, as
     /// for patterns that only look at the last component.
-    pub(super) fn compile(glob: &[u8], slashes: bool) -> Option<Self> {
+    pub(super) fn compile(glob: &[u8], slashes: bool, case: Case) -> Option<Self> {
         let mut tokens = Vec::new();
         let mut at = 0;
         while at < glob.len() {
@@ -65,7 +78,7 @@ impl Wildmatch {
                     at += 1;
                 }
                 b'[' => {
-                    let (bytes, next) = class(glob, at + 1)?;
+                    let (bytes, next) = class(glob, at + 1, case)?;
                     tokens.push(set(bytes, slashes));
                     at = next;
                 }
@@ -74,7 +87,7 @@ impl Wildmatch {
                     at += 2;
                 }
                 byte => {
-                    tokens.push(Token::Byte(byte));
+                    tokens.push(Token::Byte(if case == Case::Insensitive { byte.to_ascii_lowercase() } else { byte }));
                     at += 1;
                 }
             }
@@ -154,7 +167,7 @@ fn set(mut bytes: Set, slashes: bool) -> Token {
 }
 
 /// The class whose opening bracket is before `at`, and what comes after its closing one.
-fn class(glob: &[u8], mut at: usize) -> Option<(Set, usize)> {
+fn class(glob: &[u8], mut at: usize, case: Case) -> Option<(Set, usize)> {
     let negated = matches!(glob.get(at), Some(b'!' | b'^'));
     at += usize::from(negated);
     let mut bytes = Set::EMPTY;
@@ -174,14 +187,14 @@ fn class(glob: &[u8], mut at: usize) -> Option<(Set, usize)> {
             }
             [b'-', end, rest @ ..] if before.is_some() && *end != b']' => {
                 let high = if *end == b'\\' { *rest.first()? } else { *end };
-                (before.unwrap_or(0)..=high).for_each(|byte| bytes.add(byte));
+                bytes.add_range(before.unwrap_or(0)..=high, case);
                 before = None;
                 at += if *end == b'\\' { 3 } else { 2 };
             }
             [b'[', b':', rest @ ..] if closes_name(rest)? => {
                 let length = rest.iter().position(|b| *b == b']')?.checked_sub(1)?;
                 let member = named(&rest[..length])?;
-                (0..=0x7f).filter(member).for_each(|byte| bytes.add(byte));
+                bytes.add_range((0..=0x7f).filter(member), case);
                 before = None;
                 at += length + 4;
             }
@@ -261,7 +274,7 @@ mod tests {
             ("[/]", "/", false),
             ("??", "é", true),
         ] {
-            let compiled = Wildmatch::compile(glob.as_bytes(), true);
+            let compiled = Wildmatch::compile(glob.as_bytes(), true, Case::Sensitive);
             assert_eq!(compiled.is_some_and(|w| w.matches(name.as_bytes())), expected, "{glob} on {name}");
         }
     }
@@ -270,6 +283,6 @@ mod tests {
     fn many_stars_stay_cheap() {
         let glob = "**/".to_string() + &"*a".repeat(100) + "*b";
         let name = "a/".repeat(300) + &"a".repeat(3000);
-        assert!(!Wildmatch::compile(glob.as_bytes(), true).unwrap().matches(name.as_bytes()));
+        assert!(!Wildmatch::compile(glob.as_bytes(), true, Case::Sensitive).unwrap().matches(name.as_bytes()));
     }
 }
