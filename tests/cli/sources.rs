@@ -37,6 +37,68 @@ fn ignore_files() {
     assert!(!held.iter().any(|p| p.ends_with(".o") || p.ends_with("one.txt")), "{held:?}");
 }
 
+/// A git index that names one file: version 2, zeros for stamps, name and checksum.
+fn git_index(name: &str) -> Vec<u8> {
+    let mut index = [&b"DIRC\0\0\0\x02\0\0\0\x01"[..], &[0; 24], &0o100_644_u32.to_be_bytes(), &[0; 32]].concat();
+    index.extend((name.len() as u16).to_be_bytes());
+    index.extend(name.as_bytes());
+    index.resize(12 + (62 + name.len() + 8) / 8 * 8, 0);
+    [&index[..], &[0; 20]].concat()
+}
+
+/// What git ignores, tracks and was told by the user; what is explained is what is done.
+#[test]
+fn git_decides() {
+    let world = World::with_repository();
+    for dir in ["src/.git/info", "src/.git/worktrees/linked", "src/out", "src/linked", "home"] {
+        std::fs::create_dir_all(world.path(dir)).expect("ours");
+    }
+    for (name, contents) in [
+        ("src/.gitignore", "out/\n"),
+        ("src/out/tracked", "x"),
+        ("src/out/not", "x"),
+        ("home/.gitconfig", "[core]\n\texcludesFile = ~/mine # by the user\n"),
+        ("home/mine", "by-user\n"),
+        ("src/by-user", "x"),
+        ("src/.git/config", "[core]\n\tignoreCase = true\n"),
+        ("src/OUT2", "x"),
+        ("src/.git/info/exclude", "out2\nout3\n"),
+        ("src/linked/.git", "gitdir: ../.git/worktrees/linked\n"),
+        ("src/.git/worktrees/linked/HEAD", "ref: refs/heads/x\n"),
+        ("src/.git/worktrees/linked/commondir", "../..\n"),
+        ("src/linked/out3", "x"),
+        ("src/linked/in", "x"),
+    ] {
+        world.write(name, contents);
+    }
+    world.write("src/.git/index", git_index("out/tracked"));
+    let ran = world.run("backup src --git-ignore");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let kept = held(&world, "latest");
+    for (name, expected) in [
+        ("/out/tracked", true),
+        ("/out/not", false),
+        ("/by-user", false),
+        ("/OUT2", false),
+        ("/linked/out3", false),
+        ("/linked/in", true),
+        ("/.git/index", true),
+        ("/one.txt", true),
+    ] {
+        assert_eq!(kept.iter().any(|held| held == name), expected, "{name}");
+        let all = world.json(&format!("explain-exclude --json --git-ignore --source src src{name}"));
+        assert_eq!(all[0]["kept"], expected, "{all}");
+    }
+    let told = world.plain(&world.ok("explain-exclude --git-ignore --source @/src src/out/tracked"));
+    assert_eq!(told, "@/src/out/tracked is kept by git's index, against @/src/.gitignore:1 \"out/\"\n");
+
+    world.write("src/.git/index", "DIRC and no more");
+    let ran = world.run("backup src --git-ignore");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("git's index cannot be read or is damaged"), "{}{}", ran.out, ran.err);
+    assert!(held(&world, "latest").iter().any(|held| held == "/out/not"));
+}
+
 #[test]
 fn lists_of_files() {
     let world = World::with_repository();

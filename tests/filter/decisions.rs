@@ -89,6 +89,7 @@ fn says(stack: &IgnoreStack, path: &str, is_dir: bool) -> String {
     match stack.verdict(path.as_bytes(), is_dir) {
         Verdict::Silent => "-".into(),
         Verdict::Kept(rule) => format!("keep {rule}"),
+        Verdict::Tracked(rule) => format!("tracked {rule}"),
         Verdict::Excluded(rule) => format!("drop {rule}"),
     }
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use orlop::event::ItemKind;
-use orlop::plan::filter::{Case as Folding, Origin, Patterns, RestoreSelection, Selection, Tag, read_pattern_file};
+use orlop::plan::filter::{
+    Case as Folding, Head, Origin, Patterns, RestoreSelection, Selection, Tag, read_pattern_file,
+};
 use orlop::plan::size::parse_bytes;
 
 use crate::cases::{Case, Entry, plant, program, read_table, recording, table_path, tree};
@@ -148,8 +150,8 @@ impl Walk<'_> {
         let names: Vec<&[u8]> = here.iter().map(|e| &e.path[dir.len()..]).collect();
         let path = [self.root, b"/", dir].concat();
         let mut read = |name: &[u8], most: usize| {
-            let file = here.iter().find(|e| &e.path[dir.len()..] == name && !e.is_dir)?;
-            Some(file.contents[..most.min(file.contents.len())].to_vec())
+            let file = here.iter().find(|e| &e.path[dir.len()..] == name && !e.is_dir);
+            file.map_or(Head::Absent, |file| Head::Bytes(file.contents[..most.min(file.contents.len())].to_vec()))
         };
         let (level, _) = self.selection.enter(above, path.strip_suffix(b"/").unwrap(), &names, &mut read);
         for entry in here {

@@ -151,7 +151,7 @@ pub struct LeaveOut {
     /// The same without regard to case
     #[arg(long, value_name = "FILE", help_heading = LEAVE_OUT)]
     pub iexclude_file: Vec<PathBuf>,
-    /// Leave out what git ignores, by .gitignore files as git reads them
+    /// Leave out what git ignores, by its rules and the user's; what git tracks is kept
     #[arg(long, help_heading = LEAVE_OUT)]
     pub git_ignore: bool,
     /// Obey files of this name, written like .gitignore

@@ -16,7 +16,12 @@
 //!   below), unless [`GitRules::Everywhere`] is asked for. Outside, such a file is somebody's
 //!   download.
 //! - A work tree inside another one starts afresh: the outer rules judge its directory, not its
-//!   contents.
+//!   contents. A submodule is in the index, so it is kept whatever rules say; what is in one that
+//!   was never filled is kept, too, and so is what is outside of a sparse checkout's cone where its
+//!   index has directories only.
+//! - Where git would give up, or would know more than is read here, nothing of the work tree is
+//!   ignored, and a notice says why: an index that is damaged, split or of a newer kind, a
+//!   configuration that is malformed, a `.git` file that leads nowhere. See [`WorkTree`].
 //! - `.git` itself and everything in it is never excluded by git's rules. They often say `*.log`
 //!   or `config`, and a repository without those cannot be restored.
 //! - Files named by `--ignore-file` count everywhere, `.git` included, and go before git's
