@@ -19,8 +19,9 @@ use orlop::format::records::Profile;
 use orlop::format::segment::{Head, PackEntry, Row, Segment};
 use orlop::id::{BlobId, ClientId, DomainId, PackId, RecordId, SessionId};
 use orlop::index::{Index, Location, short};
-use orlop::model::{Extent, PageRef};
+use orlop::model::{Content, Extent, NodeKind, PageRef};
 use orlop::ops::backup::{BackupOptions, Parent};
+use orlop::repo::{Entries, Reader, Repository};
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags, llistxattr_query};
 use rustix::io::Errno;
@@ -654,4 +655,53 @@ fn an_edit_of_an_8_gib_file_rewrites_a_handful_of_pages() {
     println!("{chunks} chunks, {pages} pages rewritten by one edit");
     assert!(chunks >= 130_000, "{chunks}");
     assert!(pages <= 5, "{pages} pages");
+}
+
+/// The profile that the only file of a directory was cut by.
+fn profile_of(repo: &Repository, id: RecordId, dir: &Path) -> u8 {
+    let index = repo.load_index(&|name, e| panic!("{name}: {e}")).unwrap();
+    let reader = Reader::new(repo, &index);
+    let mut entries = Entries::new(&reader, root_of(repo, id, dir));
+    match entries.next().unwrap().unwrap().kind {
+        NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => profile,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `--rechunk` looked only at files that had changed: whoever wanted all files cut otherwise had to
+/// know that `--force` was needed, too.
+#[test]
+fn files_stay_cut_as_they_are_until_all_are_cut_anew() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, noise(1 << 20, 1)).unwrap();
+    settle();
+    let mut repo = open(&storage);
+    let with = |chunking, rechunk| BackupOptions { chunking, rechunk, ..small_packs() };
+    let mut run = |options: BackupOptions| {
+        let done = back_up(&mut repo, dir.path(), &options);
+        let id = done.snapshot.unwrap();
+        assert_same(&repo, id, dir.path());
+        (profile_of(&repo, id, dir.path()), done.stats.files_unmodified, done.stats.data_added)
+    };
+    assert_eq!(run(with(2, false)).0, 2);
+    assert_eq!(run(with(3, false)), (2, 1, 0), "unchanged, it stays as it is");
+    std::io::Write::write_all(&mut fs::OpenOptions::new().append(true).open(&path).unwrap(), &noise(9000, 2)).unwrap();
+    settle();
+    let (profile, unmodified, added) = run(with(3, false));
+    assert_eq!((profile, unmodified), (2, 0), "appended to, it is cut as before");
+    assert!(added < 300_000, "{added}");
+    let (profile, unmodified, added) = run(with(3, true));
+    assert_eq!((profile, unmodified), (3, 0), "cut anew, although it did not change");
+    assert!(added > 1 << 20, "{added}");
+    assert_eq!(run(with(3, true)), (3, 1, 0), "what is cut so already is not read again");
+    // Nor does a new name or owner, which makes it recognized, keep it from being cut anew.
+    let moved = dir.path().join("other name");
+    fs::rename(&path, &moved).unwrap();
+    settle();
+    assert_eq!(run(with(3, false)), (3, 1, 0));
+    fs::rename(&moved, &path).unwrap();
+    settle();
+    assert_eq!(run(with(2, true)).0, 2);
 }

@@ -99,7 +99,7 @@ impl Walk<'_> {
     }
 
     fn plan<'b>(&self, item: &Item<'_>, to: &Keeper<'_>, old: &'b Old) -> Result<Plan<'b>> {
-        let known = match self.unchanged(item.stat, old) {
+        let known = match self.unchanged(to, item.stat, old) {
             Some(node) => Some(node),
             None => self.recognized(item, to, old)?,
         };

@@ -118,16 +118,15 @@ impl Keeper<'_> {
 
     /// A file keeps the profile it was cut by: another one would store it whole again.
     pub(super) fn profile_of<'p>(&'p self, mut was: impl Iterator<Item = &'p Node>) -> &'p Profile {
-        let old = was.find_map(|n| match &n.kind {
-            NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => {
-                Some(*profile)
-            }
-            _ => None,
-        });
-        match old.filter(|_| !self.options.rechunk).and_then(|id| self.repo.profile(id)) {
+        match was.find_map(cut_by).filter(|_| !self.options.rechunk).and_then(|id| self.repo.profile(id)) {
             Some(profile) => profile,
             None => &self.profile,
         }
+    }
+
+    /// Whether a file that did not change may stay cut as it is.
+    pub(super) fn stays_cut(&self, old: &Node) -> bool {
+        !self.options.rechunk || cut_by(old).is_none_or(|profile| profile == self.profile.id)
     }
 
     /// Which hard links belong together: a hash over what stays the same from run to run.
@@ -160,6 +159,16 @@ impl Keeper<'_> {
             (false, false) => &self.counts.dirs_new,
         };
         counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// The profile that a file was cut by; none if it is in its node.
+fn cut_by(node: &Node) -> Option<u8> {
+    match &node.kind {
+        NodeKind::File { content: Content::Extents { profile, .. } | Content::Pages { profile, .. }, .. } => {
+            Some(*profile)
+        }
+        _ => None,
     }
 }
 

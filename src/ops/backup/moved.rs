@@ -202,7 +202,8 @@ impl Walk<'_> {
             return Ok(None);
         }
         let Some((id, _)) = key_of_stat(stat) else { return Ok(None) };
-        let Some(old) = was.found().find(|old| !old.is_dir() && key_of_node(old) == Some(id)) else {
+        let known = |old: &&Node| !old.is_dir() && key_of_node(old) == Some(id) && to.stays_cut(old);
+        let Some(old) = was.found().find(known) else {
             return Ok(None);
         };
         if was.moved || (old.mode, old.uid, old.gid) != (stat.mode, stat.uid, stat.gid) {

@@ -326,8 +326,9 @@ impl<'a> Walk<'a> {
 
     /// Whether a repository has to look closer at an entry.
     fn changed_for_any(&self, stat: &Stat, was: &Was) -> bool {
-        let changed = |old: &Old| self.unchanged(stat, old).is_none();
-        self.keepers.iter().zip(was.iter()).any(|(to, old)| !to.has_failed() && old.as_ref().is_some_and(changed))
+        let changed = |to: &Keeper<'_>, old: &Old| self.unchanged(to, stat, old).is_none();
+        let mut all = self.keepers.iter().zip(was.iter());
+        all.any(|(to, old)| !to.has_failed() && old.as_ref().is_some_and(|old| changed(to, old)))
     }
 
     /// Stat an entry and decide whether it is wanted.
@@ -351,12 +352,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The parent's node, if the entry is still what it was.
-    pub(super) fn unchanged<'b>(&self, stat: &Stat, was: &'b Old) -> Option<&'b Node> {
+    pub(super) fn unchanged<'b>(&self, to: &Keeper<'_>, stat: &Stat, was: &'b Old) -> Option<&'b Node> {
         let o = self.options;
         if o.force {
             return None;
         }
-        was.found().find(|old| {
+        was.found().filter(|old| to.stays_cut(old)).find(|old| {
             let NodeKind::File { size, .. } = &old.kind else { return false };
             stat.kind == Kind::File
                 && *size == stat.size
