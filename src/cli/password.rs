@@ -8,14 +8,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as Io, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::settings::SECRET_VARIABLES;
+use super::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Notice;
 use crate::id::{hex, unhex};
@@ -129,7 +131,7 @@ fn not_empty(secret: Secret) -> Result<Secret> {
 /// The whole file as restic reads it: without surrounding white space, and from UTF-16 where a
 /// byte order mark says so.
 fn from_file(file: &Path) -> Result<Secret> {
-    let bytes = std::fs::read(file).map(Zeroizing::new);
+    let bytes = signals::read_file(file, u64::MAX)?.map(Zeroizing::new);
     let bytes = bytes
         .map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))
         .doing(|| format!("reading the password file {}", file.display()))?;
@@ -166,15 +168,19 @@ fn trimmed(bytes: &[u8]) -> Secret {
 pub fn read_key_file(file: &Path, notices: &mut Vec<Notice>) -> Result<Zeroizing<[u8; 32]>> {
     let doing = || format!("reading the key file {}", file.display());
     let invalid = |why: String| Error::new(ErrorKind::Invalid, why).doing(doing());
-    let mut opened = File::open(file).map_err(|e| invalid(e.to_string()))?;
-    let metadata = opened.metadata().map_err(|e| invalid(e.to_string()))?;
+    let path = file.to_owned();
+    let open = move || File::open(path).and_then(|opened| Ok((opened.metadata()?, opened)));
+    let (metadata, opened) = signals::unless_stopped(open)?.map_err(|e| invalid(e.to_string()))?;
     if metadata.is_file() && metadata.mode() & 0o044 != 0 {
         let message = format!("the key file {} can be read by others: chmod 600 it", file.display());
         notices.push(Notice { slug: "key-file-readable", message });
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(80));
     let no_key = || invalid("that is no key file: 64 hex digits are expected".to_owned());
-    (&mut opened).take(80).read_to_end(&mut text).map_err(|_| no_key())?;
+    let read = move || {
+        let mut text = Zeroizing::new(Vec::with_capacity(80));
+        opened.take(80).read_to_end(&mut text).map(|_| text)
+    };
+    let text = signals::unless_stopped(read)?.map_err(|_| no_key())?;
     key_in(&text).ok_or_else(no_key)
 }
 
@@ -220,7 +226,7 @@ fn from_command(line: &str) -> Result<Secret> {
         for variable in SECRET_VARIABLES {
             command.env_remove(variable);
         }
-        let output = command.output().map_err(|e| invalid(format!("{program}: {e}")))?;
+        let output = output_of(&mut command)?.map_err(|e| invalid(format!("{program}: {e}")))?;
         let stdout = Zeroizing::new(output.stdout);
         if !output.status.success() {
             return Err(invalid(format!("{program} failed with {}", output.status)));
@@ -228,6 +234,20 @@ fn from_command(line: &str) -> Result<Secret> {
         Ok(trimmed(&stdout))
     };
     run().doing(|| "running the password command".to_owned())
+}
+
+/// What a command prints. If we are to stop, so is the command.
+fn output_of(command: &mut Command) -> Result<std::io::Result<Output>> {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let child = match spawned {
+        Ok(child) => child,
+        Err(e) => return Ok(Err(e)),
+    };
+    let id = Pid::from_child(&child);
+    signals::unless_stopped(move || child.wait_with_output()).inspect_err(|_| {
+        // Nothing happens to one that has ended.
+        let _ = kill_process(id, Signal::TERM);
+    })
 }
 
 /// Words of a command line. Quotes of both kinds keep white space; a quote after a backslash is

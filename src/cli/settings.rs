@@ -404,7 +404,8 @@ fn both(one: &str, other: &str) -> Error {
 fn location_in(file: &Path) -> Result<OsString> {
     use std::os::unix::ffi::OsStringExt;
     let doing = || format!("reading the repository's location from {}", file.display());
-    let bytes = std::fs::read(file).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()).doing(doing()))?;
+    let read = signals::read_file(file, u64::MAX)?;
+    let bytes = read.map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()).doing(doing()))?;
     let line = bytes.trim_ascii();
     if line.is_empty() || line.contains(&b'\n') {
         return Err(Error::new(ErrorKind::Invalid, "there is not exactly one line").doing(doing()));

@@ -1,10 +1,10 @@
 //! What to keep, as flags or a file say it.
 
-use std::io::Read;
 use std::path::Path;
 
 use super::forget::is_stdin;
 use crate::cli::args::Keep;
+use crate::cli::signals;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::forget::zone;
 use crate::retain::{Policy, Rules};
@@ -77,12 +77,12 @@ fn read(file: &Path) -> Result<String> {
     let cannot = |e: std::io::Error| {
         Error::new(ErrorKind::Source, format!("the policy in {} cannot be read", file.display())).because(e)
     };
-    let mut text = String::new();
-    let from: Box<dyn Read> = match is_stdin(file) {
-        true => Box::new(std::io::stdin().lock()),
-        false => Box::new(std::fs::File::open(file).map_err(cannot)?),
+    let read = match is_stdin(file) {
+        true => signals::read_stdin(LONGEST + 1)?,
+        false => signals::read_file(file, LONGEST + 1)?,
     };
-    from.take(LONGEST + 1).read_to_string(&mut text).map_err(cannot)?;
+    let not_text = |_| cannot(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8"));
+    let text = String::from_utf8(read.map_err(cannot)?).map_err(not_text)?;
     if text.len() as u64 > LONGEST {
         return Err(Error::new(ErrorKind::Invalid, format!("the policy in {} is longer than 64 KiB", file.display())));
     }

@@ -1,12 +1,12 @@
 //! What to back up and what to leave out, from arguments and the files they name.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::{Backup, Choice, LeaveOut};
 use crate::cli::settings::Environment;
+use crate::cli::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::ops::backup::{Avoid, ChangedFiles, Sources};
@@ -39,13 +39,11 @@ fn names_in(dir: &Path) -> Result<Vec<Vec<u8>>> {
 
 /// A list's contents; `-` is standard input.
 fn read_list(file: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let read = match file == Path::new("-") {
-        true => std::io::stdin().read_to_end(&mut bytes),
-        false => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+        true => signals::read_stdin(u64::MAX)?,
+        false => signals::read_file(file, u64::MAX)?,
     };
-    read.map_err(|e| Error::new(ErrorKind::Invalid, e.to_string())).doing(|| format!("reading {}", file.display()))?;
-    Ok(bytes)
+    read.map_err(|e| Error::new(ErrorKind::Invalid, e.to_string())).doing(|| format!("reading {}", file.display()))
 }
 
 /// All paths that were named, in order.

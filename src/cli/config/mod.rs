@@ -10,7 +10,6 @@ mod show;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +21,7 @@ pub use show::{Line, lines};
 
 use super::hooks::Hooks;
 use super::settings::Environment;
+use super::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 
 /// Larger files are no settings.
@@ -110,9 +110,7 @@ fn nowhere(name: &str, env: &Environment) -> Error {
 
 fn text_of(file: &Path) -> Result<String> {
     let invalid = |why: String| Error::new(ErrorKind::Invalid, why).doing(format!("reading {}", file.display()));
-    let opened = std::fs::File::open(file).map_err(|e| invalid(e.to_string()))?;
-    let mut bytes = Vec::new();
-    opened.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+    let bytes = signals::read_file(file, BYTES_MAX + 1)?.map_err(|e| invalid(e.to_string()))?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(invalid(format!("the file is larger than {} KiB", BYTES_MAX >> 10)));
     }
