@@ -194,6 +194,7 @@ impl Fan<'_> {
             spreads: Spreads::default(),
             sample: Sample::new(self.options.verify_sample, sys::random()?),
             owners: Mutex::<(BTreeSet<u32>, BTreeSet<u32>)>::default(),
+            tops: task.tops(),
         };
         self.cx.enter(Phase::BackingUp, None, None);
         let stored = self.walk(&walk, begun, task, named);

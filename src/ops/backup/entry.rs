@@ -317,7 +317,9 @@ impl Walk<'_> {
         if let Some((change, bytes)) = item.change.get()
             && self.cx.observer.wants_items()
         {
-            self.cx.observer.on(&Event::Item { path: &item.path(), kind, change, bytes });
+            let path = item.path();
+            let in_tree = self.tops.get(&item.here.source).and_then(|top| top.in_tree(&path));
+            self.cx.observer.on(&Event::Item { path: in_tree.as_ref().unwrap_or(&path), kind, change, bytes });
         }
     }
 }

@@ -190,8 +190,13 @@ impl Old {
     pub fn existed(&self) -> bool {
         self.found().next().is_some()
     }
-    /// Whether the first parent has just this.
+    /// Whether the first parent has just this. A source may have another name in the tree than on the
+    /// disk: that it was found is enough then.
     pub fn has(&self, node: &Node) -> bool {
-        self.nodes.first().is_some_and(|b| b.as_ref() == Some(node))
+        match self.nodes.first() {
+            Some(Some(old)) if self.moved || old.name == node.name => old == node,
+            Some(Some(old)) => *old == Node { name: old.name.clone(), ..node.clone() },
+            _ => false,
+        }
     }
 }

@@ -335,6 +335,14 @@ impl Task<'_> {
             Self::Stream(..) => &[],
         }
     }
+
+    /// Where each source is; a stream is nowhere on the disk.
+    fn tops(&self) -> BTreeMap<u32, sources::Top> {
+        match self {
+            Self::Places(sources) => sources::tops(sources.places()),
+            Self::Stream(..) => BTreeMap::new(),
+        }
+    }
 }
 
 /// The index with what dead runs left behind, and whether anything in the repository is suspected.

@@ -36,6 +36,39 @@ pub struct Source {
     pub of: Option<PathBuf>,
 }
 
+/// Where a source is on the disk, and where in the tree.
+#[derive(Debug)]
+pub(super) struct Top {
+    disk: Vec<u8>,
+    tree: Vec<u8>,
+}
+
+impl Top {
+    /// A path on the disk as the tree has it; `None` if it is not in this source.
+    pub fn in_tree(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let below = path.strip_prefix(&self.disk[..])?;
+        Some([&self.tree[..], below].concat())
+    }
+}
+
+/// Where each source is, by its number.
+pub(super) fn tops(places: &BTreeMap<Vec<u8>, Place>) -> BTreeMap<u32, Top> {
+    let mut out = BTreeMap::new();
+    let mut todo: Vec<(Vec<u8>, &BTreeMap<Vec<u8>, Place>)> = vec![(Vec::new(), places)];
+    while let Some((above, places)) = todo.pop() {
+        for (name, place) in places {
+            let tree = [&above[..], b"/", name].concat();
+            match place {
+                Place::Way { children, .. } => todo.push((tree, children)),
+                Place::Source(source) => {
+                    out.insert(source.number, Top { disk: absolute(&source.real), tree });
+                }
+            }
+        }
+    }
+    out
+}
+
 /// The place of everything that is named.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {

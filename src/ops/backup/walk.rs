@@ -19,7 +19,7 @@ use super::each::Each;
 use super::entry::Item;
 use super::keeper::{Keeper, Old};
 use super::sample::Sample;
-use super::sources::{Place, Source};
+use super::sources::{Place, Source, Top};
 use super::start::{Spreads, Within, above};
 use super::{Avoid, BackupOptions, absolute, repository_failed};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +52,8 @@ pub struct Walk<'a> {
     /// What is read in any case.
     pub(super) sample: Sample,
     pub(super) owners: Mutex<(BTreeSet<u32>, BTreeSet<u32>)>,
+    /// Where each source is, by its number.
+    pub(super) tops: BTreeMap<u32, Top>,
 }
 
 /// A directory on the way, as its entries need it.
@@ -402,7 +404,9 @@ impl<'a> Walk<'a> {
             self.cx.notice(why.slug, format!("{} is {} and is left out", String::from_utf8_lossy(&path), why.what));
             return Ok(self.none());
         }
-        if deep::too_deep(&path) {
+        // Under another name it may be deeper in the tree than on the disk, or less deep.
+        let in_tree = self.tops.get(&here.source).and_then(|top| top.in_tree(&path));
+        if deep::too_deep(in_tree.as_deref().unwrap_or(&path)) {
             self.cx.problem("too-deep", &path, "read", "too many directories in each other; left out");
             return Ok(self.none());
         }
