@@ -168,6 +168,12 @@ pub struct Meter {
     pub bytes_new: AtomicU64,
     /// Bytes written to the storage.
     pub bytes_stored: AtomicU64,
+    /// Files that a restore found as they should be, or was not to touch.
+    pub files_skipped: AtomicU64,
+    /// Bytes of them.
+    pub bytes_skipped: AtomicU64,
+    /// Files that a restore removed.
+    pub files_deleted: AtomicU64,
     /// Problems so far.
     pub problems: AtomicU64,
     /// What is being worked on, a few at most.

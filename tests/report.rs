@@ -77,10 +77,20 @@ impl Tape<'_> {
         if self.renderer.wants_items() {
             self.renderer.on(&Event::Item { path, kind, change, bytes });
         }
-        if kind == ItemKind::File {
-            Meter::add(&self.meter.files_done, 1);
-            Meter::add(&self.meter.bytes_done, bytes);
+        match (kind, change) {
+            (ItemKind::File, Change::Deleted) => Meter::add(&self.meter.files_deleted, 1),
+            (ItemKind::File, _) => {
+                Meter::add(&self.meter.files_done, 1);
+                Meter::add(&self.meter.bytes_done, bytes);
+            }
+            (ItemKind::Dir, _) => {}
         }
+    }
+    /// A restore has nothing to do for a file.
+    fn skipped(&self, path: &[u8], bytes: u64) {
+        Meter::add(&self.meter.files_skipped, 1);
+        Meter::add(&self.meter.bytes_skipped, bytes);
+        self.item(path, ItemKind::File, Change::Unchanged, bytes);
     }
     fn problem(&self, slug: &'static str, subject: &[u8], during: &'static str, message: &str) {
         Meter::add(&self.meter.problems, 1);
@@ -138,10 +148,11 @@ fn backup_tape(t: &mut Tape<'_>) {
 
 fn restore_tape(t: &mut Tape<'_>) {
     t.enter(Phase::Planning, None, None);
-    t.enter(Phase::Restoring, Some(3), Some(2_000_000));
+    t.enter(Phase::Restoring, Some(4), Some(2_250_000));
     t.item(b"/src/a", ItemKind::File, Change::Restored, 500_000);
     t.tick();
     t.item(b"/src/b", ItemKind::File, Change::Updated, 1_000_000);
+    t.skipped(b"/src/c", 250_000);
     t.item(b"/src/old", ItemKind::File, Change::Deleted, 0);
     t.lost("owner", b"/src/a", "chown", "Operation not permitted");
     t.problem("times", b"/src/b", "utimens", "Input/output error");
@@ -429,11 +440,10 @@ fn key_lists() {
         kind: kind.into(),
         role: if client.is_empty() { "owner".into() } else { "client".into() },
         client: client.into(),
-        user: "root".into(),
-        host: "vm".into(),
-        created: time(1_351_804_121),
+        made: Some(keys::Made { user: "root".into(), host: "vm".into(), created: time(1_351_804_121) }),
     };
-    let rows = [key(0xcb, true, "password", ""), key(0x11, false, "key file", "web1\x1b")];
+    let unknown = keys::Row { made: None, ..key(0x22, false, "password", "") };
+    let rows = [key(0xcb, true, "password", ""), key(0x11, false, "key file", "web1\x1b"), unknown];
     let mut out = keys::text(&rows, Names::Escaped, &TimeZone::UTC);
     out += &keys::json(&rows, &TimeZone::UTC);
     expect("keys.txt", out.as_bytes());

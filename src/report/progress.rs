@@ -48,6 +48,12 @@ pub struct Stand {
     pub rate: Option<f64>,
     /// Seconds to go.
     pub seconds_left: Option<u64>,
+    /// Files of them that a restore had nothing to do for.
+    pub files_skipped: u64,
+    /// Their bytes.
+    pub bytes_skipped: u64,
+    /// Files that a restore removed.
+    pub files_deleted: u64,
     /// Problems so far.
     pub problems: u64,
     /// What is being worked on, in order.
@@ -103,6 +109,9 @@ impl Progress {
             totals_final,
             rate: s.eta.rate(),
             seconds_left: left,
+            files_skipped: m.files_skipped.load(Relaxed),
+            bytes_skipped: m.bytes_skipped.load(Relaxed),
+            files_deleted: m.files_deleted.load(Relaxed),
             problems: m.problems.load(Relaxed),
             current: self.current(),
             scan_just_finished: just,

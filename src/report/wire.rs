@@ -6,7 +6,7 @@
 //! has U+FFFD where bytes were lost). Results go to standard output, trouble to standard error.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -67,9 +67,15 @@ pub struct RestoreStatus {
     #[serde(skip_serializing_if = "zero")]
     files_restored: u64,
     #[serde(skip_serializing_if = "zero")]
+    files_skipped: u64,
+    #[serde(skip_serializing_if = "zero")]
+    files_deleted: u64,
+    #[serde(skip_serializing_if = "zero")]
     total_bytes: u64,
     #[serde(skip_serializing_if = "zero")]
     bytes_restored: u64,
+    #[serde(skip_serializing_if = "zero")]
+    bytes_skipped: u64,
     #[serde(skip_serializing_if = "zero")]
     error_count: u64,
 }
@@ -90,9 +96,12 @@ pub fn status(job: Job, s: &Stand) -> String {
             seconds_remaining,
             percent_done,
             total_files: s.items_total,
-            files_restored: s.items_done,
+            files_restored: s.items_done.saturating_sub(s.files_skipped),
+            files_skipped: s.files_skipped,
+            files_deleted: s.files_deleted,
             total_bytes: s.bytes_total,
-            bytes_restored: s.bytes_done,
+            bytes_restored: s.bytes_done.saturating_sub(s.bytes_skipped),
+            bytes_skipped: s.bytes_skipped,
             error_count: s.problems,
         }),
         _ => line(&BackupStatus {
@@ -341,12 +350,13 @@ pub struct Wire {
     loudness: Loudness,
     progress: Progress,
     sinks: Mutex<Sinks>,
+    began: Instant,
 }
 
 impl Wire {
     /// Messages of this job.
     pub fn new(job: Job, loudness: Loudness, meter: Arc<Meter>, sinks: Sinks) -> Self {
-        Self { job, loudness, progress: Progress::new(meter), sinks: Mutex::new(sinks) }
+        Self { job, loudness, progress: Progress::new(meter), sinks: Mutex::new(sinks), began: Instant::now() }
     }
     fn say(&self, line: &str) {
         if let Ok(mut sinks) = self.sinks.lock() {
@@ -401,6 +411,13 @@ impl Renderer for Wire {
         }
         if self.loudness >= Loudness::Normal {
             self.say(&status(self.job, &stand));
+        }
+    }
+    fn clear(&self) {
+        // Small sources are counted before anybody looks for the first time.
+        let stand = self.progress.look(self.began.elapsed());
+        if stand.scan_just_finished && self.wants_items() {
+            self.say(&scan_finished(&stand));
         }
     }
 }

@@ -52,10 +52,10 @@ fn row(slot: SlotInfo) -> keys::Row {
         Kdf::Nothing => "none",
     };
     let client = if slot.role == Role::Client { label } else { String::new() };
-    let (user, host, created) =
-        slot.secret.map(|s| (s.username.clone(), s.hostname.clone(), s.created)).unwrap_or_default();
+    let made =
+        slot.secret.map(|s| keys::Made { user: s.username.clone(), host: s.hostname.clone(), created: s.created });
     let (id, current, role) = (slot.id, slot.current, slot.role.as_str().to_owned());
-    keys::Row { id, current, kind: kind.to_owned(), role, client, user, host, created }
+    keys::Row { id, current, kind: kind.to_owned(), role, client, made }
 }
 
 /// The new secret; asked for twice where nothing is said.

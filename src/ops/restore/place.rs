@@ -59,8 +59,14 @@ impl Run<'_> {
                 Ok(needed)
             }
             Stage::New | Stage::Open(_) | Stage::Parked(_) => Ok(all(look)),
-            _ => Ok(Vec::new()),
+            _ => Ok(self.passed_over(look)),
         }
+    }
+
+    /// Nothing is needed of what is there, and it counts as done.
+    fn passed_over(&self, look: &Look) -> Vec<Piece> {
+        Meter::add(&self.cx.meter.bytes_done, all(look).iter().map(Piece::bytes).sum());
+        Vec::new()
     }
 
     fn first_look(&self, hand: &mut Hand, look: &Look, progress: &mut Progress) -> Result<Vec<Piece>, Trouble> {
@@ -75,15 +81,18 @@ impl Run<'_> {
         if self.is_spared(job, &stat) {
             progress.stage = Stage::Skip;
             self.settle(job, Some(stat.id));
-            return Ok(Vec::new());
+            return Ok(self.passed_over(look));
         }
         self.unseal(&dir, job, &stat);
         if stat.kind != Kind::File || self.policy.is_strangers(&stat, &job.node) {
             self.make_room(job, &dir, &stat);
             return Ok(all(look));
         }
-        let (needed, untouched) =
-            if self.is_believed(job, &stat) { (Vec::new(), true) } else { self.compare(hand, &dir, look, &stat)? };
+        let (needed, untouched) = if self.is_believed(job, &stat) {
+            (self.passed_over(look), true)
+        } else {
+            self.compare(hand, &dir, look, &stat)?
+        };
         let alone = stat.nlink == 1;
         if alone && (untouched && look.whole || self.is_writable(&dir, job)?) {
             (progress.stage, progress.untouched, progress.replaced) = (Stage::Update, untouched, false);
@@ -515,8 +524,17 @@ impl Run<'_> {
         entries.fetch_add(1, Relaxed);
         bytes.fetch_add(job.size, Relaxed);
         Meter::add(&self.cx.meter.files_done, 1);
+        if change == Change::Unchanged {
+            Meter::add(&self.cx.meter.files_skipped, 1);
+            Meter::add(&self.cx.meter.bytes_skipped, job.size);
+        }
+        if !job.inline().is_empty() {
+            Meter::add(&self.cx.meter.bytes_done, job.size);
+        }
         if self.cx.observer.wants_items() {
             let path = self.shown(&job.path());
+            // What has no content is always made anew, and restic says so.
+            let change = if change == Change::Updated && !job.is_file() { Change::Restored } else { change };
             self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::File, change, bytes: job.size });
         }
     }
@@ -641,8 +659,8 @@ impl Run<'_> {
         Meter::add(&self.cx.meter.files_done, 1);
         if self.cx.observer.wants_items() {
             let path = self.shown(&dir.path());
-            let change = if dir.fresh { Change::Restored } else { Change::Updated };
-            self.cx.observer.on(&Event::Item { path: &path, kind: ItemKind::Dir, change, bytes: 0 });
+            let (kind, change) = (ItemKind::Dir, Change::Restored);
+            self.cx.observer.on(&Event::Item { path: &path, kind, change, bytes: 0 });
         }
     }
 }

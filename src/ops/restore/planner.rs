@@ -511,6 +511,7 @@ impl Run<'_> {
 
     fn told_removed(&self, path: &[u8]) {
         self.counts.deleted.fetch_add(1, Relaxed);
+        Meter::add(&self.cx.meter.files_deleted, 1);
         if self.cx.observer.wants_items() {
             let path = self.shown(path);
             let (kind, change) = (ItemKind::File, Change::Deleted);
