@@ -19,7 +19,7 @@ pub mod settings;
 pub mod signals;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::escape::harmless;
+use crate::report::escape::{harmless, harmless_lines};
 use crate::report::exit::Outcome;
 use crate::report::{Job, wire};
 use args::{Cli, Command, ConfigCommand, KeyCommand};
@@ -180,17 +180,19 @@ fn misunderstood(error: &clap::Error, typed: &[OsString], env: &Environment) -> 
         return console::conclude(&Err(answer), json, color, "");
     }
     if json {
-        let text = harmless_usage(&error.render().to_string());
+        let text = in_one_line(&error.render().to_string());
         return console::conclude(&Err(Error::new(ErrorKind::Invalid, text)), json, false, "");
     }
-    let _ = error.print();
+    // What was typed is in it, and in clap's own dress it would reach the terminal as it is.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), harmless_lines(&error.render().to_string()).as_bytes());
     1
 }
 
-/// The first line of what clap says, without its lead.
-fn harmless_usage(rendered: &str) -> String {
-    let line = rendered.lines().next().unwrap_or_default();
-    harmless(line.strip_prefix("error: ").unwrap_or(line).as_bytes())
+/// What clap complains of, in one line: all before the usage, without its lead.
+fn in_one_line(rendered: &str) -> String {
+    let said = rendered.lines().take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
+    let line = said.map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    harmless(line.strip_prefix("error: ").unwrap_or(&line).as_bytes())
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
