@@ -53,6 +53,11 @@ const CHOICE: &str = "there is no such choice: it is done where it pays";
 const DIFFERENT: &[(&str, &str, &str)] = &[
     ("*", "--no-lock", "accepted, and without effect: nothing here locks"),
     ("*", "--retry-lock", "accepted, and without effect: nothing here locks"),
+    (
+        "*",
+        "--password-file",
+        "a password is never read from standard input: without a terminal it comes from a file, a command or a variable; `--password-file /dev/stdin` reads it from there",
+    ),
     ("*", "--cleanup-cache", "accepted, and without effect: the cache looks after itself"),
     ("*", "--option", "has other names but for those of storages that restic has, too: src/docs/storages.md"),
     (
