@@ -21,6 +21,8 @@ mod fanout;
 mod fidelity;
 #[path = "cli/finding.rs"]
 mod finding;
+#[path = "cli/flags.rs"]
+mod flags;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/hooks.rs"]
@@ -45,6 +47,8 @@ mod quickstart;
 mod remake;
 #[path = "cli/retention.rs"]
 mod retention;
+#[path = "cli/signals.rs"]
+mod signals;
 #[path = "cli/sources.rs"]
 mod sources;
 #[path = "cli/targets.rs"]
@@ -53,3 +57,7 @@ mod targets;
 mod terminal;
 #[path = "cli/transcript.rs"]
 mod transcript;
+#[path = "cli/vanishing.rs"]
+mod vanishing;
+#[path = "cli/wire.rs"]
+mod wire;

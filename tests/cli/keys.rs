@@ -93,6 +93,14 @@ fn clients_have_their_own() {
     assert_eq!(ran.code, 0, "it is still a client's: {}", ran.err);
     let list = world.ok("key list");
     assert!(list.lines().any(|l| l.contains("client") && l.contains("web1")), "{list}");
+    // Who made the owner's key, where and when, is the owner's business.
+    let ran = with_password(&world, "key list", "changed");
+    let owners = ran.out.lines().find(|l| l.contains("owner")).expect("it is listed");
+    assert_eq!(owners.split_whitespace().skip(1).take(3).collect::<Vec<_>>(), ["-", "-", "-"], "{}", ran.out);
+    let ran = with_password(&world, "key list --json", "changed");
+    let all: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let owners = all.as_array().expect("a list").iter().find(|k| k["role"] == "owner").expect("it is listed");
+    assert!(["userName", "hostName", "created"].iter().all(|key| owners.get(*key).is_none()), "{owners}");
     assert_eq!(world.snapshots().len(), 2);
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::world::{PASSWORD, World};
 
@@ -188,6 +188,41 @@ fn passwords_are_asked_for_and_not_shown() {
     let (code, text) = terminal.end();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("0 snapshots") && !text.contains("wrong\r\n"), "{text}");
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_gives_the_echo_back() {
+    let world = World::with_password();
+    let mut command = world.command("snapshots");
+    command.env_remove("ORLOP_PASSWORD");
+    let mut terminal = Terminal::run(&command, 80);
+    terminal.until("enter password for repository: ");
+    let line = terminal.ours.try_clone().expect("a descriptor");
+    let echoes = || tcgetattr(&line).expect("a terminal").local_modes.contains(LocalModes::ECHO);
+    assert!(!echoes());
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end().0, 130);
+    assert!(echoes());
+}
+
+/// Clap repeats what was typed.
+#[test]
+fn what_was_typed_is_harmless_in_complaints() {
+    let world = World::with_repository();
+    for line in [
+        "sna\x1b[31mpshots\x07",
+        "snapshots --fro\u{202e}b\x1b]0;title\x07",
+        "snapshots extra\x1b[2J\u{202e}",
+        "backup --read-concurrency \x1b[31m\u{202e}x\x07 src",
+        "backup --keep-for \x1b[31m\u{202e}\x07 src",
+        "check --read-data-subset \x1b[31m\u{202e}\x07",
+    ] {
+        let (code, text) = Terminal::run(&world.command(line), 80).end();
+        assert_eq!(code, 1, "{text:?}");
+        let bare = text.replace("\x1b[1m", "").replace("\x1b[0m", "");
+        assert!(!bare.contains(['\x1b', '\x07', '\u{202e}']), "{line:?}: {text:?}");
+        assert!(bare.contains("error"), "{text:?}");
+    }
 }
 
 #[test]
