@@ -71,6 +71,15 @@ pub fn check_ext(what: &'static str, ext: &[Ext], known: &[u16]) -> Result<(), F
     }
 }
 
+/// Whoever does not know an extension that is critical for writing may neither write its record anew nor
+/// drop it.
+pub fn check_known_to_writer(what: &'static str, ext: &[Ext], known: &[u16]) -> Result<(), FormatError> {
+    match ext.iter().find(|e| e.flags & Ext::CRITICAL_WRITE != 0 && !known.contains(&e.tag)) {
+        Some(e) => Err(FormatError::ReadOnly { what, tag: e.tag }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

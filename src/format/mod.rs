@@ -77,6 +77,16 @@ pub enum FormatError {
         /// The tag.
         tag: u16,
     },
+    /// An extension that forbids this build to write anew or drop what has it.
+    #[error(
+        "{what} has extension {tag}, which this program does not know: to change or drop it a newer orlop is needed"
+    )]
+    ReadOnly {
+        /// Which object.
+        what: &'static str,
+        /// The tag.
+        tag: u16,
+    },
     /// Sealed bytes do not open, or a signature does not verify.
     #[error("{what}: {why}")]
     Crypto {
@@ -97,7 +107,9 @@ impl From<FormatError> for crate::error::Error {
     fn from(e: FormatError) -> Self {
         use crate::error::ErrorKind;
         let kind = match e {
-            FormatError::Version { .. } | FormatError::Extension { .. } => ErrorKind::Unsupported,
+            FormatError::Version { .. } | FormatError::Extension { .. } | FormatError::ReadOnly { .. } => {
+                ErrorKind::Unsupported
+            }
             _ => ErrorKind::Damaged,
         };
         Self::new(kind, e.to_string())

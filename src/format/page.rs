@@ -4,7 +4,7 @@
 //! order, holds one open page a level, and hands finished pages out; the rules are in
 //! `format-spec/60-tree.md`.
 
-use super::codec::{check_ext, decode, encode, encode_into};
+use super::codec::{check_ext, check_known_to_writer, decode, encode, encode_into};
 use super::limits::*;
 use super::{FormatError, limit};
 use crate::crypto::BlobKeys;
@@ -166,6 +166,11 @@ pub fn is_safe_name(name: &[u8]) -> bool {
 /// Extensions of a node that this build knows.
 const KNOWN_EXT: &[u16] =
     &[ext_tag::BTIME, ext_tag::XATTRS, ext_tag::FLAGS, ext_tag::LINK, ext_tag::ATIME, ext_tag::INCOMPLETE];
+
+/// Refuses a node that this build may take over, and not write anew.
+pub fn check_change(node: &Node) -> Result<(), FormatError> {
+    check_known_to_writer("node", &node.ext, KNOWN_EXT)
+}
 
 fn check_node(node: &Node) -> Result<(), FormatError> {
     check_ext("node", &node.ext, KNOWN_EXT)?;

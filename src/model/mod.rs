@@ -7,6 +7,8 @@ mod snapshot;
 mod time;
 mod tree;
 
+use std::collections::BTreeSet;
+
 pub use name::{Name, NameError};
 pub use snapshot::*;
 pub use time::*;
@@ -29,4 +31,10 @@ impl Ext {
     pub const CRITICAL_READ: u8 = 1;
     /// A writer that does not know the tag must not rewrite or drop the record.
     pub const CRITICAL_WRITE: u8 = 2;
+
+    /// The tags that occur, ascending.
+    pub fn tags<'e>(all: impl Iterator<Item = &'e Self>) -> Vec<u16> {
+        let tags: BTreeSet<u16> = all.map(|e| e.tag).collect();
+        tags.into_iter().collect()
+    }
 }

@@ -103,9 +103,15 @@ fn candidate(s: &Snapshot, notes: &Notes, flagged: bool, now: Time) -> Candidate
         incomplete: s.incomplete() || s.validity == Validity::Late,
         manual: s.body.trigger == Trigger::Manual,
         expires: s.body.expires,
-        held: notes.holds(s, now).first().map(|h| h.reason.clone()),
+        held: held(s, notes, now),
         flagged,
     }
+}
+
+/// What keeps a snapshot whatever is said: a hold, or something that only a newer orlop may drop.
+fn held(s: &Snapshot, notes: &Notes, now: Time) -> Option<String> {
+    let hold = notes.holds(s, now).first().map(|h| h.reason.clone());
+    hold.or_else(|| s.check_drop().err().map(|e| e.what().to_owned()))
 }
 
 /// What groups can be told apart by.

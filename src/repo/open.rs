@@ -6,14 +6,14 @@ use super::{Repository, objects};
 use crate::chunk::Gear;
 use crate::crypto::{Aead, Argon2Params, BlobKeys, PublicKey, Secret, SigningKey, Suite};
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::format::codec::{check_ext, decode, encode};
+use crate::format::codec::{check_ext, check_known_to_writer, decode, encode};
 use crate::format::keys::{Credential, Epoch, Kdf, Keyring, Owner, Role, Slot, SlotHeader, SlotSecret};
 use crate::format::names::{self, prefix};
 use crate::format::record::{self, Place, RecordType, Sealing};
 use crate::format::records::{Config, Profile};
 use crate::format::{bytes, limits};
 use crate::id::{DomainId, InstanceId, RecordId, SlotId};
-use crate::storage::{Put, Storage, Viewed};
+use crate::storage::{Guarded, Put, Storage, Viewed};
 use crate::sys::{self, Host};
 
 /// The chunking profiles of a new repository: default, volume, media.
@@ -193,6 +193,7 @@ pub(super) fn write_slot(
 ) -> Result<SlotId> {
     let rights =
         owner.owner.as_ref().ok_or_else(|| Error::new(ErrorKind::Forbidden, "only the owner's key can make slots"))?;
+    check_known_to_writer(RecordType::Keyring.what(), &ring.ext, &[])?;
     let id = SlotId(sys::random()?);
     let seed = new_secret()?;
     let content = seal_slot(ring, id, credential, &seed, note, &rights.escrow)?;
@@ -277,6 +278,7 @@ pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<Sl
     viewed.settle(&slot.header.instance.hex());
     let keyring = load_keyring(storage.as_ref(), &slot.header, &secret.seed)?;
     let (config, config_id) = load_config(storage.as_ref(), &keyring)?;
+    let storage = guard(storage, &config);
     let keys = BlobKeys::new(&keyring.id_secret, &keyring.chunk_secret);
     let gear = Gear::new(&keys);
     let mut repo = Repository {
@@ -297,6 +299,18 @@ pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<Sl
     };
     repo.load_clients()?;
     Ok(repo)
+}
+
+/// Where the configuration asks for a writer that knows more, nothing is written.
+fn guard(storage: Arc<dyn Storage>, config: &Config) -> Arc<dyn Storage> {
+    let unknown = config.write_features.iter().filter(|f| !KNOWN_FEATURES.contains(f));
+    let unknown: Vec<String> = unknown.map(u16::to_string).collect();
+    if unknown.is_empty() {
+        return storage;
+    }
+    let features = if unknown.len() == 1 { "feature" } else { "features" };
+    let why = format!("whoever writes there must know {features} {}: a newer orlop is needed", unknown.join(", "));
+    Arc::new(Guarded::new(storage, why))
 }
 
 /// The ids of all key slots, for which nothing needs to be known.
@@ -472,6 +486,7 @@ impl Repository {
     /// From now on what is forgotten can be brought back for so many seconds.
     pub fn set_undelete_window(&mut self, seconds: u64) -> Result<()> {
         self.need(self.keyring.owner.as_ref(), "change the configuration")?;
+        check_known_to_writer(RecordType::Config.what(), &self.config.ext, &[])?;
         let full = || Error::new(ErrorKind::Damaged, "the configuration has no number left");
         let n = self.config.n.checked_add(1).ok_or_else(full)?;
         let config =
@@ -557,6 +572,7 @@ impl Repository {
         let object = names::slot(self.slot);
         let slot = Slot::parse(&objects::get_either(self.storage.as_ref(), &object)?)?;
         let mut secret = self.slot_secret.clone();
+        check_known_to_writer("key slot", &secret.ext, &[])?;
         for (new, field) in [(&note.username, &mut secret.username), (&note.hostname, &mut secret.hostname)] {
             if let Some(new) = new {
                 field.clone_from(new);

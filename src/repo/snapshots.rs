@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{History, Identity, Repository, Session, Tombstones, objects};
 use crate::collect::{Closed, Validity, validity};
 use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::format::codec::check_known_to_writer;
 use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::format::records::{Close, CloseKind};
@@ -46,6 +47,23 @@ impl Snapshot {
     /// privileged metadata, and its times are believed.
     pub fn trusted(&self) -> bool {
         self.by_owner && self.statement.flags & Statement::FOREIGN == 0
+    }
+    /// Refuses where only a newer orlop may make another snapshot of it: its statement and its body are
+    /// written anew then.
+    pub fn check_remake(&self) -> Result<()> {
+        check_known_to_writer("the statement", &self.statement.ext, &[])
+            .and_then(|()| check_known_to_writer("the body", &self.body.ext, &[]))
+            .doing(|| format!("in snapshot {}", self.id.short()))
+    }
+    /// Refuses where only a newer orlop may forget it.
+    pub fn check_drop(&self) -> Result<()> {
+        self.check_remake()?;
+        check_known_to_writer("the commit", &self.commit.ext, &[commit_ext::HOLLOW])
+            .doing(|| format!("in snapshot {}", self.id.short()))
+    }
+    /// Extensions that are carried over into what is made of it, and that nobody here knows.
+    pub fn unknown_extensions(&self) -> Vec<u16> {
+        Ext::tags(self.statement.ext.iter().chain(&self.body.ext))
     }
     /// Whether the run was interrupted.
     pub fn incomplete(&self) -> bool {

@@ -54,6 +54,7 @@ impl Repository {
     /// Decide that a snapshot goes; it stays whole until `not_before`, by the storage's clock.
     pub fn forget(&self, who: &Identity, s: &Snapshot, reason: Reason, not_before: Time) -> Result<RecordId> {
         self.need(self.keyring.owner.as_ref(), "forget snapshots")?;
+        s.check_drop()?;
         self.entomb(who, s, reason, not_before)
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::escape::{Names, lossy, raw_forms};
 use super::table::Table;
 use super::{units, wire};
-use crate::model::{Body, GroupBy, Scope, Statement, Stats, Time, Trigger};
+use crate::model::{Body, Ext, GroupBy, Scope, Statement, Stats, Time, Trigger};
 
 /// A snapshot as lists show it.
 #[derive(Debug, Clone)]
@@ -257,6 +257,8 @@ pub struct Json {
     given_up: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holds: Vec<JsonHold>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown_extensions: Vec<u16>,
     client: String,
     id: String,
     short_id: String,
@@ -348,6 +350,7 @@ impl Json {
             incomplete: statement.flags & Statement::INCOMPLETE != 0,
             given_up: row.given_up,
             holds: row.holds.iter().map(|h| JsonHold { reason: h.reason.clone(), until: h.until.map(stamp) }).collect(),
+            unknown_extensions: Ext::tags(statement.ext.iter().chain(&body.ext)),
             client: statement.client.hex(),
             id: row.id.clone(),
             short_id: row.short().to_owned(),

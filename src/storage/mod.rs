@@ -6,6 +6,7 @@
 pub mod cache;
 mod counted;
 mod doubted;
+mod guarded;
 mod limited;
 mod local;
 mod location;
@@ -25,6 +26,7 @@ mod viewed;
 pub use crate::model::{Name, NameError};
 pub use cache::Cache;
 pub use counted::{Counted, Requests};
+pub use guarded::Guarded;
 pub use limited::{Bucket, LimitedStorage, Pace, Rate, RealPace};
 pub use local::LocalStorage;
 pub use location::{Location, Options};
@@ -207,6 +209,9 @@ impl From<StorageError> for Error {
                 ErrorKind::Storage,
                 Some("check the host in the repository's URL, and the network; then run the same command again"),
             ),
+            StorageErrorKind::Newer => {
+                (ErrorKind::Unsupported, Some("update orlop to write there; this one can read it"))
+            }
             StorageErrorKind::Other => (ErrorKind::Storage, None),
         };
         let error = Error::new(kind, what).because(e.source);
@@ -234,6 +239,8 @@ pub enum StorageErrorKind {
     Credentials,
     /// The service does not answer, although it was asked for a while.
     Unreachable,
+    /// Only a newer orlop may write there.
+    Newer,
     /// Anything else.
     Other,
 }

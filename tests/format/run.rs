@@ -22,7 +22,7 @@ pub fn kind(e: &FormatError) -> &'static str {
         FormatError::Version { .. } => "version",
         FormatError::Limit { .. } => "limit",
         FormatError::Invalid { .. } => "invalid",
-        FormatError::Extension { .. } => "extension",
+        FormatError::Extension { .. } | FormatError::ReadOnly { .. } => "extension",
         FormatError::Crypto { .. } => "crypto",
     }
 }

@@ -9,6 +9,7 @@ use super::keeper::{Keeper, Old};
 use super::walk::{Done, Here, Listing, Walk, Was, made_up};
 use crate::error::Result;
 use crate::event::{Change, Event, ItemKind, Meter};
+use crate::format::page::check_change;
 use crate::model::ext::Extras;
 use crate::model::{Content, Ext, Node, NodeKind, ext_tag};
 use crate::ops::locked;
@@ -269,6 +270,8 @@ impl Walk<'_> {
             let before = old.found().find(|n| n.is_dir());
             let mut node = Node { kind: NodeKind::Dir { root: below[n].root }, ..fresh.clone() };
             let untouched = match before {
+                // With other entries it is made anew, which some extensions forbid.
+                Some(o) if o.kind != node.kind && check_change(o).is_err() => false,
                 Some(o) => same_metadata(o, &node, self.options) && to.attributes_still_there(o)?,
                 None => false,
             };

@@ -148,10 +148,11 @@ impl Work<'_> {
         to.record_times(&who, accepted, true)
     }
 
-    /// Not worth stopping for: damage of one snapshot is no reason to leave the others alone.
+    /// Not worth stopping for: damage of one snapshot, or what only a newer orlop may copy of it, is no
+    /// reason to leave the others alone.
     fn failed(&self, s: &Snapshot, e: Error) -> Result<Became> {
         match e.kind() {
-            ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Substituted => {
+            ErrorKind::Damaged | ErrorKind::Missing | ErrorKind::Substituted | ErrorKind::Unsupported => {
                 self.cx.problem("not-copied", s.id.short().as_bytes(), "copy", e.to_string());
                 Ok(Became::Failed)
             }

@@ -12,13 +12,14 @@ use crate::event::{Meter, Phase};
 use crate::format::keys::Role;
 use crate::format::limits::{DEPTH_MAX, FRAME_TARGET};
 use crate::format::pack::Kind;
-use crate::format::page::Builder;
+use crate::format::page::{Builder, check_change};
 use crate::format::records::{CloseKind, Purpose};
 use crate::format::snapshot::open_origin;
 use crate::id::{BlobId, RecordId};
 use crate::model::ext::{decode_xattrs, encode_xattrs};
-use crate::model::{Body, Content, Extent, Node, NodeKind, PageRef, Statement, XattrValue, ext_tag};
+use crate::model::{Content, Extent, Node, NodeKind, PageRef, Statement, XattrValue, ext_tag};
 use crate::ops::backup::{load_index, writer_options};
+use crate::ops::remake::tell_unknown;
 use crate::repo::{
     Entries, Extents, Footing, FrameScope, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Validity,
     Writer,
@@ -210,7 +211,8 @@ impl Run<'_> {
             let like = like.or_else(|| pairs.iter().rev().find(|p| p.client == s.statement.client));
             let roots = like.map(|p| p.roots).unwrap_or_default();
             let alive = work.presence.tick().and_then(|()| writer.tick());
-            let root = match alive.and_then(|()| rekey.dir(s.statement.root, roots, 0)) {
+            let may = alive.and_then(|()| s.check_remake());
+            let root = match may.and_then(|()| rekey.dir(s.statement.root, roots, 0)) {
                 Ok(root) => root,
                 Err(e) => match work.failed(s, e) {
                     Ok(told) => {
@@ -224,6 +226,7 @@ impl Run<'_> {
                     }
                 },
             };
+            tell_unknown(s, work.cx);
             pairs.push(Pair::of(s, root, None));
             waiting.push((*s, root));
             Meter::add(&work.cx.meter.files_done, 1);
@@ -280,12 +283,10 @@ impl Run<'_> {
             origin: Some(origin),
             heads: vec![],
             body: vec![],
-            ext: vec![],
             ..s.statement.clone()
         };
-        let body = Body { ext: vec![], ..s.body.clone() };
         let received = self.work.received(s)?;
-        let new = NewSnapshot { statement, body };
+        let new = NewSnapshot { statement, body: s.body.clone() };
         let committed = self.to.commit_for(author, self.who, self.session, new, received);
         committed.doing(|| "while committing the snapshot".to_owned())
     }
@@ -342,6 +343,9 @@ impl Rekey<'_> {
                 if let NodeKind::Dir { root } = &node.kind {
                     let like = like.as_ref().map(Like::roots).unwrap_or_default();
                     new.kind = NodeKind::Dir { root: self.dir(*root, like, depth + 1)? };
+                }
+                if new != *node {
+                    check_change(node).doing(|| format!("in {:?}", String::from_utf8_lossy(&node.name)))?;
                 }
                 builder.node(&new, &mut emit)?;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Tell, Workshop};
+use super::{Tell, Workshop, check_change};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ItemKind;
 use crate::format::limits::DEPTH_MAX;
@@ -96,8 +96,11 @@ impl<'a> Filter<'a> {
                     return Ok(Some(Changed { name: node.name, root: None }));
                 }
                 left.files += below.files;
-                let same = below.root == root;
-                Ok((!same).then_some(Changed { name: node.name, root: Some(below.root) }))
+                if below.root == root {
+                    return Ok(None);
+                }
+                check_change(&node, &self.path)?;
+                Ok(Some(Changed { name: node.name, root: Some(below.root) }))
             }
             NodeKind::Dir { .. } => Ok(Some(self.leave_out(node, left))),
             _ if reach.selected => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::union::Union;
-use super::{Tell, Way, Workshop, distinct, session};
+use super::{Tell, Way, Workshop, common, distinct, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
@@ -97,7 +97,7 @@ fn body(workshop: &Workshop<'_>, bases: &[&Snapshot], newest: &Snapshot, stats: 
         program: workshop.way.program.clone(),
         expires: None,
         stats,
-        ext: vec![],
+        ext: common(bases.iter().map(|s| &s.body.ext)),
         ..newest.body.clone()
     }
 }

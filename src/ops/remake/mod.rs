@@ -17,9 +17,10 @@ use super::backup::{BackupOptions, load_index, unless_fenced, writer_options};
 use super::deep;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
+use crate::format::page;
 use crate::format::records::{CloseKind, Purpose};
 use crate::id::RecordId;
-use crate::model::{PageRef, Statement};
+use crate::model::{Ext, Node, PageRef, Statement};
 use crate::repo::{Footing, Identity, NewSnapshot, Reader, Repository, Session, Snapshot, Writer};
 
 /// Who is told which entry is left out, or taken from which of several.
@@ -82,6 +83,7 @@ fn session<T: Send>(
     cx: &Context<'_>,
     make: impl Fn(&Workshop<'_>, &[&Snapshot]) -> Result<(News, T)> + Sync,
 ) -> Result<Done<T>> {
+    bases.iter().try_for_each(|s| s.check_remake())?;
     let name = way.client.as_deref();
     let who = if way.dry_run { repo.identity_unseen(name)? } else { repo.identity(name)? };
     let mut left = HashMap::new();
@@ -167,6 +169,7 @@ impl Workshop<'_> {
     /// A statement with this tree that stands for what `from` stands for; `sources` are all that the
     /// tree comes from.
     fn statement(&self, from: &Statement, root: Option<PageRef>, sources: &[&Snapshot]) -> Statement {
+        sources.iter().for_each(|s| tell_unknown(s, self.cx));
         // Whoever signs: it deserves no more trust than what it comes from.
         let foreign = if sources.iter().all(|s| s.trusted()) { 0 } else { Statement::FOREIGN };
         let flags = sources.iter().fold(foreign, |flags, s| flags | s.statement.flags);
@@ -184,10 +187,33 @@ impl Workshop<'_> {
             origin: None,
             heads: vec![],
             body: vec![],
-            ext: vec![],
+            ext: common(sources.iter().map(|s| &s.statement.ext)),
             ..from.clone()
         }
     }
+}
+
+/// Extensions that all have, and that say the same in all: what is true of each is true of what is made of
+/// them.
+fn common<'s>(mut lists: impl Iterator<Item = &'s Vec<Ext>>) -> Vec<Ext> {
+    let first = lists.next().cloned().unwrap_or_default();
+    lists.fold(first, |common, list| common.into_iter().filter(|e| list.contains(e)).collect())
+}
+
+/// Say what is carried over by somebody who does not know what it means.
+pub(super) fn tell_unknown(s: &Snapshot, cx: &Context<'_>) {
+    let unknown = s.unknown_extensions();
+    if unknown.is_empty() {
+        return;
+    }
+    let tags: Vec<String> = unknown.iter().map(u16::to_string).collect();
+    let what = format!("snapshot {} has extensions of a newer orlop ({}), which are", s.id.short(), tags.join(", "));
+    cx.notice("unknown-extension", format!("{what} kept as they are, whatever they say"));
+}
+
+/// Refuses to write a node anew that only a newer orlop may.
+fn check_change(node: &Node, path: &[u8]) -> Result<()> {
+    page::check_change(node).doing(|| format!("in {}", String::from_utf8_lossy(path)))
 }
 
 /// Without those that were named twice.

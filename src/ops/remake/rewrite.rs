@@ -123,7 +123,7 @@ fn describe(workshop: &Workshop<'_>, s: &Snapshot, left: Left, options: &Rewrite
     }
     // An interrupted one would vanish from lists that something takes the place of.
     statement.replaces = (options.instead || !s.incomplete()).then_some(s.id);
-    let mut body = Body { ext: vec![], program: options.way.program.clone(), ..s.body.clone() };
+    let mut body = Body { program: options.way.program.clone(), ..s.body.clone() };
     body.hostname = options.host.clone().unwrap_or(body.hostname);
     body.tags.extend(options.tags.iter().filter(|t| !s.body.tags.contains(t)).cloned());
     if left.root != s.statement.root {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Tell, Workshop};
+use super::{Tell, Workshop, check_change};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::limits::DEPTH_MAX;
 use crate::format::page::Builder;
@@ -93,7 +93,7 @@ impl<'a> Union<'a> {
             }
         }
         // Of equals the last is taken.
-        let Some(mut node) = same.into_iter().max_by_key(|n| n.mtime) else { return Ok(None) };
+        let Some(mut node) = same.iter().max_by_key(|n| n.mtime).cloned() else { return Ok(None) };
         if !node.is_dir() {
             *files += 1;
             return Ok(Some(node));
@@ -103,6 +103,9 @@ impl<'a> Union<'a> {
             *files += below;
             node.kind = NodeKind::Dir { root };
         }
+        // Each of them is in it, with other entries than its own.
+        let mut others = same.iter().filter(|n| n.is_dir() && n.kind != node.kind);
+        others.try_for_each(|n| check_change(n, &self.path))?;
         if incomplete {
             node.set_ext(ext_tag::INCOMPLETE, vec![]);
         }
