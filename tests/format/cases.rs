@@ -13,7 +13,9 @@ use orlop::format::segment::{Head as SegmentHead, PackEntry, Row, Segment};
 use orlop::format::snapshot::{self, Secrets};
 use orlop::format::{armour, names, parity, segment};
 use orlop::id::{BlobId, ClientId, DomainId, InstanceId, PackId, RecordId, SegmentId, SessionId, SlotId, hex};
-use orlop::model::{Body, Commit, Content, Ext, Extent, Head, Node, NodeKind, PageRef, Statement, Time};
+use orlop::model::{
+    Body, Commit, Content, Ext, Extent, Head, Node, NodeKind, PageRef, Scope, Statement, Stats, Time, Trigger,
+};
 
 use crate::run::{self, PROFILES};
 use crate::vector::Vector;
@@ -1377,11 +1379,73 @@ fn pages() -> Vec<Vector> {
     c.done()
 }
 
+/// A body that says no more than it must.
+fn said_little() -> Body {
+    Body { hostname: "laptop".into(), paths: vec![b"/home".to_vec()], ..Body::default() }
+}
+
+fn body_with_all_fields() -> Body {
+    let names = |first: &str, second: &str| vec![(0, first.into()), (1000, second.into())];
+    Body {
+        hostname: "laptop".into(),
+        username: "ann".into(),
+        uid: 1000,
+        gid: 100,
+        paths: vec![b"/etc".to_vec(), b"/home/ann".to_vec()],
+        tags: vec!["first".into(), "second".into()],
+        label: "before-upgrade".into(),
+        description: "the last one before the new disk".into(),
+        trigger: Trigger::Schedule("nightly".into()),
+        scope: Scope::Partial("photos".into()),
+        expires: Some(Time { sec: 1_800_000_000, nsec: 5 }),
+        chunking: 3,
+        excludes: vec![b"*.tmp".to_vec(), b"/home/ann/cache".to_vec()],
+        program: "orlop 1.0.0".into(),
+        name_encoding: 1,
+        root_style: 1,
+        users: names("root", "ann"),
+        groups: names("wheel", "users"),
+        stats: Stats {
+            files_new: 1,
+            files_changed: 250,
+            files_unmodified: 251,
+            dirs_new: 4,
+            dirs_changed: 5,
+            dirs_unmodified: 65_536,
+            data_blobs: 7,
+            tree_blobs: 8,
+            data_added: 1 << 32,
+            data_added_packed: 10,
+            files_processed: 11,
+            bytes_processed: 1 << 40,
+            problems: 13,
+        },
+        ext: vec![Ext { tag: 998, flags: 0, data: b"to people".to_vec() }],
+    }
+}
+
+/// The same run, of which everything is told that a statement has room for.
+fn with_all_fields(s: Statement) -> Statement {
+    Statement {
+        utc_offset: -12_600,
+        ended: Time { sec: TIME.sec + 90, nsec: 0 },
+        flags: Statement::INCOMPLETE | Statement::HAS_PROBLEMS | Statement::RECOVERED | Statement::FOREIGN,
+        parent: Some(RecordId([0x9a; 32])),
+        replaces: Some(RecordId([0x4e; 32])),
+        origin: Some(b"what another domain's statement says".to_vec()),
+        heads: vec![Head { client: ClientId([0xc2; 16]), seq: 300, id: RecordId([0x1d; 32]) }],
+        ext: vec![Ext { tag: 998, flags: 0, data: b"to collectors".to_vec() }],
+        ..s
+    }
+}
+
+fn with_body(s: Statement, body: &Body) -> Statement {
+    let (idx, record) = (index(), Secret::new([0x22; 32]));
+    let secrets = Secrets { epoch: 1, index: &idx, record: &record };
+    Statement { body: snapshot::seal_body(body, DOMAIN, CLIENT, 7, &secrets, [0xa7; 32]), ..s }
+}
+
 fn statement_and_commit() -> (Statement, Commit) {
-    let secrets_record = Secret::new([0x22; 32]);
-    let idx = index();
-    let secrets = Secrets { epoch: 1, index: &idx, record: &secrets_record };
-    let body = Body { hostname: "laptop".into(), paths: vec![b"/home".to_vec()], ..Body::default() };
     let statement = Statement {
         domain: DOMAIN,
         client: CLIENT,
@@ -1400,9 +1464,10 @@ fn statement_and_commit() -> (Statement, Commit) {
         replaces: None,
         origin: None,
         heads: vec![],
-        body: snapshot::seal_body(&body, DOMAIN, CLIENT, 7, &secrets, [0xa7; 32]),
+        body: vec![],
         ext: vec![],
     };
+    let statement = with_body(statement, &said_little());
     let commit = Commit {
         instance: INSTANCE,
         session: SESSION,
@@ -1439,6 +1504,13 @@ fn snapshots() -> Vec<Vector> {
     let (s, m) = statement_and_commit();
     let good = snapshot_object();
     c.ok("whole", "statement by a client, commit by another", good.clone());
+    let (all, everything) = (with_all_fields(s.clone()), body_with_all_fields());
+    c.ok("all-fields", "every field says something", seal_snapshot(&with_body(all, &everything), &m, None));
+    let foreign = || vec![Ext { tag: 998, flags: Ext::CRITICAL_WRITE, data: b"from the future".to_vec() }];
+    let extended = with_body(Statement { ext: foreign(), ..s.clone() }, &Body { ext: foreign(), ..said_little() });
+    c.ok("extended", "extensions that only a writer must know", seal_snapshot(&extended, &m, None));
+    let critical_body = with_body(s.clone(), &Body { ext: critical(), ..said_little() });
+    c.add("body-critical", "extension", "an extension of the body", seal_snapshot(&critical_body, &m, None));
     c.add("nothing", "truncated", "nothing", vec![]);
     c.add("cut", "truncated", "one byte is missing", shorter(&good));
     c.add("trailing", "invalid", "a byte follows", longer(&good));

@@ -151,6 +151,15 @@ fn damage_is_mended_or_named() {
     expect(&read(&python, &repo, &["--password", PASSWORD, "ls", "latest"]), 1);
 }
 
+/// Of a snapshot the other tests look at little: here is every field that one has.
+#[test]
+fn it_reads_all_that_snapshots_say() {
+    let Some(python) = python() else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/reader/test_snapshots.py");
+    let said = expect(&Command::new(python).arg("-B").arg(script).output().unwrap(), 0);
+    assert!(said.contains("the reader read 3 snapshots"), "{said}");
+}
+
 #[test]
 fn it_restores_what_the_program_backed_up() {
     let Some(python) = python() else { return };

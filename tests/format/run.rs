@@ -6,8 +6,8 @@ use orlop::format::pack::{self, Codec, Footer, FrameEntry, Header, Kind, Table};
 use orlop::format::page::{Builder, Page};
 use orlop::format::record::{self, Place, RecordType};
 use orlop::format::{FormatError, armour, codec, gc, names, parity, records, segment, snapshot};
-use orlop::id::{BlobId, ClientId, DomainId, InstanceId, SlotId, hex};
-use orlop::model::{Body, Content, Node, NodeKind, Time};
+use orlop::id::{BlobId, ClientId, DomainId, InstanceId, RecordId, SlotId, hex};
+use orlop::model::{Body, Content, Ext, Node, NodeKind, Scope, Statement, Time, Trigger};
 
 use crate::vector::Vector;
 
@@ -227,7 +227,82 @@ fn snapshot_(v: &Vector) -> Gives {
     let s = snapshot::open_object(&v.body, at, &|_| Some(secret(v, "secret")))?;
     s.verify(&PublicKey(v.bytes("key")), &PublicKey(v.bytes("commit-key")))?;
     let body: Body = snapshot::open_body(&s.statement, &|_| Some(secret(v, "record-secret")))?;
-    Ok(Some(format!("id={} seq={} host={}", s.id, s.statement.seq, body.hostname)))
+    Ok(Some(format!("id={} {}", s.id, said(&s.statement, &body))))
+}
+
+/// Everything that a snapshot says, in one line; `format-spec/reader/test_snapshots.py` says it again.
+fn said(s: &Statement, body: &Body) -> String {
+    [said_of_run(s), said_to_people(body), said_by_program(body)].join(" ")
+}
+
+fn time(t: &Time) -> String {
+    format!("{}.{:09}", t.sec, t.nsec)
+}
+
+fn optional<T>(value: Option<&T>, show: impl Fn(&T) -> String) -> String {
+    value.map_or_else(|| "-".into(), show)
+}
+
+fn each<T>(list: &[T], show: impl Fn(&T) -> String) -> String {
+    list.iter().map(show).collect::<Vec<_>>().join("|")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn ext(all: &[Ext]) -> String {
+    each(all, |e| format!("{}:{}:{}", e.tag, e.flags, hex(&e.data)))
+}
+
+fn said_of_run(s: &Statement) -> String {
+    let id = |id: &Option<RecordId>| optional(id.as_ref(), |id| id.hex());
+    [
+        format!("seq={} time={} offset={}", s.seq, time(&s.time), s.utc_offset),
+        format!("started={} ended={} machine={} flags={}", time(&s.started), time(&s.ended), hex(&s.machine), s.flags),
+        format!("parent={} replaces={}", id(&s.parent), id(&s.replaces)),
+        format!("origin={}", optional(s.origin.as_ref(), |o| hex(o))),
+        format!("heads={}", each(&s.heads, |h| format!("{}:{}:{}", h.client, h.seq, h.id))),
+        format!("ext={}", ext(&s.ext)),
+    ]
+    .join(" ")
+}
+
+fn said_to_people(b: &Body) -> String {
+    let trigger = match &b.trigger {
+        Trigger::Manual => "Manual".into(),
+        Trigger::Schedule(name) => format!("Schedule:{name}"),
+    };
+    let scope = match &b.scope {
+        Scope::Full => "Full".into(),
+        Scope::Partial(name) => format!("Partial:{name}"),
+    };
+    [
+        format!("host={} user={} uid={} gid={}", b.hostname, b.username, b.uid, b.gid),
+        format!("paths={} tags={}", each(&b.paths, |p| text(p)), b.tags.join("|")),
+        format!("label={} description={}", b.label, b.description),
+        format!("trigger={trigger} scope={scope} expires={}", optional(b.expires.as_ref(), time)),
+    ]
+    .join(" ")
+}
+
+fn said_by_program(b: &Body) -> String {
+    let owners = |all: &[(u32, Vec<u8>)]| each(all, |(n, name)| format!("{n}:{}", text(name)));
+    let s = &b.stats;
+    let stats = [
+        [s.files_new, s.files_changed, s.files_unmodified].as_slice(),
+        &[s.dirs_new, s.dirs_changed, s.dirs_unmodified],
+        &[s.data_blobs, s.tree_blobs, s.data_added, s.data_added_packed],
+        &[s.files_processed, s.bytes_processed, s.problems],
+    ]
+    .concat();
+    [
+        format!("chunking={} excludes={} program={}", b.chunking, each(&b.excludes, |p| text(p)), b.program),
+        format!("name_encoding={} root_style={}", b.name_encoding, b.root_style),
+        format!("users={} groups={}", owners(&b.users), owners(&b.groups)),
+        format!("stats={} ext={}", each(&stats, u64::to_string), ext(&b.ext)),
+    ]
+    .join(" ")
 }
 
 /// Bytes without end from a short text, so that a vector needs not carry them.
