@@ -9,7 +9,9 @@ use orlop::cli::args::{KeepFor, Louder, MaxUnused, Percent, TagList, When, parse
 use orlop::cli::commands::recovery::{from_words, to_words};
 use orlop::cli::password::{key_in, password_in, split_command};
 use orlop::cli::reference::Reference;
-use orlop::plan::filter::{Case, GitRules, IgnoreSettings, IgnoreStack, Patterns, Tag, join, read_pattern_file};
+use orlop::plan::filter::{
+    Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, IgnoreStack, Patterns, Tag, TrackedPaths, join, read_pattern_file,
+};
 use orlop::plan::lists::{self, Look};
 use orlop::plan::size;
 use orlop::plan::subset::{GROUPS_MAX, Subset};
@@ -50,12 +52,21 @@ pub fn patterns(data: &[u8]) {
         }
     }
 
-    let settings = IgnoreSettings { git: GitRules::Everywhere, names: vec![b".ignore".to_vec()], global: None };
+    let settings =
+        IgnoreSettings { git: GitRules::Everywhere, names: vec![b".ignore".to_vec()], ..IgnoreSettings::default() };
     for name in [&b".gitignore"[..], b".ignore"] {
-        let stack = IgnoreStack::new(settings.clone()).enter(b"/", &[(b".git", b""), (name, data)]);
+        let stack = IgnoreStack::new(settings.clone()).enter(b"/", &[(b".git", b""), (name, data)], None);
         for path in paths {
             let _ = (stack.verdict(path, false), stack.verdict(path, true));
         }
+    }
+
+    // What git writes beside its files. An index without a checksum ends in zeros.
+    let mut itself = |_: &[u8]| Some(data.to_vec());
+    let mut files = ConfigFiles { home: Some(b"/home"), read: &mut itself };
+    let _ = GitConfig::default().add(b"fuzz", data, &mut files);
+    for index in [&[data, &[0; 20]].concat()[..], data] {
+        let _ = TrackedPaths::parse(index, false, Case::Sensitive);
     }
 
     let globs = lists::files_from("fuzz", data).unwrap_or_default();

@@ -185,7 +185,7 @@ fn rows_updated(profile: &str) -> u64 {
     const PAGE: usize = 8 << 10;
     const PAGES: u64 = 16 << 10;
     let world = World::new();
-    plant_long(&world.path("src/table"), PAGES * PAGE as u64 >> 20);
+    plant_long(&world.path("src/table"), (PAGES * PAGE as u64) >> 20);
     settle();
     world.backup(&format!(" --chunking {profile}"));
     let table = File::options().write(true).open(world.path("src/table")).unwrap();

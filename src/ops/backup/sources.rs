@@ -54,19 +54,21 @@ impl Top {
 /// Where each source is, by its number.
 pub(super) fn tops(places: &BTreeMap<Vec<u8>, Place>) -> BTreeMap<u32, Top> {
     let mut out = BTreeMap::new();
-    let mut todo: Vec<(Vec<u8>, &BTreeMap<Vec<u8>, Place>)> = vec![(Vec::new(), places)];
-    while let Some((above, places)) = todo.pop() {
-        for (name, place) in places {
-            let tree = [&above[..], b"/", name].concat();
-            match place {
-                Place::Way { children, .. } => todo.push((tree, children)),
-                Place::Source(source) => {
-                    out.insert(source.number, Top { disk: absolute(&source.real), tree });
-                }
+    note_tops(places, b"", &mut out);
+    out
+}
+
+/// As deep as the paths that were named.
+fn note_tops(places: &BTreeMap<Vec<u8>, Place>, above: &[u8], out: &mut BTreeMap<u32, Top>) {
+    for (name, place) in places {
+        let tree = [above, b"/", name].concat();
+        match place {
+            Place::Way { children, .. } => note_tops(children, &tree, out),
+            Place::Source(source) => {
+                out.insert(source.number, Top { disk: absolute(&source.real), tree });
             }
         }
     }
-    out
 }
 
 /// The place of everything that is named.

@@ -251,7 +251,7 @@ impl Inner {
             None => Err(Failed::Odd("it said that the object exists, and then that it does not".into())),
             Some(len) if perhaps_ours && len == body.len() as u64 => {
                 let theirs = self.operator.read(path).await?;
-                Ok(if same(&theirs, &body) { Put::Created } else { Put::Exists })
+                Ok(if same(&theirs, body) { Put::Created } else { Put::Exists })
             }
             Some(_) => Ok(Put::Exists),
         }
