@@ -363,6 +363,12 @@ impl Wire {
             sinks.say(line.as_bytes());
         }
     }
+    /// The source of a backup has been counted; restic tells nothing like it of other work.
+    fn tell_counted(&self, stand: &Stand) {
+        if stand.scan_just_finished && self.job == Job::Backup && self.wants_items() {
+            self.say(&scan_finished(stand));
+        }
+    }
     fn complain(&self, line: &str) {
         if let Ok(mut sinks) = self.sinks.lock() {
             sinks.complain(line.as_bytes());
@@ -406,18 +412,13 @@ impl Observer for Wire {
 impl Renderer for Wire {
     fn tick(&self, elapsed: Duration) {
         let stand = self.progress.look(elapsed);
-        if stand.scan_just_finished && self.wants_items() {
-            self.say(&scan_finished(&stand));
-        }
+        self.tell_counted(&stand);
         if self.loudness >= Loudness::Normal {
             self.say(&status(self.job, &stand));
         }
     }
     fn clear(&self) {
         // Small sources are counted before anybody looks for the first time.
-        let stand = self.progress.look(self.began.elapsed());
-        if stand.scan_just_finished && self.wants_items() {
-            self.say(&scan_finished(&stand));
-        }
+        self.tell_counted(&self.progress.look(self.began.elapsed()));
     }
 }

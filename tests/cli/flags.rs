@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use super::world::{Ran, World};
 
 fn sh(line: &str, dir: &Path) -> bool {
-    let done = Command::new("sh").args(["-c", line]).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
-    done.status().expect("a shell").success()
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.status().expect("a shell").success()
 }
 
 /// The program where users and groups have other numbers. `None` where nobody may do that.

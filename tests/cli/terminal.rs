@@ -212,7 +212,6 @@ fn what_was_typed_is_harmless_in_complaints() {
     for line in [
         "sna\x1b[31mpshots\x07",
         "snapshots --fro\u{202e}b\x1b]0;title\x07",
-        "snapshots extra\x1b[2J\u{202e}",
         "backup --read-concurrency \x1b[31m\u{202e}x\x07 src",
         "backup --keep-for \x1b[31m\u{202e}\x07 src",
         "check --read-data-subset \x1b[31m\u{202e}\x07",
