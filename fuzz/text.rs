@@ -10,7 +10,8 @@ use orlop::cli::commands::recovery::{from_words, to_words};
 use orlop::cli::password::{key_in, password_in, split_command};
 use orlop::cli::reference::Reference;
 use orlop::plan::filter::{
-    Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, IgnoreStack, Patterns, Tag, TrackedPaths, join, read_pattern_file,
+    Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, IgnoreStack, Patterns, Tag, TrackedPaths, join,
+    read_pattern_file,
 };
 use orlop::plan::lists::{self, Look};
 use orlop::plan::size;

@@ -187,7 +187,8 @@ fn one_file_system() {
 fn work_tree() -> World {
     let world = World::with_repository();
     world.write(".gitignore", "two.txt\n");
-    world.write("src/.git", "gitdir: elsewhere\n");
+    std::fs::create_dir(world.path("src/.git")).expect("ours");
+    world.write("src/.git/HEAD", "ref: refs/heads/main\n");
     world.write("src/.gitignore", "*.o\n/sub/out/\n");
     world.write("src/sub/.gitignore", "/deep/gone\n");
     world.write("src/sub/deep/gone", "");
