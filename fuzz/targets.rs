@@ -4,7 +4,7 @@
 //! same functions over mutated vectors, so that they are exercised where there is no fuzzer.
 
 pub mod sealed;
-mod text;
+pub mod text;
 
 use std::cell::RefCell;
 

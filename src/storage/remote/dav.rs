@@ -47,8 +47,9 @@ impl Besides {
 /// Remove what nobody has written to for long, by the server's clock.
 pub(super) async fn sweep(operator: &Operator, call: &Call) -> opendal::Result<()> {
     let mut entries = operator.lister(&format!("{TEMPORARIES}/")).await?;
-    let Some(now) = call.date() else { return Ok(()) };
     while let Some(entry) = entries.try_next().await? {
+        // Nothing was asked before the first one.
+        let Some(now) = call.date() else { return Ok(()) };
         let (path, meta) = entry.into_parts();
         let written = meta.last_modified().map(|t| t.into_inner().as_second());
         if meta.is_file() && written.is_some_and(|t| now.saturating_sub(t) >= ABANDONED_AFTER_SECONDS) {
