@@ -1,5 +1,7 @@
 //! The program from outside, with repositories: what people type, and what they see.
 
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "cli/world.rs"]
 mod world;
 

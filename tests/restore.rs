@@ -1,6 +1,9 @@
 //! Restoring: everything comes back, only what differs is rewritten, damage costs what it must and
 //! no more, and nothing gets out of the target whatever the snapshot says.
 
+#[path = "support/noise.rs"]
+mod noise;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -27,6 +30,8 @@ use orlop::plan::filter::{Case, Origin, Patterns, RestoreSelection};
 use orlop::repo::{self, FrameScope, InitOptions, Reader, Repository, Snapshot, Writer, WriterOptions};
 use orlop::storage::{LocalStorage, Storage};
 use orlop::target::TargetDir;
+
+use noise::noise;
 
 /// What somebody else does at each event.
 type Meddle = Box<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -218,17 +223,6 @@ fn oracle(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut x = seed | 1;
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 fn set_mtime(path: &Path, sec: u64) {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::noise::noise;
 use super::world::World;
 
 /// What must not be needed for reading.
@@ -67,16 +68,6 @@ fn mounted(world: &World) -> Option<Mounted<'_>> {
     }
     eprintln!("skipped: mounting a tmpfs takes root and is not allowed here");
     None
-}
-
-fn noise(len: usize, mut x: u64) -> Vec<u8> {
-    let mut next = || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 #[test]

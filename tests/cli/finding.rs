@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::noise::noise;
 use super::world::{Ran, World};
 
 /// Two snapshots between which something of everything happened.
@@ -27,12 +28,6 @@ fn two() -> World {
     fs::remove_dir_all(world.path("src/sub/deep")).expect("ours");
     world.ok("backup src -q --tag second -H other");
     world
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut out = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
-    out
 }
 
 fn lines(text: &str) -> Vec<&str> {

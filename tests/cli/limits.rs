@@ -2,18 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::noise::noise;
 use super::world::World;
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut out = vec![0; len];
-    blake3::Hasher::new().finalize_xof().fill(&mut out);
-    out
-}
 
 #[test]
 fn what_is_written_and_read_takes_its_time() {
     let world = World::with_repository();
-    world.write("src/noise", noise(600_000));
+    world.write("src/noise", noise(600_000, 0));
     let begin = Instant::now();
     world.ok("backup src -q --limit-upload 200");
     assert!(begin.elapsed() >= Duration::from_secs(2), "{:?}", begin.elapsed());
@@ -25,7 +20,7 @@ fn what_is_written_and_read_takes_its_time() {
 #[test]
 fn the_file_can_change_while_it_runs() {
     let world = World::with_repository();
-    world.write("src/noise", noise(3_000_000));
+    world.write("src/noise", noise(3_000_000, 0));
     world.write("orlop.toml", "[profiles.default]\nlimit-upload = \"1\"\n");
     let begin = Instant::now();
     let mut backup = world.command("backup src -q --config @/orlop.toml").spawn().expect("the program starts");
@@ -36,7 +31,7 @@ fn the_file_can_change_while_it_runs() {
     assert!(begin.elapsed() < Duration::from_secs(1000), "{:?}", begin.elapsed());
     // What was typed counts, whatever the file says.
     world.write("orlop.toml", "[profiles.default]\nlimit-upload = \"1\"\n");
-    world.write("src/noise", noise(2_000_000));
+    world.write("src/noise", noise(2_000_000, 0));
     world.ok("backup src -q --config @/orlop.toml --limit-upload 0");
 }
 

@@ -3,26 +3,16 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use super::noise::noise;
 use super::world::{Ran, World};
 
 /// Bytes that nothing makes smaller.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(next).flatten().take(len).collect()
-}
-
 /// Two snapshots, the first of which alone needs about 3 MiB.
 fn two() -> World {
     let world = World::with_repository();
-    world.write("src/old", noise(1, 3 << 20));
+    world.write("src/old", noise(3 << 20, 1));
     world.ok("backup src -q");
-    world.write("src/old", noise(2, 1 << 20));
+    world.write("src/old", noise(1 << 20, 2));
     world.ok("backup src -q");
     world
 }
@@ -123,7 +113,7 @@ fn now_frees_at_once_and_ends_the_window() {
     assert_eq!(world.snapshots().len(), 1);
     world.ok("check --read-data");
     world.ok("restore latest --target @/out");
-    assert_eq!(std::fs::read(world.path("out/src/old")).expect("restored"), noise(2, 1 << 20));
+    assert_eq!(std::fs::read(world.path("out/src/old")).expect("restored"), noise(1 << 20, 2));
 }
 
 #[test]
@@ -276,10 +266,10 @@ fn what_cannot_be_read_stops_deleting_and_is_named() {
 #[test]
 fn stats_say_what_pruning_frees() {
     let world = World::with_repository();
-    let kept = noise(9, 2 << 20);
+    let kept = noise(2 << 20, 9);
     for n in 0..4u64 {
         // Half of each is in its successor, too.
-        world.write("src/big", [noise(n, 1 << 20), noise(n + 1, 1 << 20), kept.clone()].concat());
+        world.write("src/big", [noise(1 << 20, n), noise(1 << 20, n + 1), kept.clone()].concat());
         world.ok(&format!("backup src -q --time 2024-01-0{}T12:00:00Z", n + 1));
     }
     let ids: Vec<String> = world.snapshots().iter().map(|s| s["short_id"].as_str().expect("text").to_owned()).collect();
@@ -316,7 +306,7 @@ fn the_newest_may_go_and_nobody_is_accused() {
 fn a_lost_record_of_the_log_keeps_nobody_from_restoring() {
     for gone in [false, true] {
         let world = two();
-        world.write("src/more", noise(77, 300_000));
+        world.write("src/more", noise(300_000, 77));
         world.ok("backup src -q");
         world.ok("forget latest~1");
         world.ok("prune --now");

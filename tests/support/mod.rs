@@ -2,12 +2,13 @@
 //! snapshot with the file system by means of its own: it walks with `std::fs` and reads blobs one
 //! by one.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod alike;
 pub mod dice;
 pub mod keyring;
 pub mod memory;
+mod noise;
 pub mod odd;
 pub mod prune;
 pub mod stop;
@@ -32,6 +33,8 @@ use orlop::ops::restore::{RestoreOptions, restore};
 use orlop::repo::{self, Entries, Extents, InitOptions, Reader, Repository};
 use orlop::storage::{MemoryStorage, Storage};
 use orlop::sys::Host;
+
+pub use noise::noise;
 
 /// Keeps what was told.
 #[derive(Default)]
@@ -306,15 +309,6 @@ pub fn read(reader: &Reader<'_>, content: &Content) -> Vec<u8> {
             }
         }
     }
-    out
-}
-
-/// Bytes that do not compress, the same for the same seed.
-pub fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut out = vec![0; len];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut out);
     out
 }
 

@@ -321,8 +321,8 @@ impl Walk<'_> {
             && self.cx.observer.wants_items()
         {
             let path = item.path();
-            let in_tree = self.tops.get(&item.here.source).and_then(|top| top.in_tree(&path));
-            self.cx.observer.on(&Event::Item { path: in_tree.as_ref().unwrap_or(&path), kind, change, bytes });
+            let path = self.in_tree(item.here.source, &path);
+            self.cx.observer.on(&Event::Item { path: &path, kind, change, bytes });
         }
     }
 }

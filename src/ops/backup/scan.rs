@@ -97,13 +97,10 @@ impl Scan<'_> {
         let avoided = self.avoid.iter().any(|a| (a.dev, a.ino) == (stat.id.dev, stat.id.ino));
         let device = self.within.device(path, stat.id.dev, device);
         let elsewhere = self.one_file_system && stat.id.dev != device;
-        if self.stopped() || avoided || deep::too_deep(path) || (elsewhere && !self.within.is_below(path)) {
+        if self.stopped() || avoided || deep::too_deep(path) {
             return;
         }
-        let names = match elsewhere {
-            true => dir.names().only(|name| self.within.is_below(&join(path, name))),
-            false => dir.names(),
-        };
+        let names = self.within.names(&mut dir, path, elsewhere);
         let level = match self.selection.looks_inside() {
             false => above.clone(),
             true => {

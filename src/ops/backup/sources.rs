@@ -3,6 +3,7 @@
 //! As in restic, an absolute path keeps all its components, a relative one its own without `.` and
 //! `..`, and `.` stands for what is in it. What is in it is judged as what is in any directory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -44,10 +45,12 @@ pub(super) struct Top {
 }
 
 impl Top {
-    /// A path on the disk as the tree has it; `None` if it is not in this source.
-    pub fn in_tree(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let below = path.strip_prefix(&self.disk[..])?;
-        Some([&self.tree[..], below].concat())
+    /// A path in this source as the tree has it. Mostly it is the same.
+    pub fn in_tree<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        match path.strip_prefix(&self.disk[..]) {
+            Some(below) if self.disk != self.tree => Cow::Owned([&self.tree[..], below].concat()),
+            _ => Cow::Borrowed(path),
+        }
     }
 }
 
@@ -138,26 +141,31 @@ impl Sources {
 
     fn put(&mut self, mut way: Vec<(Vec<u8>, Option<PathBuf>)>, real: PathBuf, of: Option<PathBuf>) {
         let Some((name, _)) = way.pop() else { return };
-        let mut at = &mut self.children;
+        let (path, mut at) = (absolute(&real), &mut self.children);
         for (part, on_the_way) in way {
-            let next = at.entry(part).or_insert_with(|| Place::Way { real: on_the_way, children: BTreeMap::new() });
+            let free = free_name(at, &part, |there| match there {
+                Place::Source(source) => is_in(&path, &absolute(&source.real)),
+                Place::Way { .. } => true,
+            });
+            let next = at.entry(free).or_insert_with(|| Place::Way { real: on_the_way, children: BTreeMap::new() });
             match next {
                 // A directory above is a source already and brings this one along.
-                Place::Source(_) => return self.within.push(absolute(&real)),
+                Place::Source(_) => return self.within.push(path),
                 Place::Way { children, .. } => at = children,
             }
         }
-        let mut free = name.clone();
-        let mut n = 0;
-        // Two sources of one name stand beside each other, the later one with a number.
-        while let Some(Place::Source(other)) = at.get_mut(&free) {
-            if absolute(&other.real) == absolute(&real) {
-                // Who names it itself wants it, whatever is said of the directory it is in.
-                other.of = other.of.take().and(of);
-                return;
+        let free = free_name(at, &name, |there| match there {
+            Place::Source(other) => absolute(&other.real) == path,
+            Place::Way { children, .. } => {
+                let mut below = Vec::new();
+                gather(children, &mut below);
+                below.iter().all(|other| is_in(other, &path))
             }
-            n += 1;
-            free = [&name[..], format!("-{n}").as_bytes()].concat();
+        });
+        if let Some(Place::Source(same)) = at.get_mut(&free) {
+            // Who names it itself wants it, whatever is said of the directory it is in.
+            same.of = same.of.take().and(of);
+            return;
         }
         let source = Source { real, number: self.count, of };
         self.count += 1;
@@ -166,6 +174,19 @@ impl Sources {
             gather(&children, &mut self.within);
         }
     }
+}
+
+/// The name, with a number if what has it already does not suit: things of one name and of different
+/// directories stand beside each other.
+fn free_name(at: &BTreeMap<Vec<u8>, Place>, name: &[u8], suits: impl Fn(&Place) -> bool) -> Vec<u8> {
+    let numbered = (1..).map(|n| [name, format!("-{n}").as_bytes()].concat());
+    let mut names = std::iter::once(name.to_vec()).chain(numbered);
+    names.find(|free| at.get(free).is_none_or(&suits)).unwrap_or_default()
+}
+
+/// Whether an absolute path is below another one, or the same.
+fn is_in(path: &[u8], dir: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(path)).starts_with(OsStr::from_bytes(dir))
 }
 
 /// The absolute path of every source.
@@ -213,5 +234,14 @@ mod tests {
             shown(&["p/tree", "q/../tree", "/tree", "tree", "tree"]),
             ["/p/tree=p/tree", "/q/tree=q/../tree", "/tree=/tree", "/tree-1=tree"]
         );
+    }
+
+    #[test]
+    fn nothing_is_lost_to_another_source_of_its_name() {
+        assert_eq!(shown(&["/a", "a/m"]), ["/a=/a", "/a-1/m=a/m"]);
+        assert_eq!(shown(&["a/m", "/a"]), ["/a/m=a/m", "/a-1=/a"]);
+        assert_eq!(shown(&["/x/b", "."]), ["/x/b=/x/b", "/x-1=./x", "/y=./y"]);
+        assert_eq!(shown(&[".", "/x/b"]), ["/x=./x", "/x-1/b=/x/b", "/y=./y"]);
+        assert_eq!(shown(&["/a", "a/m", "a/n"]), ["/a=/a", "/a-1/m=a/m", "/a-1/n=a/n"]);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use super::absolute;
 use super::walk::read_head;
 use crate::ops::locked;
-use crate::plan::filter::{Doubt, GitRules, Level, Selection};
-use crate::source::{Dir, SourceError};
+use crate::plan::filter::{Doubt, GitRules, Level, Selection, join};
+use crate::source::{Dir, Names, SourceError};
 
 /// What holds above a source, by its absolute path: git's rules from the top of its work tree down.
 /// Other ignore files count from the source on, as nothing says where else they would begin.
@@ -114,8 +114,18 @@ impl Within<'_> {
         if self.0.iter().any(|named| named == path) { own } else { device }
     }
 
+    /// What is looked at in a directory: of one `elsewhere`, on a file system that nobody named, only the
+    /// ways to what was named.
+    pub fn names(self, dir: &mut Dir, path: &[u8], elsewhere: bool) -> Names {
+        match elsewhere {
+            false => dir.names(),
+            true if self.is_below(path) => dir.names().only(|name| self.is_below(&join(path, name))),
+            true => Names::default(),
+        }
+    }
+
     /// Whether an entry leads to one of them.
-    pub fn is_below(self, path: &[u8]) -> bool {
+    fn is_below(self, path: &[u8]) -> bool {
         self.0.iter().any(|named| named.strip_prefix(path).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/')))
     }
 }

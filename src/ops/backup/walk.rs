@@ -6,6 +6,7 @@
 //! The source is listed, looked at and read once, however many repositories there are; what they
 //! make of it is each one's own business ([`Keeper`]). One that fails takes no part any more.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -405,8 +406,7 @@ impl<'a> Walk<'a> {
             return Ok(self.none());
         }
         // Under another name it may be deeper in the tree than on the disk, or less deep.
-        let in_tree = self.tops.get(&here.source).and_then(|top| top.in_tree(&path));
-        if deep::too_deep(in_tree.as_deref().unwrap_or(&path)) {
+        if deep::too_deep(&self.in_tree(here.source, &path)) {
             self.cx.problem("too-deep", &path, "read", "too many directories in each other; left out");
             return Ok(self.none());
         }
@@ -418,7 +418,7 @@ impl<'a> Walk<'a> {
             }
         };
         let device = self.device(here, name, stat);
-        let names = self.names(&mut dir, &path, stat.id.dev != device);
+        let names = self.within.names(&mut dir, &path, self.options.one_file_system && stat.id.dev != device);
         if let Some(e) = names.trouble() {
             self.unread(&path, e);
         }
@@ -429,22 +429,16 @@ impl<'a> Walk<'a> {
         self.dir_node(item, &dir, &below, was)
     }
 
+    /// A path on the disk as the tree has it.
+    pub(super) fn in_tree<'p>(&self, source: u32, path: &'p [u8]) -> Cow<'p, [u8]> {
+        self.tops.get(&source).map_or(Cow::Borrowed(path), |top| top.in_tree(path))
+    }
+
     /// The device that the walk stays on from this entry on.
     pub(super) fn device(&self, here: &Here<'_>, name: &[u8], stat: &Stat) -> u64 {
         match self.within.is_empty() {
             true => here.device,
             false => self.within.device(&join(here.path, name), stat.id.dev, here.device),
-        }
-    }
-
-    /// What is looked at in a directory: of one on another file system only the ways to what was named.
-    fn names(&self, dir: &mut Dir, path: &[u8], elsewhere: bool) -> Names {
-        if !self.options.one_file_system || !elsewhere {
-            return dir.names();
-        }
-        match self.within.is_below(path) {
-            true => dir.names().only(|name| self.within.is_below(&join(path, name))),
-            false => Names::default(),
         }
     }
 
