@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
-use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 use crate::model::Time;
 
@@ -45,7 +45,8 @@ impl Span {
         let first =
             Date::new(i16::try_from(index.div_euclid(12)).ok()?, i8::try_from(index.rem_euclid(12) + 1).ok()?, 1);
         let days = i64::from(zoned.day()) - 1 + sign * i64::from(self.days);
-        let date = first.ok()?.checked_add(i32::try_from(days).ok()?.days()).ok()?;
+        // `try_days`: `days` panics beyond the calendar's own.
+        let date = first.ok()?.checked_add(jiff::Span::new().try_days(days).ok()?).ok()?;
         let zoned = date.to_datetime(zoned.time()).to_zoned(zoned.time_zone().clone()).ok()?;
         let hours = SignedDuration::from_hours(sign * i64::from(self.hours));
         time(zoned.timestamp().checked_add(hours).ok()?)
@@ -143,5 +144,6 @@ mod tests {
         assert_eq!(back("2024-01-01T10:00:00Z", "1m1d2h"), Some(at("2023-11-30T08:00:00Z")));
         assert_eq!(back("2024-01-01T10:00:00Z", "4294967295y"), None);
         assert_eq!(back("2024-01-01T10:00:00Z", "4294967295d4294967295h"), None);
+        assert_eq!(back("2024-01-01T10:00:00Z", "50750750d"), None);
     }
 }
