@@ -245,3 +245,28 @@ fn ignore_files_above_a_source_do_not_count() {
         assert!(held(&world, ":/src/sub").contains(&"/two.txt".to_owned()), "{flags}");
     }
 }
+
+#[test]
+fn nothing_of_the_repository_is_backed_up() {
+    let world = World::with_repository();
+    world.ok("backup -q src");
+    let before = world.files("repo");
+    std::os::unix::fs::symlink(world.path("repo/packs"), world.path("src/way")).expect("a link");
+    for (dir, line) in
+        [("repo", "backup ."), ("repo/packs", "backup .."), (".", "backup @/repo/config"), (".", "backup src/way/.")]
+    {
+        let ran = run_in(&world, dir, line);
+        assert!(
+            ran.code == 1 && ran.err.contains("nothing to back up but the repository itself"),
+            "{line}: {}",
+            ran.err
+        );
+    }
+    assert_eq!(world.files("repo"), before);
+    // Other sources are taken, and links are kept as links.
+    let out = run_in(&world, "repo", "backup . @/src/one.txt @/src/way");
+    assert!(out.code == 0 && out.out.contains("/repo is the repository or in it, and is left out"), "{}", out.err);
+    let held = held(&world, "");
+    let ends = |end: &str| held.iter().any(|path| path.ends_with(end));
+    assert!(ends("/src/one.txt") && ends("/src/way") && !ends("/config"), "{held:?}");
+}

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::id::RecordId;
 use crate::model::{Time, Trigger};
-use crate::ops::backup::{self, About, BackupOptions, BackupSummary, Destination, Input, Parent, Sources};
+use crate::ops::backup::{self, About, Avoid, BackupOptions, BackupSummary, Destination, Input, Parent, Sources};
 use crate::ops::prune;
 use crate::ops::select;
 use crate::plan::filter::Selection;
@@ -43,10 +43,14 @@ pub fn run(args: &Backup, settings: &Settings, env: &Environment) -> Result<Outc
 /// Take a snapshot in each repository; gives their ids.
 pub(super) fn take(args: &Backup, settings: &Settings, env: &Environment) -> Result<(Outcome, Vec<RecordId>)> {
     let mut console = Console::new(settings, Job::Backup, false);
-    let asked = Asked::from(args, env, &console)?;
+    let mut asked = Asked::from(args, env, &console)?;
     refuse_foreign_parent(args, settings)?;
     let (mut opened, mut failed) = destinations::open(args, settings, &console)?;
-    let options = options(args, settings, &asked)?;
+    let avoid = destinations::avoid(settings)?;
+    if let Some(paths) = &mut asked.paths {
+        sources::leave_out(paths, &avoid, &console.context())?;
+    }
+    let options = options(args, settings, &asked, avoid)?;
     let parents: Vec<Result<Parent>> = opened.iter().map(|o| parent(args, settings, o, &console)).collect();
     let mut to = Vec::new();
     for (o, parent) in opened.iter_mut().zip(parents) {
@@ -143,7 +147,7 @@ impl Asked {
 }
 
 /// What is the same in all repositories.
-fn options(args: &Backup, settings: &Settings, asked: &Asked) -> Result<BackupOptions> {
+fn options(args: &Backup, settings: &Settings, asked: &Asked, avoid: Vec<Avoid>) -> Result<BackupOptions> {
     let usual = || std::thread::available_parallelism().map_or(1, |n| n.get() + 2).max(READ_CONCURRENCY);
     Ok(BackupOptions {
         group_by: args.group_by,
@@ -155,7 +159,7 @@ fn options(args: &Backup, settings: &Settings, asked: &Asked) -> Result<BackupOp
         with_atime: args.with_atime,
         one_file_system: args.leave_out.one_file_system,
         selection: asked.selection.clone(),
-        avoid: destinations::avoid(settings)?,
+        avoid,
         chunking: match args.chunking {
             Chunking::Default => 1,
             Chunking::Volume => 2,

@@ -9,7 +9,7 @@ use crate::cli::settings::Environment;
 use crate::cli::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
-use crate::ops::backup::{Avoid, ChangedFiles, Sources};
+use crate::ops::backup::{self, Avoid, ChangedFiles, Sources};
 use crate::plan::filter::{
     Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, Origin, Patterns, RestoreSelection, Selection, Tag,
     read_pattern_file,
@@ -218,8 +218,40 @@ pub(super) fn patterns(
 
 /// A directory that a backup leaves out, if it is there.
 pub fn avoid(dir: &Path, slug: &'static str, what: &'static str) -> Option<Avoid> {
+    let (dev, ino) = directory_id(dir)?;
+    Some(Avoid { dev, ino, slug, what })
+}
+
+/// Device and inode, as the walk has them.
+fn directory_id(dir: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::stat(dir).ok()?;
-    // As the walk has it: major above, minor below.
+    // Major above, minor below.
     let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-    Some(Avoid { dev: u64::from(major) << 32 | u64::from(minor), ino: stat.st_ino, slug, what })
+    Some((u64::from(major) << 32 | u64::from(minor), stat.st_ino))
+}
+
+/// Take sources away that are such a directory or in one: the walk does not come by it on its way to them.
+pub fn leave_out(paths: &mut Vec<PathBuf>, avoid: &[Avoid], cx: &Context<'_>) -> Result<()> {
+    let around = |path: &PathBuf| {
+        let parent = || path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // A link that was named is kept as a link, wherever it leads.
+        let real = if path.is_symlink() { parent().canonicalize() } else { path.canonicalize() };
+        let ids: Vec<_> = real.ok()?.ancestors().filter_map(directory_id).collect();
+        avoid.iter().find(|a| ids.contains(&(a.dev, a.ino)))
+    };
+    let mut only = None;
+    paths.retain(|path| match around(path) {
+        Some(why) => {
+            let shown = String::from_utf8_lossy(&backup::absolute(path)).into_owned();
+            cx.notice(why.slug, format!("{shown} is {} or in it, and is left out", why.what));
+            only = Some(why.what);
+            false
+        }
+        None => true,
+    });
+    match (paths.is_empty(), only) {
+        (true, Some(what)) => Err(Error::new(ErrorKind::Invalid, format!("nothing to back up but {what} itself"))
+            .hint("name the directories to back up; `.` is the one you are in")),
+        _ => Ok(()),
+    }
 }
