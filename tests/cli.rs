@@ -37,6 +37,8 @@ mod keys;
 mod limits;
 #[path = "cli/moved.rs"]
 mod moved;
+#[path = "cli/named.rs"]
+mod named;
 #[path = "cli/objects.rs"]
 mod objects;
 #[path = "cli/past.rs"]

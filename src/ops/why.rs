@@ -78,7 +78,10 @@ pub fn why(path: &Path, sources: &[PathBuf], selection: &Selection, one_file_sys
         }
     }
     let mut doubts = Vec::new();
+    let leads = sources.iter().any(|given| absolute(given).starts_with(&path));
     let because = match &source {
+        // What was named in it is kept, and what leads there.
+        Some(_) if leads && path.symlink_metadata().is_ok() => Because::Kept { rule: None },
         None => Because::Outside,
         Some(source) => Way { selection, one_file_system, doubts: &mut doubts }.down(source, &path)?,
     };
@@ -94,9 +97,6 @@ struct Way<'a> {
 impl Way<'_> {
     fn down(&mut self, source: &Path, path: &Path) -> Result<Because> {
         let mut at = source.as_os_str().as_bytes().to_vec();
-        if let Decision::Drop { rule } = self.selection.decide_by_name(&at) {
-            return Ok(ruled(rule, &at));
-        }
         let below = path.strip_prefix(source).map_err(|_| Error::new(ErrorKind::Bug, "a path is not in its source"))?;
         let mut names = below.components().map(|c| c.as_os_str().as_bytes()).peekable();
         if names.peek().is_none() {

@@ -77,9 +77,8 @@ fn a_tag_file_in_it_counts() {
 #[test]
 fn ignore_files_in_it_count() {
     as_by_name("--ignore-file .ig", &["/.ig", "/sub/two.txt"], |world| world.write("src/.ig", "/one.txt\n*.o\n"));
-    as_by_name("--git-ignore", &["/.gitignore", "/.git/config", "/sub/two.txt"], |world| {
-        std::fs::create_dir(world.path("src/.git")).expect("ours");
-        world.write("src/.git/config", "");
+    as_by_name("--git-ignore", &["/.gitignore", "/.git/HEAD", "/sub/two.txt"], |world| {
+        world.work_tree("src");
         world.write("src/.gitignore", "/one.txt\ndeep/\n");
     });
 }
@@ -187,8 +186,7 @@ fn one_file_system() {
 fn work_tree() -> World {
     let world = World::with_repository();
     world.write(".gitignore", "two.txt\n");
-    std::fs::create_dir(world.path("src/.git")).expect("ours");
-    world.write("src/.git/HEAD", "ref: refs/heads/main\n");
+    world.work_tree("src");
     world.write("src/.gitignore", "*.o\n/sub/out/\n");
     world.write("src/sub/.gitignore", "/deep/gone\n");
     world.write("src/sub/deep/gone", "");
@@ -230,7 +228,7 @@ fn git_rules_above_what_is_named() {
     world.ok("backup -q --git-ignore src/sub/out src/sub/deep/three.o");
     assert!(held(&world, ":/src/sub").ends_with(&["/out".to_owned(), "/out/x".to_owned()]));
     assert_eq!(world.ok("dump latest /src/sub/deep/three.o"), "3\n");
-    std::fs::create_dir(world.path("src/sub/.git")).expect("ours");
+    world.work_tree("src/sub");
     world.ok("backup -q --git-ignore src/sub/deep");
     assert_eq!(held(&world, ":/src/sub/deep"), ["/three.o"]);
 }

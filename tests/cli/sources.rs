@@ -28,7 +28,7 @@ fn patterns_and_sizes() {
 #[test]
 fn ignore_files() {
     let world = World::with_repository();
-    std::fs::create_dir(world.path("src/.git")).expect("ours");
+    world.work_tree("src");
     world.write("src/.gitignore", "*.o\n");
     world.write("src/.mine", "one.txt\n");
     world.ok("backup src --git-ignore --ignore-file .mine");
@@ -50,7 +50,8 @@ fn git_index(name: &str) -> Vec<u8> {
 #[test]
 fn git_decides() {
     let world = World::with_repository();
-    for dir in ["src/.git/info", "src/.git/worktrees/linked", "src/out", "src/linked", "home"] {
+    world.work_tree("src");
+    for dir in ["src/.git/worktrees/linked", "src/out", "src/linked", "home"] {
         std::fs::create_dir_all(world.path(dir)).expect("ours");
     }
     for (name, contents) in [

@@ -78,6 +78,14 @@ impl World {
         std::fs::write(self.path(name), contents).expect("ours");
     }
 
+    /// Make a directory the top of a work tree, as far as git looks.
+    pub fn work_tree(&self, name: &str) {
+        for part in ["objects", "refs", "info"] {
+            std::fs::create_dir_all(self.path(&format!("{name}/.git/{part}"))).expect("ours");
+        }
+        self.write(&format!("{name}/.git/HEAD"), "ref: refs/heads/main\n");
+    }
+
     /// The program with a line of arguments; `@` stands for the place of the test.
     pub fn command(&self, line: &str) -> Command {
         let here = self.dir.path().to_str().expect("plain");

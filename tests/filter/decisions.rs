@@ -147,13 +147,15 @@ fn levels_read_what_they_need() {
         match name {
             b"CACHEDIR.TAG" => Head::Bytes(b"Signature: 0".to_vec()),
             b".gitignore" => Head::Bytes(b"*.o".to_vec()),
+            b".git" | b".git/objects" | b".git/refs" => Head::Unreadable,
+            b".git/HEAD" => Head::Bytes(Vec::new()),
             _ => Head::Absent,
         }
     };
     let names: [&[u8]; 4] = [b".git", b".gitignore", b"CACHEDIR.TAG", b"x.o"];
     let (level, doubts): (Level, _) = selection.enter(&selection.start(), b"/w", &names, &mut read);
-    let of_git = [".git", ".git/config", ".git/commondir", ".git/config", ".git/index", ".git/info/exclude"];
-    let of_git = of_git.map(|name| format!("{name} false"));
+    let of_git = ["", "/HEAD", "/HEAD", "/commondir", "/objects", "/refs", "/config", "/index", "/info/exclude"];
+    let of_git = of_git.map(|name| format!(".git{name} false"));
     assert_eq!(asked[..2], ["CACHEDIR.TAG true", ".gitignore false"]);
     assert_eq!(asked[2..], of_git);
     assert_eq!(doubts.len(), 1);

@@ -64,6 +64,9 @@ const SCENES: &[(&str, &str, &str, &str)] = &[
       git add -f out/module 2> /dev/null",
         "w",
     ),
+    ("a directory that is no repository", "", "mkdir -p src/.git/objects; touch src/b.log", "w"),
+    ("a link to no repository", "", "ln -s /nowhere src/.git; touch src/b.log", "w"),
+    ("a condition without consequence", "", "git config includeIf.onbranch:none.path ../none", "w"),
     (
         "a conflict",
         "",
@@ -127,7 +130,7 @@ impl Kept {
         let path = dir.as_os_str().as_bytes();
         let (level, doubts) = self.selection.enter(above, path, &names, &mut |name, max| head(&dir, name, max));
         self.doubts.extend(doubts.iter().map(|d| d.what.to_owned()));
-        if !below.is_empty() && names.contains(&&b".git"[..]) {
+        if !below.is_empty() && dir.join(".git/HEAD").exists() {
             self.names.insert(below.to_owned());
             return;
         }
@@ -197,6 +200,10 @@ fn in_doubt_nothing_is_ignored() {
         ("printf '[core' >> .git/config", "configuration"),
         ("rm -r .git; echo 'gitdir: ../nowhere' > .git", "name a repository"),
         ("rm -r .git; echo x > .git", "name a repository"),
+        (
+            "printf '[core]\\nexcludesFile = x\\n' > more; git config includeIf.onbranch:none.path $PWD/more",
+            "depends on includeIf",
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         make(&git, dir.path(), "", script);

@@ -9,7 +9,7 @@ use crate::cli::settings::Environment;
 use crate::cli::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
-use crate::ops::backup::{self, Avoid, ChangedFiles, Sources};
+use crate::ops::backup::{self, Avoid, ChangedFiles, Sources, clean};
 use crate::plan::filter::{
     Case, ConfigFiles, GitConfig, GitRules, IgnoreSettings, Origin, Patterns, RestoreSelection, Selection, Tag,
     read_pattern_file,
@@ -75,7 +75,8 @@ pub fn paths(args: &Backup, cx: &Context<'_>) -> Result<Vec<PathBuf>> {
     }
     let listed = out.into_iter().map(|p| PathBuf::from(OsString::from_vec(p)));
     let typed = args.paths.iter().map(PathBuf::from);
-    let all: Vec<PathBuf> = listed.chain(typed).filter(|p| !p.as_os_str().is_empty()).collect();
+    let all = listed.chain(typed).filter(|p| !p.as_os_str().is_empty());
+    let all: Vec<PathBuf> = all.map(|path| clean(&path)).collect();
     check(&all)?;
     Ok(all)
 }
@@ -159,12 +160,18 @@ fn of_git(env: &Environment, cx: &Context<'_>) -> IgnoreSettings {
             cx.notice("doubtful-file", format!("{file}: git's configuration cannot be understood from some line on"));
         }
     }
+    if config.is_conditional {
+        let what =
+            "git's configuration depends on includeIf, which is not judged here, so your own excludes do not count";
+        cx.notice("doubtful-file", what.to_owned());
+        return IgnoreSettings { git: GitRules::WorkTrees, home, ..IgnoreSettings::default() };
+    }
     let default = || env.git_excludes().map(|file| file.into_os_string().into_vec());
     // A relative one is meant from the top of each work tree, where nobody keeps the user's file.
     let file = config.excludes_file.or_else(default).filter(|file| file.starts_with(b"/"));
     let global = file.and_then(|file| contents(&file).map(|text| (file, text)));
     let ignore_case = config.ignore_case.unwrap_or(false);
-    IgnoreSettings { git: GitRules::WorkTrees, global, home, ignore_case, names: Vec::new() }
+    IgnoreSettings { git: GitRules::WorkTrees, global, home, ignore_case, ..IgnoreSettings::default() }
 }
 
 /// What of a snapshot was chosen, and the patterns that keep things out, for the record.

@@ -1,5 +1,6 @@
 //! The file itself: TOML with places, every key known to somebody.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,14 +41,18 @@ struct Reading<'a> {
     text: &'a str,
     home: Option<&'a Path>,
     file: &'a Path,
-    clap: Command,
+    /// All commands and their arguments; files that are broken from the start do without.
+    clap: LazyCell<Command>,
     runs_programs: bool,
 }
 
 /// Understand a file.
 pub fn parse(text: &str, home: Option<&Path>, file: &Path) -> Result<File> {
-    let mut clap = Cli::command();
-    clap.build();
+    let clap: LazyCell<Command> = LazyCell::new(|| {
+        let mut clap = Cli::command();
+        clap.build();
+        clap
+    });
     let mut reading = Reading { text, home, file, clap, runs_programs: false };
     let top = DeTable::parse(text).map_err(|e| {
         let at = e.span().map_or(0, |s| s.start);

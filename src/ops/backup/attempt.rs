@@ -181,7 +181,7 @@ impl Fan<'_> {
         let writers: Vec<_> = jobs.iter().zip(begun).map(|(job, b)| self.writer(job, b)).collect();
         let parts = jobs.iter().zip(begun).zip(readers.iter().zip(&writers));
         let keepers: Vec<_> = parts.map(|((job, b), (reader, writer))| self.keeper(job, b, reader, writer)).collect();
-        let within = task.within().to_vec();
+        let within = task.within();
         let walk = Walk {
             cx: self.cx,
             keepers: &keepers,

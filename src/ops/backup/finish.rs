@@ -6,7 +6,7 @@ use super::BackupSummary;
 use super::attempt::{Begun, Fan, Job};
 use super::keeper::Keeper;
 use super::walk::Walk;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::format::records::CloseKind;
 use crate::id::RecordId;
@@ -55,8 +55,13 @@ impl Run<'_> {
         if options.dry_run {
             return Ok(summary);
         }
+        if root.is_none() && !incomplete {
+            repo.close(session, CloseKind::Abort, vec![])?;
+            return Err(Error::new(ErrorKind::Source, "the snapshot would be empty, so none is made")
+                .hint("was everything excluded, or unreadable? `orlop explain-exclude PATH` names the rule"));
+        }
         // What was interrupted before anything was found is worth nobody's attention.
-        let empty = incomplete && root.is_none();
+        let empty = root.is_none();
         if empty || (options.skip_if_unchanged && unchanged && !incomplete) {
             repo.close(session, CloseKind::End, vec![])?;
             return Ok(summary);

@@ -17,7 +17,7 @@ mod stream;
 mod voice;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use attempt::{Ended, Fan, Job};
 pub use changed::ChangedFiles;
 pub use scan::scan;
-pub use sources::{Place, Source, Sources};
+pub use sources::{Place, Source, Sources, clean};
 pub(super) use start::enter_named;
 use voice::Voice;
 pub(super) use walk::read_head;
@@ -329,10 +329,10 @@ impl Task<'_> {
     }
 
     /// Sources in other sources.
-    fn within(&self) -> &[Vec<u8>] {
+    fn within(&self) -> BTreeSet<Vec<u8>> {
         match self {
-            Self::Places(sources) => sources.within(),
-            Self::Stream(..) => &[],
+            Self::Places(sources) => sources.within().clone(),
+            Self::Stream(..) => BTreeSet::new(),
         }
     }
 

@@ -64,9 +64,6 @@ impl Scan<'_> {
 
     fn named(&self, real: &Path) {
         let shown = absolute(real);
-        if !self.selection.decide_by_name(&shown).is_keep() {
-            return;
-        }
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let found = match real.file_name() {
             Some(own) => Dir::open_root(parent).and_then(|d| {
@@ -119,18 +116,21 @@ impl Scan<'_> {
 
     fn entry(&self, dir: &Dir, path: &[u8], name: &[u8], level: &Level, device: u64) {
         let path = join(path, name);
-        if !self.selection.decide_by_name(&path).is_keep() {
+        let wanted = self.within.is_below(&path);
+        if !wanted && !self.selection.decide_by_name(&path).is_keep() {
             return;
         }
         let Ok(stat) = dir.stat(name) else { return };
         let kind = if stat.kind == Kind::Dir { ItemKind::Dir } else { ItemKind::File };
-        if !self.selection.decide_by_stat(level, &path, kind, stat.size).is_keep() {
+        if !wanted && !self.selection.decide_by_stat(level, &path, kind, stat.size).is_keep() {
             return;
         }
         match stat.kind {
             Kind::Dir => {
+                let named = self.within.has(&path);
+                let above = if named { Some(above(self.selection, &path).0) } else { None };
                 if let Ok(below) = dir.open_dir_as(name, &stat) {
-                    self.dir(below, &stat, &path, level, device, false);
+                    self.dir(below, &stat, &path, above.as_ref().unwrap_or(level), device, named);
                 }
             }
             _ => self.count(&stat),

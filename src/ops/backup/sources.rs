@@ -1,10 +1,11 @@
 //! Where sources land in the tree: the paths a user names, as a tree of their components.
 //!
-//! As in restic, an absolute path keeps all its components, a relative one its own without `.` and
-//! `..`, and `.` stands for what is in it. What is in it is judged as what is in any directory.
+//! As in restic, `a/../b` is `b`, wherever `a` leads; an absolute path keeps all its components, a
+//! relative one its own without `..` before them; and `.` stands for what is in it. What is in it is
+//! judged as what is in any directory.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -80,7 +81,20 @@ pub struct Sources {
     children: BTreeMap<Vec<u8>, Place>,
     count: u32,
     spread: Vec<PathBuf>,
-    within: Vec<Vec<u8>>,
+    within: BTreeSet<Vec<u8>>,
+}
+
+/// The path without `.`, and without `..` where a name goes before it: as sources are opened.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for c in path.components() {
+        match (c, out.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(out.pop()),
+            (c, _) => out.push(c),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
 fn components(path: &Path) -> Vec<(Vec<u8>, PathBuf)> {
@@ -106,13 +120,15 @@ impl Sources {
         &self.spread
     }
 
-    /// Absolute paths that were named in other sources. They are wanted wherever those end.
-    pub(super) fn within(&self) -> &[Vec<u8>] {
+    /// Absolute paths that were named in other sources. They are wanted wherever those end and whatever
+    /// rules say.
+    pub(super) fn within(&self) -> &BTreeSet<Vec<u8>> {
         &self.within
     }
 
     /// Add a path as named. `list` gives the names in a directory, for `.` and `/`.
     pub fn add(&mut self, path: &Path, list: &dyn Fn(&Path) -> Result<Vec<Vec<u8>>>) -> Result<()> {
+        let path = &clean(path);
         let parts = components(path);
         if parts.is_empty() {
             self.spread.push(path.to_owned());
@@ -129,13 +145,13 @@ impl Sources {
 
     /// Add a path that is to appear under another.
     pub fn add_as(&mut self, path: &Path, shown: &Path) -> Result<()> {
-        let parts = components(shown);
+        let parts = components(&clean(shown));
         if parts.is_empty() {
             return Err(
                 Error::new(ErrorKind::Invalid, "--as-path needs at least one name").hint("for example --as-path /home")
             );
         }
-        self.put(parts.into_iter().map(|(name, _)| (name, None)).collect(), path.to_owned(), None);
+        self.put(parts.into_iter().map(|(name, _)| (name, None)).collect(), clean(path), None);
         Ok(())
     }
 
@@ -144,22 +160,25 @@ impl Sources {
         let (path, mut at) = (absolute(&real), &mut self.children);
         for (part, on_the_way) in way {
             let free = free_name(at, &part, |there| match there {
-                Place::Source(source) => is_in(&path, &absolute(&source.real)),
+                Place::Source(source) => leads_to(&absolute(&source.real), &path),
                 Place::Way { .. } => true,
             });
             let next = at.entry(free).or_insert_with(|| Place::Way { real: on_the_way, children: BTreeMap::new() });
             match next {
                 // A directory above is a source already and brings this one along.
-                Place::Source(_) => return self.within.push(path),
+                Place::Source(_) => {
+                    self.within.insert(path);
+                    return;
+                }
                 Place::Way { children, .. } => at = children,
             }
         }
         let free = free_name(at, &name, |there| match there {
             Place::Source(other) => absolute(&other.real) == path,
             Place::Way { children, .. } => {
-                let mut below = Vec::new();
+                let mut below = BTreeSet::new();
                 gather(children, &mut below);
-                below.iter().all(|other| is_in(other, &path))
+                below.iter().all(|other| leads_to(&path, other))
             }
         });
         if let Some(Place::Source(same)) = at.get_mut(&free) {
@@ -184,16 +203,21 @@ fn free_name(at: &BTreeMap<Vec<u8>, Place>, name: &[u8], suits: impl Fn(&Place) 
     names.find(|free| at.get(free).is_none_or(&suits)).unwrap_or_default()
 }
 
-/// Whether an absolute path is below another one, or the same.
-fn is_in(path: &[u8], dir: &[u8]) -> bool {
-    Path::new(OsStr::from_bytes(path)).starts_with(OsStr::from_bytes(dir))
+/// Whether a walk from an absolute path on comes by another: it goes into directories, and not through
+/// links. What is not there is in none of its ways.
+fn leads_to(from: &[u8], path: &[u8]) -> bool {
+    let (from, path) = (Path::new(OsStr::from_bytes(from)), Path::new(OsStr::from_bytes(path)));
+    let is_link = |dir: &Path| dir.symlink_metadata().is_ok_and(|m| m.is_symlink());
+    path.starts_with(from) && !path.ancestors().skip(1).take_while(|dir| dir.starts_with(from)).any(is_link)
 }
 
 /// The absolute path of every source.
-fn gather(places: &BTreeMap<Vec<u8>, Place>, out: &mut Vec<Vec<u8>>) {
+fn gather(places: &BTreeMap<Vec<u8>, Place>, out: &mut BTreeSet<Vec<u8>>) {
     for place in places.values() {
         match place {
-            Place::Source(source) => out.push(absolute(&source.real)),
+            Place::Source(source) => {
+                out.insert(absolute(&source.real));
+            }
             Place::Way { children, .. } => gather(children, out),
         }
     }
@@ -232,8 +256,9 @@ mod tests {
         assert_eq!(shown(&["/a/b", "/a"]), ["/a=/a"]);
         assert_eq!(
             shown(&["p/tree", "q/../tree", "/tree", "tree", "tree"]),
-            ["/p/tree=p/tree", "/q/tree=q/../tree", "/tree=/tree", "/tree-1=tree"]
+            ["/p/tree=p/tree", "/tree=tree", "/tree-1=/tree"]
         );
+        assert_eq!(shown(&["/../a/./b/..", "../x/../../y", "q/.."]), ["/a=/a", "/x=./x", "/y=../../y", "/y-1=./y"]);
     }
 
     #[test]

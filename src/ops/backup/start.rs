@@ -1,7 +1,8 @@
 //! Where a walk starts: what holds in the directory that a source is in, and of the source itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -31,10 +32,11 @@ pub fn above(selection: &Selection, source: &[u8]) -> (Level, Vec<Doubt>) {
     (level, doubts)
 }
 
-/// The directories of a work tree above a path, from the top down; none outside of one.
+/// The directories of work trees above a path, from the top down; none outside of one.
 fn work_tree_above(path: &Path) -> Vec<&Path> {
     let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
-    let top = above.iter().position(|dir| dir.join(".git").symlink_metadata().is_ok());
+    // From the outermost, as not every `.git` is a repository; each that is one starts afresh.
+    let top = above.iter().rposition(|dir| dir.join(".git").symlink_metadata().is_ok());
     above.truncate(top.map_or(0, |top| top + 1));
     above.reverse();
     above
@@ -100,7 +102,7 @@ impl Spreads {
 
 /// Sources that were named in other sources, by their absolute paths.
 #[derive(Clone, Copy)]
-pub struct Within<'a>(pub &'a [Vec<u8>]);
+pub struct Within<'a>(pub &'a BTreeSet<Vec<u8>>);
 
 impl Within<'_> {
     /// Whether there are none, as is usual.
@@ -111,7 +113,7 @@ impl Within<'_> {
     /// The device that a walk stays on from a directory on, in which it was on `device`: who names a
     /// directory wants its file system.
     pub fn device(self, path: &[u8], own: u64, device: u64) -> u64 {
-        if self.0.iter().any(|named| named == path) { own } else { device }
+        if self.has(path) { own } else { device }
     }
 
     /// What is looked at in a directory: of one `elsewhere`, on a file system that nobody named, only the
@@ -124,8 +126,18 @@ impl Within<'_> {
         }
     }
 
-    /// Whether an entry leads to one of them.
-    fn is_below(self, path: &[u8]) -> bool {
-        self.0.iter().any(|named| named.strip_prefix(path).is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/')))
+    /// Whether this is one of them.
+    pub fn has(self, path: &[u8]) -> bool {
+        self.0.contains(path)
+    }
+
+    /// Whether an entry is one of them or leads to one: then no rule leaves it out.
+    pub fn is_below(self, path: &[u8]) -> bool {
+        let below = || {
+            let inside = join(path, b"");
+            let first = self.0.range::<[u8], _>((Bound::Included(&inside[..]), Bound::Unbounded)).next();
+            first.is_some_and(|named| named.starts_with(&inside))
+        };
+        !self.is_empty() && (self.has(path) || below())
     }
 }

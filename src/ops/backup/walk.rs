@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -28,7 +29,7 @@ use crate::event::{Context, ItemKind};
 use crate::format::page::Builder;
 use crate::model::{Node, NodeKind, PageRef, Time};
 use crate::ops::{deep, locked};
-use crate::plan::filter::{Decision, Doubt, Head, Level, Selection, join};
+use crate::plan::filter::{Doubt, Head, Level, Selection, join};
 use crate::repo::Entries;
 use crate::source::{Dir, Keep, Kind, Names, SourceError, Stat, Why};
 
@@ -159,6 +160,14 @@ impl<'a> Walk<'a> {
 
     /// Store the places at the top; gives the root of the tree.
     pub fn top(&self, places: &BTreeMap<Vec<u8>, Place>, parents: &Roots) -> Result<Each<Option<PageRef>>> {
+        for path in self.within.0 {
+            let path = Path::new(OsStr::from_bytes(path));
+            let (parent, own) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+            // The walk tells of what it finds only.
+            if let Err(e) = Dir::open_root(parent).and_then(|dir| dir.stat(own.as_bytes())) {
+                self.unread(path.as_os_str().as_bytes(), &e);
+            }
+        }
         let below = self.way(places, parents)?;
         Ok(self.of_each(|n| below[n].root))
     }
@@ -237,7 +246,7 @@ impl<'a> Walk<'a> {
         Ok(done)
     }
 
-    /// What the user named: patterns alone are asked about it.
+    /// What the user named: no rule is asked about it.
     fn named(&self, source: &Source, was: Was, take: Look<'_>) -> Result<Each<Done>> {
         let real = &source.real;
         let parent = real.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -254,9 +263,6 @@ impl<'a> Walk<'a> {
                 return Ok(self.none());
             }
         };
-        if !self.selection.decide_by_name(&shown).is_keep() {
-            return Ok(self.none());
-        }
         let path = if own.is_empty() { &shown } else { shown.rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default() };
         let (level, doubts) = above(self.selection, &shown);
         self.tell_doubts(doubts);
@@ -337,7 +343,8 @@ impl<'a> Walk<'a> {
     /// Stat an entry and decide whether it is wanted.
     pub(super) fn look(&self, here: &Here<'_>, name: &[u8]) -> Option<Stat> {
         let path = join(here.path, name);
-        if !self.selection.decide_by_name(&path).is_keep() {
+        let wanted = self.within.is_below(&path);
+        if !wanted && !self.selection.decide_by_name(&path).is_keep() {
             return None;
         }
         let stat = match here.dir.stat(name) {
@@ -348,10 +355,7 @@ impl<'a> Walk<'a> {
             }
         };
         let kind = if stat.kind == Kind::Dir { ItemKind::Dir } else { ItemKind::File };
-        match self.selection.decide_by_stat(here.level, &path, kind, stat.size) {
-            Decision::Keep => Some(stat),
-            Decision::Drop { .. } => None,
-        }
+        (wanted || self.selection.decide_by_stat(here.level, &path, kind, stat.size).is_keep()).then_some(stat)
     }
 
     /// The parent's node, if the entry is still what it was.
@@ -422,7 +426,14 @@ impl<'a> Walk<'a> {
         if let Some(e) = names.trouble() {
             self.unread(&path, e);
         }
-        let level = self.enter(here.level, &dir, &path, &names, named);
+        let level = match self.within.has(&path) {
+            true => {
+                let (above, doubts) = above(self.selection, &path);
+                self.tell_doubts(doubts);
+                self.enter(&above, &dir, &path, &names, true)
+            }
+            false => self.enter(here.level, &dir, &path, &names, named),
+        };
         let filesystem = if stat.id.dev == here.device { here.filesystem } else { dir.filesystem() };
         let inside = Here { dir: &dir, path: &path, level: &level, source: here.source, device, filesystem };
         let below = self.listing(&inside, &names, &roots(was))?;

@@ -1,7 +1,7 @@
 //! What git's configuration says about ignoring: a few keys, in git's own syntax.
 //!
-//! `include.path` is followed. `includeIf` is not, as its conditions are about branches and remotes
-//! too: what stands in such a file does not count here.
+//! `include.path` is followed. The conditions of `includeIf` are about branches and remotes, too, and are
+//! not judged: where one brings something that counts here, that is said.
 
 /// The settings that count, the last one said of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct GitConfig {
     pub ignore_case: Option<bool>,
     /// `extensions.objectFormat` is `sha256`.
     pub sha256: bool,
+    /// What counts depends on a condition of `includeIf`.
+    pub is_conditional: bool,
     /// `extensions.worktreeConfig`: there is a `config.worktree`, too.
     pub of_worktree: bool,
 }
@@ -58,21 +60,36 @@ impl GitConfig {
                 (b"core.ignorecase", value) => self.ignore_case = Some(is_true(value.as_deref())),
                 (b"extensions.objectformat", value) => self.sha256 = value.as_deref() == Some(b"sha256"),
                 (b"extensions.worktreeconfig", value) => self.of_worktree = is_true(value.as_deref()),
-                (b"include.path", Some(value)) => {
-                    if levels == 0 || *left == 0 {
-                        return Err(Malformed);
-                    }
-                    *left -= 1;
-                    let Some(path) = expanded(&value, files.home) else { continue };
-                    let path = beside(file, &path);
-                    if let Some(included) = (files.read)(&path) {
-                        self.add_at(&path, &included, files, levels - 1, left)?;
-                    }
+                (b"include.path", Some(value)) => self.include(file, &value, files, levels, left)?,
+                (key, Some(value)) if key.starts_with(b"includeif.") && key.ends_with(b".path") => {
+                    let mut if_so = self.clone();
+                    if_so.include(file, &value, files, levels, left)?;
+                    self.is_conditional |= if_so != *self;
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn include(
+        &mut self,
+        file: &[u8],
+        named: &[u8],
+        files: &mut ConfigFiles<'_>,
+        levels: u32,
+        left: &mut u32,
+    ) -> Result<(), Malformed> {
+        if levels == 0 || *left == 0 {
+            return Err(Malformed);
+        }
+        *left -= 1;
+        let Some(path) = expanded(named, files.home) else { return Ok(()) };
+        let path = beside(file, &path);
+        match (files.read)(&path) {
+            Some(included) => self.add_at(&path, &included, files, levels - 1, left),
+            None => Ok(()),
+        }
     }
 }
 
@@ -280,6 +297,8 @@ mod tests {
         for contents in ["[core", "[core]\nx y", "=", "[a \"b]", "[core]\nx = \"a\n\"", "[core]\nx = \\q", "[a\n]"] {
             assert_eq!(of(contents).1, Err(Malformed), "{contents}");
         }
+        let conditional = |path: &str| of(&format!("[includeIf \"gitdir:~/\"]\npath = {path}\n")).0.is_conditional;
+        assert!(conditional("x/once") && !conditional("nowhere"));
         let (config, done) = of("[include] path = more");
         assert_eq!((config.ignore_case, done), (Some(true), Err(Malformed)), "it includes itself");
     }

@@ -7,6 +7,7 @@ use super::git_config::{ConfigFiles, GitConfig};
 use super::git_index::{IndexFault, TrackedPaths};
 use super::ignore::{IgnoreSettings, join};
 use super::patterns::Case;
+use super::room::{Held, IGNORE_FILE_BYTES_MAX};
 use super::selection::{Head, ReadHead};
 
 /// What counts in one work tree besides its ignore files.
@@ -24,7 +25,7 @@ pub struct WorkTree {
 #[derive(Debug)]
 pub enum Tracked {
     /// These paths, relative to its top.
-    Paths(TrackedPaths),
+    Paths(TrackedPaths, Held),
     /// Nobody knows, so anything.
     Anything,
     /// There is no index yet.
@@ -35,7 +36,7 @@ impl Tracked {
     /// Whether git tracks the path, or anything below it if it is a directory.
     pub fn has(&self, path: &[u8], is_dir: bool) -> bool {
         match self {
-            Self::Paths(paths) => paths.tracks(path, is_dir),
+            Self::Paths(paths, _) => paths.tracks(path, is_dir),
             Self::Anything => true,
             Self::Nothing => false,
         }
@@ -45,34 +46,38 @@ impl Tracked {
 /// `gitdir: PATH` and `commondir` are one path each.
 const LINK_BYTES_MAX: usize = 64 << 10;
 const CONFIG_BYTES_MAX: usize = 8 << 20;
-/// About a million files.
-const INDEX_BYTES_MAX: usize = 128 << 20;
-const EXCLUDES_BYTES_MAX: usize = 64 << 20;
+/// About half a million files.
+const INDEX_BYTES_MAX: usize = 64 << 20;
 
+const CONDITIONS: &str = "git's configuration depends on includeIf, so nothing of this work tree is ignored";
+const TOO_MUCH: &str = "git's index is too large beside those above it, so nothing of this work tree is ignored";
 const NO_LINK: &str = "it does not name a repository, so nothing of this work tree is ignored";
 const BAD_CONFIG: &str = "git's configuration cannot be understood, so nothing of this work tree is ignored";
 const BAD_INDEX: &str = "git's index cannot be read or is damaged, so nothing of this work tree is ignored";
 const NEW_INDEX: &str = "git's index is split, too large or of a newer kind, so nothing of this work tree is ignored";
-const NO_EXCLUDES: &str = "it could not be read as an ignore file, so its rules do not count";
+const NO_EXCLUDES: &str = "it cannot be read or is too large for an ignore file, so its rules do not count";
 
 /// Tells of a file what is the matter with it.
 type Tell<'t> = dyn FnMut(Vec<u8>, &'static str) + 't;
 
 impl WorkTree {
-    /// Of a directory with `.git` in it.
-    pub(super) fn read(dir: &[u8], settings: &IgnoreSettings, read: &mut ReadHead<'_>, tell: &mut Tell<'_>) -> Self {
+    /// Of a directory with `.git` in it; nothing if git would look for another above.
+    pub(super) fn read(
+        dir: &[u8],
+        settings: &IgnoreSettings,
+        read: &mut ReadHead<'_>,
+        tell: &mut Tell<'_>,
+    ) -> Option<Self> {
         let mut reading = Reading { dir, settings, read, tell };
-        let Some(places) = reading.places() else {
-            reading.tell(b".git", NO_LINK);
-            return Self::without_rules();
+        let places = match reading.places() {
+            Ok(places) => places,
+            Err(Nowhere::NoRepository) => return None,
+            Err(Nowhere::NoLink) => {
+                reading.tell(b".git", NO_LINK);
+                return Some(Self::without_rules());
+            }
         };
-        let Some(config) = reading.config(&places) else {
-            return Self::without_rules();
-        };
-        let case = if config.ignore_case.unwrap_or(settings.ignore_case) { Case::Insensitive } else { Case::Sensitive };
-        let tracked = reading.tracked(&join(&places.own, b"index"), config.sha256, case);
-        let excludes = reading.excludes(&places, config.excludes_file);
-        Self { excludes, case, tracked }
+        Some(reading.tree(&places).unwrap_or_else(Self::without_rules))
     }
 
     fn without_rules() -> Self {
@@ -95,6 +100,14 @@ struct Places {
     common: Vec<u8>,
 }
 
+/// Why `.git` names no repository.
+enum Nowhere {
+    /// It is none, and to git it is not there.
+    NoRepository,
+    /// It says where one is, and there is none, or nobody can tell.
+    NoLink,
+}
+
 struct Reading<'a, 'r, 't> {
     dir: &'a [u8],
     settings: &'a IgnoreSettings,
@@ -107,26 +120,41 @@ impl Reading<'_, '_, '_> {
         (self.tell)(below(self.dir, file), what);
     }
 
-    fn places(&mut self) -> Option<Places> {
-        let own = match (self.read)(b".git", LINK_BYTES_MAX) {
+    fn tree(&mut self, places: &Places) -> Option<WorkTree> {
+        let config = self.config(places)?;
+        let ignores = config.ignore_case.unwrap_or(self.settings.ignore_case);
+        let case = if ignores { Case::Insensitive } else { Case::Sensitive };
+        let tracked = self.tracked(&join(&places.own, b"index"), config.sha256, case);
+        let excludes = self.excludes(places, config.excludes_file);
+        Some(WorkTree { excludes, case, tracked })
+    }
+
+    fn places(&mut self) -> Result<Places, Nowhere> {
+        let (own, no_head) = match (self.read)(b".git", LINK_BYTES_MAX) {
+            // A copy of a work tree may have left its repository behind, and its index with it.
             Head::Bytes(link) => {
-                let own = below(self.dir, without_line_ends(link.strip_prefix(b"gitdir: ")?));
-                // A copy of a work tree may have left its repository behind, and its index with it.
-                if (self.read)(&join(&own, b"HEAD"), 0) == Head::Absent {
-                    return None;
-                }
-                own
+                let link = link.strip_prefix(b"gitdir: ").ok_or(Nowhere::NoLink)?;
+                (below(self.dir, without_line_ends(link)), Nowhere::NoLink)
             }
             // Through a symbolic link, too, as git goes.
-            _ if matches!((self.read)(b".git/config", 0), Head::Unreadable) => join(self.dir, b".git"),
-            _ => b".git".to_vec(),
+            _ if matches!((self.read)(b".git/HEAD", 0), Head::Unreadable) => {
+                (join(self.dir, b".git"), Nowhere::NoRepository)
+            }
+            _ => (b".git".to_vec(), Nowhere::NoRepository),
         };
+        if (self.read)(&join(&own, b"HEAD"), 0) == Head::Absent {
+            return Err(no_head);
+        }
         let common = match (self.read)(&join(&own, b"commondir"), LINK_BYTES_MAX) {
             Head::Bytes(common) => below(&own, without_line_ends(&common)),
             Head::Absent => own.clone(),
-            Head::Unreadable => return None,
+            Head::Unreadable => return Err(Nowhere::NoLink),
         };
-        Some(Places { own, common })
+        let lacks = |name| (self.read)(&join(&common, name), 0) == Head::Absent;
+        if [&b"objects"[..], b"refs"].into_iter().any(lacks) {
+            return Err(no_head);
+        }
+        Ok(Places { own, common })
     }
 
     /// Nothing, if git itself would refuse it.
@@ -135,6 +163,10 @@ impl Reading<'_, '_, '_> {
         self.add_config(&mut config, join(&places.common, b"config"))?;
         if config.of_worktree {
             self.add_config(&mut config, join(&places.own, b"config.worktree"))?;
+        }
+        if config.is_conditional {
+            self.tell(&join(&places.common, b"config"), CONDITIONS);
+            return None;
         }
         Some(config)
     }
@@ -159,6 +191,8 @@ impl Reading<'_, '_, '_> {
     }
 
     fn tracked(&mut self, file: &[u8], sha256: bool, case: Case) -> Tracked {
+        // One at a time: before it is a list of paths an index takes twice as much.
+        let _turn = self.settings.room.turn();
         let index = match (self.read)(file, INDEX_BYTES_MAX) {
             Head::Absent => return Tracked::Nothing,
             Head::Unreadable => Err(IndexFault::Damaged),
@@ -166,7 +200,10 @@ impl Reading<'_, '_, '_> {
             Head::Bytes(bytes) => TrackedPaths::parse(&bytes, sha256, case),
         };
         match index {
-            Ok(paths) => return Tracked::Paths(paths),
+            Ok(paths) => match self.settings.room.take(paths.memory_bytes()) {
+                Some(held) => return Tracked::Paths(paths, held),
+                None => self.tell(file, TOO_MUCH),
+            },
             Err(IndexFault::Damaged) => self.tell(file, BAD_INDEX),
             Err(IndexFault::Unknown) => self.tell(file, NEW_INDEX),
         }
@@ -186,10 +223,10 @@ impl Reading<'_, '_, '_> {
     }
 
     fn rules(&mut self, file: Vec<u8>) -> Option<(Vec<u8>, Vec<u8>)> {
-        match (self.read)(&file, EXCLUDES_BYTES_MAX) {
-            Head::Bytes(bytes) => Some((below(self.dir, &file), bytes)),
+        match (self.read)(&file, IGNORE_FILE_BYTES_MAX) {
+            Head::Bytes(bytes) if self.settings.room.suits(&bytes) => Some((below(self.dir, &file), bytes)),
             Head::Absent => None,
-            Head::Unreadable => {
+            Head::Bytes(_) | Head::Unreadable => {
                 self.tell(&file, NO_EXCLUDES);
                 None
             }

@@ -13,7 +13,7 @@ use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use super::patterns::Case;
 
 /// Paths take up to this; with shared beginnings a small index can name very long ones.
-const PATH_BYTES_MAX: usize = 128 << 20;
+const PATH_BYTES_MAX: usize = 32 << 20;
 /// Before the object name: two times, device, inode; then mode, owner, group and size.
 const STAMPS: usize = 24;
 const AFTER_MODE: usize = 12;
@@ -80,7 +80,14 @@ impl TrackedPaths {
             return Err(IndexFault::Damaged);
         }
         paths.sort();
+        paths.bytes.shrink_to_fit();
+        paths.ranges.shrink_to_fit();
         Ok(paths)
+    }
+
+    /// Memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ranges.capacity() * size_of::<(u32, u32)>()
     }
 
     fn push(&mut self, entry: &Entry) -> Result<(), IndexFault> {

@@ -21,7 +21,10 @@
 //!   index has directories only.
 //! - Where git would give up, or would know more than is read here, nothing of the work tree is
 //!   ignored, and a notice says why: an index that is damaged, split or of a newer kind, a
-//!   configuration that is malformed, a `.git` file that leads nowhere. See [`WorkTree`].
+//!   configuration that is malformed or depends on `includeIf`, a `.git` file that leads nowhere. See
+//!   [`WorkTree`]. A `.git` directory that is no repository is none, as to git.
+//! - What is found takes 64 MiB at most, an ignore file 1 MiB; what is beyond that does not count, and a
+//!   notice says so.
 //! - `.git` itself and everything in it is never excluded by git's rules. They often say `*.log`
 //!   or `config`, and a repository without those cannot be restored.
 //! - Files named by `--ignore-file` count everywhere, `.git` included, and go before git's
@@ -36,6 +39,7 @@ use std::sync::Arc;
 
 use super::git_dir::WorkTree;
 use super::patterns::Case;
+use super::room::{Held, Room};
 use super::wildmatch::Wildmatch;
 
 /// When `.gitignore` counts.
@@ -73,6 +77,8 @@ pub struct IgnoreSettings {
     pub home: Option<Vec<u8>>,
     /// The user told git that `A` is `a`, unless a repository says otherwise.
     pub ignore_case: bool,
+    /// Memory for what is found on the way.
+    pub room: Room,
 }
 
 impl IgnoreSettings {
@@ -147,6 +153,7 @@ struct Layer {
     base: usize,
     case: Case,
     rules: Vec<Glob>,
+    _held: Held,
 }
 
 #[derive(Debug)]
@@ -184,6 +191,10 @@ impl IgnoreStack {
     pub fn wanted(&self) -> impl Iterator<Item = &[u8]> {
         let git: &[&[u8]] = if self.settings.git == GitRules::Off { &[] } else { &[GITIGNORE] };
         git.iter().copied().chain(self.settings.names.iter().map(Vec::as_slice))
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.settings.room
     }
 
     /// For [`WorkTree::read`], if a work tree can begin here.
@@ -226,12 +237,12 @@ impl IgnoreStack {
         let starts = work_tree.filter(|_| zone == Zone::WorkTree).map(|tree| (base_of(dir), Arc::new(tree)));
         let mut git = if starts.is_some() || zone == Zone::Metadata { Vec::new() } else { self.git.to_vec() };
         if let Some((_, tree)) = &starts {
-            git.extend(tree.excludes.iter().map(|(file, bytes)| Layer::read(dir, file, bytes, tree.case)));
+            git.extend(tree.excludes.iter().map(|(file, bytes)| self.layer(dir, file, bytes, tree.case)));
         }
         let work_tree = if zone == Zone::WorkTree { starts.or_else(|| self.work_tree.clone()) } else { None };
         let layer = |name: &[u8], case| {
             let (_, bytes) = contents.iter().find(|(own, _)| *own == name)?;
-            Some(Layer::read(dir, &join(dir, name), bytes, case))
+            Some(self.layer(dir, &join(dir, name), bytes, case))
         };
         if self.settings.git.counts_in(zone) {
             git.extend(layer(GITIGNORE, work_tree.as_ref().map_or(Case::Sensitive, |(_, tree)| tree.case)));
@@ -240,6 +251,10 @@ impl IgnoreStack {
         let named =
             if named.is_empty() { self.named.clone() } else { self.named.iter().cloned().chain(named).collect() };
         Arc::new(Self { settings: self.settings.clone(), zone, git: git.into(), named, excluded: None, work_tree })
+    }
+
+    fn layer(&self, dir: &[u8], file: &[u8], contents: &[u8], case: Case) -> Arc<Layer> {
+        Arc::new(Layer::read(dir, file, contents, case, self.settings.room.hold_rules(contents)))
     }
 
     fn zone_of(&self, dir: &[u8], has_git: bool) -> Zone {
@@ -295,12 +310,12 @@ fn base_of(dir: &[u8]) -> usize {
 }
 
 impl Layer {
-    fn read(dir: &[u8], file: &[u8], contents: &[u8], case: Case) -> Arc<Self> {
+    fn read(dir: &[u8], file: &[u8], contents: &[u8], case: Case, held: Held) -> Self {
         let file: Arc<[u8]> = file.into();
         let contents = contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents);
         let lines = contents.split(|b| *b == b'\n').zip(1..);
         let rules = lines.filter_map(|(line, number)| Glob::read(&file, number, line, case)).collect();
-        Arc::new(Self { base: base_of(dir), case, rules })
+        Self { base: base_of(dir), case, rules, _held: held }
     }
 
     fn last_match(&self, path: &[u8], is_dir: bool) -> Option<&IgnoreRule> {

@@ -13,6 +13,7 @@ mod git_index;
 mod ignore;
 mod pattern_file;
 mod patterns;
+mod room;
 mod selection;
 mod wildmatch;
 
@@ -25,4 +26,5 @@ pub use git_index::{IndexFault, TrackedPaths};
 pub use ignore::{GitRules, IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join};
 pub use pattern_file::{PatternFile, read_pattern_file};
 pub use patterns::{BadPattern, BadPatterns, Case, Origin, Patterns, Reach, Rule};
+pub use room::{Held, Room};
 pub use selection::{Decision, Doubt, Head, Level, ReadHead, Reason, RestoreSelection, Selection, Tag};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::git_dir::WorkTree;
 use super::ignore::{IgnoreRule, IgnoreSettings, IgnoreStack, Verdict, join, last_component};
 use super::patterns::{Patterns, Reach, Rule};
+use super::room::IGNORE_FILE_BYTES_MAX;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ItemKind;
 
@@ -159,9 +160,6 @@ pub enum Head {
     Unreadable,
 }
 
-/// Ignore files are read whole, up to this.
-const IGNORE_FILE_BYTES_MAX: usize = 64 << 20;
-
 impl Selection {
     /// Where a walk starts. Enter the directories above a source by [`Self::enter_named`], from
     /// its work tree's top (or `/`) down, if their ignore files should count.
@@ -218,10 +216,9 @@ impl Selection {
             }
         }
         let files = ignore_files(&above.ignore, &here, read, &mut doubt);
-        let work_tree =
-            above.ignore.wants_work_trees().filter(|_| here(b".git")).map(|settings| {
-                WorkTree::read(dir, settings, read, &mut |path, what| doubts.push(Doubt { path, what }))
-            });
+        let work_tree = above.ignore.wants_work_trees().filter(|_| here(b".git")).and_then(|settings| {
+            WorkTree::read(dir, settings, read, &mut |path, what| doubts.push(Doubt { path, what }))
+        });
         let contents: Vec<(&[u8], &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         let enter = if named { IgnoreStack::enter_named } else { IgnoreStack::enter };
         (Level { ignore: enter(&above.ignore, dir, &contents, work_tree), tags }, doubts)
@@ -286,9 +283,9 @@ fn ignore_files<'s>(
     let mut files: Vec<(&[u8], Vec<u8>)> = Vec::new();
     for name in stack.wanted().filter(|name| here(name)) {
         match read(name, IGNORE_FILE_BYTES_MAX) {
-            Head::Bytes(bytes) => files.push((name, bytes)),
-            Head::Absent | Head::Unreadable => {
-                doubt(name, "it could not be read as an ignore file, so its rules do not count");
+            Head::Bytes(bytes) if stack.room().suits(&bytes) => files.push((name, bytes)),
+            Head::Bytes(_) | Head::Absent | Head::Unreadable => {
+                doubt(name, "it cannot be read or is too large for an ignore file, so its rules do not count");
             }
         }
     }

@@ -422,6 +422,7 @@ impl Storage for ObjectStorage {
     fn heal(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
         let (call, body) = (Call::new(0), Buffer::from(bytes.to_vec()));
         let besides = Besides::default();
+        // What is beside stays where it fails: it may be all there is.
         self.0.call("heal", name.as_str(), &call, |_| async {
             if let Creation::Move(dav) = &self.0.creation {
                 dav.put(&self.0, &besides, name.as_str(), body.clone(), true).await?;
@@ -429,7 +430,9 @@ impl Storage for ObjectStorage {
                 self.0.operator.write(name.as_str(), body.clone()).await?;
             }
             Ok(())
-        })
+        })?;
+        self.0.leave(&call, &besides);
+        Ok(())
     }
 
     fn clock(&self) -> Result<i64, StorageError> {
