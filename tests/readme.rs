@@ -104,7 +104,8 @@ fn play(block: &str, shell: &mut Shell) -> String {
     let mut played = String::new();
     for part in format!("\n{block}").split("\n$ ").skip(1) {
         let (line, told) = part.split_once('\n').unwrap_or((part, ""));
-        let (said, _) = shell.run(line);
+        let (said, code) = shell.run(line);
+        assert!(code == 0 || told.contains("error["), "{line} ended with {code}:\n{said}");
         let (told, said) = (lines(told), lines(&said));
         played += &format!("$ {line}\n");
         for line in if alike(&told, &said) { told } else { said } {

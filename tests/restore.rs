@@ -362,6 +362,32 @@ fn overwrite_modes() {
     }
 }
 
+/// What is left alone is somebody's own file: no further name of the snapshot's is a name of it.
+#[test]
+fn what_is_left_alone_gets_no_further_names() {
+    for (name, mode) in [("a", Overwrite::Never), ("b", Overwrite::Never), ("c", Overwrite::Never), ("a", Overwrite::IfNewer)] {
+        for content in [b"theirs".to_vec(), noise(4000, 3)] {
+            let mut b = Bench::new();
+            fs::write(b.src().join("a"), &content).unwrap();
+            for other in ["b", "c"] {
+                fs::hard_link(b.src().join("a"), b.src().join(other)).unwrap();
+            }
+            set_mtime(&b.src().join("a"), 1000);
+            let s = b.backup();
+            fs::create_dir_all(b.out()).unwrap();
+            fs::write(b.out().join(name), "mine").unwrap();
+            b.well(&s, &RestoreOptions { overwrite: mode, ..Default::default() });
+            let mut inodes = Vec::new();
+            for each in ["a", "b", "c"] {
+                let expected = if each == name { b"mine".to_vec() } else { content.clone() };
+                assert_eq!(fs::read(b.out().join(each)).unwrap(), expected, "{each}, {name} was there, {mode:?}");
+                inodes.extend((each != name).then(|| fs::metadata(b.out().join(each)).unwrap().ino()));
+            }
+            assert_eq!(inodes[0], inodes[1], "the two that were restored are one");
+        }
+    }
+}
+
 #[test]
 fn things_of_another_kind_make_room() {
     let mut b = Bench::new();

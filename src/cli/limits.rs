@@ -11,6 +11,7 @@ use clap::parser::ValueSource;
 use super::args::Global;
 use super::config::{self, Profile};
 use super::settings::Environment;
+use super::signals;
 use crate::plan::timetable::Timetable;
 use crate::storage::{Bucket, LimitedStorage, RealPace, Storage};
 
@@ -40,7 +41,7 @@ impl Limits {
         let bucket = |table: Option<Timetable>, file: Option<InFile>| {
             let watched = Mutex::new(Watched { table: table.unwrap_or_default(), file });
             let rate = move || watched.lock().unwrap_or_else(PoisonError::into_inner).rate();
-            Arc::new(Bucket::new(Box::new(rate), Arc::new(RealPace::default())))
+            Arc::new(Bucket::new(Box::new(rate), Arc::new(RealPace::default()), Some(signals::cancel())))
         };
         Self(Some((bucket(up, file("limit_upload")), bucket(down, file("limit_download")))))
     }

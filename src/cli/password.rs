@@ -119,7 +119,7 @@ fn kept(source: &Source, notices: &mut Vec<Notice>) -> Result<Credential> {
 
 fn empty() -> Error {
     Error::new(ErrorKind::Invalid, "an empty password is not allowed by default")
-        .hint("pass --insecure-no-password if that is meant")
+        .hint("if that is meant, --insecure-no-password stands for it, for a new one --new-insecure-no-password")
 }
 
 fn not_empty(secret: Secret) -> Result<Secret> {

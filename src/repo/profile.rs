@@ -54,11 +54,15 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// What is remembered of `place`, below `dir`. What cannot be read counts as not remembered,
-    /// but a file that is not ours to understand is an error.
+    /// What is remembered of `place`, below `dir`. What cannot be read, or was cut off, counts as not
+    /// remembered, but a file that is not ours to understand is an error.
     pub fn load(dir: &Path, place: &str, complain: Complain) -> Result<Self> {
         let file = dir.join(format!("{}.json", place_key(place)));
         let known = match std::fs::read(&file) {
+            Ok(bytes) if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() => {
+                complain(format!("{} is damaged: the repository is taken for what it is", file.display()));
+                None
+            }
             Ok(bytes) => Some(parse(&bytes, &file)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => {
@@ -90,6 +94,11 @@ impl Remembered {
             _ => {}
         }
         *self.lock() = None;
+    }
+
+    /// Whether a repository was met at the place.
+    pub fn knows_any(&self) -> bool {
+        self.lock().is_some()
     }
 
     /// The slot that opened it last time.
@@ -252,7 +261,7 @@ fn merge(heads: &mut BTreeMap<String, KnownHead>, client: String, head: KnownHea
 fn parse(bytes: &[u8], file: &Path) -> Result<Known> {
     let bad = |why: String| {
         Error::new(ErrorKind::Invalid, format!("{} does not say what a repository is: {why}", file.display()))
-            .hint("remove it; the repository is then taken for what it is")
+            .hint("--accept-repository, or removing it, takes the repository for what it is")
     };
     let known: Known = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
     if known.version == VERSION { Ok(known) } else { Err(bad(format!("version {} is not known", known.version))) }
@@ -335,5 +344,13 @@ mod tests {
         std::fs::write(&file, "{}").expect("writable");
         let error = Remembered::load(dir.path(), "/repo", Box::new(|_| {})).err().expect("not understood");
         assert_eq!(error.kind(), ErrorKind::Invalid);
+        std::fs::write(&file, "").expect("writable");
+        let said = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let complain = {
+            let said = said.clone();
+            Box::new(move |m: String| locked(&said).push(m))
+        };
+        let memory = Remembered::load(dir.path(), "/repo", complain).expect("a file that was cut off is none");
+        assert!(!memory.knows_any() && locked(&said)[0].contains("is damaged"));
     }
 }

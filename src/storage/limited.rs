@@ -3,8 +3,10 @@
 //! A bucket of tokens for each direction, shared by all that is under way. A piece goes as soon as the
 //! bucket is not in debt, may leave it in debt, and returns when that is paid: so pieces of any length
 //! go, and over time no more than the rate. Rates are asked for again while waiting, so that they can
-//! change meanwhile.
+//! change meanwhile. A run that is told to stop waits for nothing: what it still has to write, it writes
+//! at once.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use super::{Draft, Name, Put, Storage, StorageError, hand_on};
 
 /// How long a rate is believed before it is asked for again.
 const ASK_AFTER: Duration = Duration::from_millis(500);
+/// A wait is looked out of so often.
+const GLANCE: Duration = Duration::from_millis(50);
 /// What may be saved up: so much time's worth of bytes.
 const SAVED: f64 = 0.5;
 
@@ -48,6 +52,7 @@ pub type Rate = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 pub struct Bucket {
     rate: Rate,
     pace: Arc<dyn Pace>,
+    stop: Option<&'static AtomicBool>,
     level: Mutex<Level>,
 }
 
@@ -62,16 +67,19 @@ struct Level {
 }
 
 impl Bucket {
-    /// Empty, at a rate that may change.
-    pub fn new(rate: Rate, pace: Arc<dyn Pace>) -> Self {
+    /// Empty, at a rate that may change, for as long as `stop` is not set.
+    pub fn new(rate: Rate, pace: Arc<dyn Pace>, stop: Option<&'static AtomicBool>) -> Self {
         let level = Mutex::new(Level { filled: pace.now(), ..Level::default() });
-        Self { rate, pace, level }
+        Self { rate, pace, stop, level }
     }
 
     /// Return when so many bytes may go.
     pub fn take(&self, bytes: u64) {
         while let Some(wait) = self.try_take(bytes) {
-            self.pace.sleep(wait.min(ASK_AFTER));
+            if self.stop.is_some_and(|stop| stop.load(Relaxed)) {
+                return;
+            }
+            self.pace.sleep(wait.min(GLANCE));
         }
     }
 
@@ -182,7 +190,7 @@ mod tests {
         let bucket = || {
             let at = Arc::clone(&pace);
             let rate: Rate = Box::new(move || rate(at.now()));
-            Arc::new(Bucket::new(rate, Arc::clone(&pace) as Arc<dyn Pace>))
+            Arc::new(Bucket::new(rate, Arc::clone(&pace) as Arc<dyn Pace>, None))
         };
         (LimitedStorage::new(MemoryStorage::new(), bucket(), bucket()), pace)
     }
@@ -230,5 +238,18 @@ mod tests {
         let begin = pace.now();
         s.put_new(&name(2), &[0; 1_000_000]).unwrap();
         took(&pace, begin, 20.0 - SAVED);
+    }
+
+    #[test]
+    fn who_is_told_to_stop_waits_no_more() {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let pace = Arc::new(FakePace::default());
+        let now = Arc::clone(&pace);
+        let rate: Rate = Box::new(move || {
+            STOP.store(now.now() >= Duration::from_secs(3), Relaxed);
+            Some(1000)
+        });
+        Bucket::new(rate, Arc::clone(&pace) as Arc<dyn Pace>, Some(&STOP)).pass(1_000_000, || ());
+        assert!((3.0..4.0).contains(&pace.now().as_secs_f64()), "{:?}", pace.now());
     }
 }

@@ -349,7 +349,7 @@ fn errors_are_explained() {
 #[test]
 fn the_rule_that_keeps_a_path_out_is_named() {
     let world = World::new();
-    fs::create_dir_all(world.path("src/.git")).expect("ours");
+    world.work_tree("src");
     fs::create_dir_all(world.path("src/cache")).expect("ours");
     world.write("src/.gitignore", "# made\n\ntwo.txt\n");
     world.write("src/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");

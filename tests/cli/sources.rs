@@ -247,3 +247,37 @@ fn archives() {
     std::io::Read::read_to_string(&mut zip.by_name("sub/two.txt").expect("in it"), &mut text).expect("readable");
     assert_eq!(text, "two, two\n");
 }
+
+/// What should have written it may have failed; as in restic.
+#[test]
+fn an_empty_stream_is_no_backup() {
+    let world = World::with_repository();
+    for line in ["backup --stdin --stdin-filename x.sql", "backup --stdin-from-command -- true"] {
+        assert!(world.fails(line, 1).contains("no data came in"));
+    }
+    assert_eq!(world.snapshots().len(), 0);
+}
+
+#[test]
+fn a_host_without_a_name_is_this_one() {
+    let world = World::with_repository();
+    let output = world.command("backup src").args(["--host", ""]).output().expect("the program starts");
+    assert!(output.status.success());
+    assert_eq!(world.snapshots()[0]["hostname"], "host");
+}
+
+/// The disk of a repository may not be mounted: a second one in its place would lock it out.
+#[test]
+fn init_makes_no_second_repository_at_a_known_place() {
+    let world = World::with_repository();
+    assert_eq!(world.run("backup --init src").code, 0);
+    std::fs::rename(world.path("repo"), world.path("away")).expect("ours");
+    std::fs::create_dir(world.path("repo")).expect("ours");
+    let ran = world.run("backup --init src");
+    assert!(ran.code == 10 && ran.err.contains("is its disk mounted?"), "{}", ran.err);
+    std::fs::remove_dir(world.path("repo")).expect("still empty");
+    std::fs::rename(world.path("away"), world.path("repo")).expect("ours");
+    assert_eq!(world.run("backup --init src").code, 0);
+    std::fs::remove_dir_all(world.path("repo")).expect("ours");
+    assert_eq!(world.run("backup --init --accept-repository src").code, 0);
+}

@@ -189,7 +189,7 @@ fn about(args: &Backup, settings: &Settings, asked: &Asked) -> About {
     };
     About {
         client: settings.client.clone(),
-        host: args.host.clone().or_else(|| settings.host.clone()),
+        host: args.host.clone().filter(|host| !host.is_empty()).or_else(|| settings.host.clone()),
         paths,
         tags: args.tags(),
         label: args.label.clone().unwrap_or_default(),
@@ -245,7 +245,12 @@ fn named_parent(
     if reference.subdir.is_some() {
         return Err(Error::new(ErrorKind::Invalid, "a parent is a whole snapshot, without a path in it"));
     }
-    let host = args.host.clone().or_else(|| settings.host.clone()).unwrap_or_else(|| repo.host().hostname.clone());
+    let host = args
+        .host
+        .clone()
+        .filter(|host| !host.is_empty())
+        .or_else(|| settings.host.clone())
+        .unwrap_or_else(|| repo.host().hostname.clone());
     let hosts = if matches!(reference.which, Which::Latest { .. }) { vec![host] } else { vec![] };
     let filter = select::Filter { hosts, incomplete: true, ..select::Filter::default() };
     let all = snapshots(repo, console)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::init::{self, Plan};
-use super::{local_path, open_counted, sources, usual_key_file, usual_source};
+use super::{local_path, memory, open_counted, sources, usual_key_file, usual_source};
 use crate::cli::args::Backup;
 use crate::cli::console::Console;
 use crate::cli::password::Source;
@@ -55,6 +55,7 @@ fn one(place: &OsStr, several: bool, args: &Backup, settings: &Settings, console
         if args.dry_run {
             return Err(Error::new(ErrorKind::NoRepository, "there is no repository, and a dry run makes none"));
         }
+        refuse_other_disk(place, settings, console)?;
         make_repository(place, settings, console)?;
     }
     let requests = if several { Arc::default() } else { Arc::clone(&console.requests) };
@@ -65,6 +66,26 @@ fn one(place: &OsStr, several: bool, args: &Backup, settings: &Settings, console
     let repo = open_counted(place, &usual_source(settings, place), &prompt, settings, (console, &requests))?;
     let name = several.then(|| repo.storage().place());
     Ok(Opened { repo, name, requests })
+}
+
+/// Where a repository was and is no more, its disk may not be mounted: a new one would take its place, and
+/// the old one would be a stranger when it is back.
+fn refuse_other_disk(place: &OsStr, settings: &Settings, console: &Console) -> Result<()> {
+    let shown = Location::parse(place)?.place();
+    // By what a storage calls its place it is remembered.
+    let name = match local_path(place)? {
+        Some(path) => std::path::absolute(&path).unwrap_or(path).display().to_string(),
+        None => shown.clone(),
+    };
+    match memory(&name, settings, console)? {
+        Some(memory) if memory.knows_any() => Err(Error::new(
+            ErrorKind::NoRepository,
+            format!("there is no repository at {shown} now, and there was one"),
+        )
+        .hint("is its disk mounted?")
+        .hint("with --accept-repository a new one is made")),
+        _ => Ok(()),
+    }
 }
 
 /// One of several cannot be opened. What is counted as trouble of the source is in the snapshots of the

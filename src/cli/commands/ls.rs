@@ -100,13 +100,13 @@ fn sorted(walk: Walk<'_>, args: &Ls, dirs: &[Vec<u8>], console: &Console, lines:
         all.push((path.to_vec(), node));
         Ok(())
     })?;
-    // Equal ones stay in the order of their paths; the largest and the newest come first.
+    // Equal ones stay in the order of their paths; the largest and the newest come last, as in restic.
     match args.sort {
         SortBy::Name => {}
-        SortBy::Size => all.sort_by_key(|(_, n)| std::cmp::Reverse(file_size(n))),
-        SortBy::Time => all.sort_by_key(|(_, n)| std::cmp::Reverse(n.mtime)),
-        SortBy::Atime => all.sort_by_key(|(_, n)| std::cmp::Reverse(atime(n).unwrap_or(n.mtime))),
-        SortBy::Ctime => all.sort_by_key(|(_, n)| std::cmp::Reverse(n.ctime)),
+        SortBy::Size => all.sort_by_key(|(_, n)| file_size(n)),
+        SortBy::Time => all.sort_by_key(|(_, n)| n.mtime),
+        SortBy::Atime => all.sort_by_key(|(_, n)| atime(n).unwrap_or(n.mtime)),
+        SortBy::Ctime => all.sort_by_key(|(_, n)| n.ctime),
         SortBy::Extension => all.sort_by(|(_, a), (_, b)| extension(&a.name).cmp(extension(&b.name))),
     }
     if args.reverse {

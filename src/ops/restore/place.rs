@@ -111,11 +111,15 @@ impl Run<'_> {
         Ok(self.mode == Mode::Look || dir.open_existing_for_update(&job.node.name)?.is_some())
     }
 
-    /// Whether the policy says to leave alone what is there.
     pub(super) fn is_spared(&self, job: &FileJob, there: &Stat) -> bool {
+        self.spares(&job.node, there)
+    }
+
+    /// Whether the policy says to leave alone what is there.
+    pub(super) fn spares(&self, node: &Node, there: &Stat) -> bool {
         match self.options.overwrite {
             Overwrite::Always | Overwrite::IfChanged => false,
-            Overwrite::IfNewer => job.node.mtime <= there.mtime,
+            Overwrite::IfNewer => node.mtime <= there.mtime,
             Overwrite::Never => true,
         }
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::jobs::{Before, DirJob, FileJob, Look, Piece, Progress, Stage, Stretch, Window, few_extents};
 use super::links::Part;
 use super::worker::Hand;
-use super::{Mode, Run, check_name, locked};
+use super::{Mode, Overwrite, Run, check_name, locked};
 use crate::event::{Change, Event, ItemKind, Meter};
 use crate::format::limits::DEPTH_MAX;
 use crate::model::{Content, Extent, Node, NodeKind, PageRef, ext_tag};
@@ -292,6 +292,18 @@ impl<'r> Planner<'r> {
         }
     }
 
+    /// Whether the policy leaves a file alone that is not the one of the snapshot, as it seems: further
+    /// names of that are no names of this.
+    fn stays_another(&self, node: &Node, dir: &Arc<DirJob>) -> bool {
+        let spares = matches!(self.run.options.overwrite, Overwrite::Never | Overwrite::IfNewer);
+        let is_linked = spares && node.ext(ext_tag::LINK).is_some();
+        let Some(tree) = self.run.tree.as_ref().filter(|_| is_linked) else { return false };
+        let there = tree.dir(&dir.path()).ok().and_then(|dir| dir.survey(&node.name).ok().flatten());
+        there.is_some_and(|there| {
+            (there.size, there.mtime) != (node.bytes(), node.mtime) && self.run.spares(node, &there)
+        })
+    }
+
     fn leaf(&mut self, mut node: Node, dir: &Arc<DirJob>) {
         let run = self.run;
         let number = self.number;
@@ -301,7 +313,10 @@ impl<'r> Planner<'r> {
         run.counts.bytes.fetch_add(size, Relaxed);
         Meter::add(&run.cx.meter.files_expected, 1);
         Meter::add(&run.cx.meter.bytes_expected, size);
-        let part = if run.mode == Mode::Verify { Part::None } else { run.links.part(&node, dir) };
+        let part = match run.mode == Mode::Verify || self.stays_another(&node, dir) {
+            true => Part::None,
+            false => run.links.part(&node, dir),
+        };
         let (link, other) = match part {
             Part::None => (None, false),
             Part::First(link) => (Some(link), false),
