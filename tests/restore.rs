@@ -365,7 +365,9 @@ fn overwrite_modes() {
 /// What is left alone is somebody's own file: no further name of the snapshot's is a name of it.
 #[test]
 fn what_is_left_alone_gets_no_further_names() {
-    for (name, mode) in [("a", Overwrite::Never), ("b", Overwrite::Never), ("c", Overwrite::Never), ("a", Overwrite::IfNewer)] {
+    for (name, mode) in
+        [("a", Overwrite::Never), ("b", Overwrite::Never), ("c", Overwrite::Never), ("a", Overwrite::IfNewer)]
+    {
         for content in [b"theirs".to_vec(), noise(4000, 3)] {
             let mut b = Bench::new();
             fs::write(b.src().join("a"), &content).unwrap();

@@ -1,5 +1,6 @@
 //! What goes wrong at the door: each says what happened, with its exit code.
 
+use super::noise::noise;
 use super::world::{PASSWORD, World};
 
 #[test]
@@ -215,4 +216,32 @@ fn a_full_target_of_a_dump_is_named() {
         let err = world.fails(line, 1);
         assert!(err.contains("/dev/full") && err.contains("No space left"), "{line}: {err}");
     }
+}
+
+/// What was dumped before may be the only good copy; and a restore says what is the matter with the pack.
+#[test]
+fn a_dump_that_fails_replaces_nothing() {
+    let world = World::with_repository();
+    world.write("src/large", noise(3 << 20, 5));
+    world.ok("backup src -q");
+    world.write("old", "good");
+    world.ok("dump latest src/one.txt -t @/old");
+    assert_eq!(
+        std::fs::read(world.path("old")).expect("it is there"),
+        std::fs::read(world.path("src/one.txt")).unwrap()
+    );
+    for (pack, _) in world.files("repo/packs") {
+        let file = std::fs::OpenOptions::new().write(true).open(&pack).expect("ours");
+        let len = file.metadata().expect("ours").len();
+        if len > 1 << 20 {
+            file.set_len(len / 2).expect("ours");
+        }
+    }
+    let before = std::fs::read(world.path("old")).expect("it is there");
+    let err = world.fails("dump latest src/large -t @/old", 1);
+    assert!(err.contains("old.partial"), "{err}");
+    assert_eq!(std::fs::read(world.path("old")).expect("it is there"), before);
+    let ran = world.run("restore latest --target @/out");
+    let told = ran.out.matches("could not get packs/").count();
+    assert!(ran.code == 3 && told == 1, "{}{}", ran.out, ran.err);
 }

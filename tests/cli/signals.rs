@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::noise::noise;
 use super::world::{Ran, World};
 
 /// Longer than anything here takes.
@@ -180,4 +181,23 @@ fn sigterm_while_files_are_read() {
     let ran = ends(child, Signal::TERM, "backup");
     assert!(ran.err.contains("incomplete snapshot") || ran.out.contains("incomplete snapshot"), "{}", ran.err);
     assert_eq!(world.snapshots()[0]["incomplete"], true);
+}
+
+/// A limit holds a run up no longer than the run itself goes on.
+#[test]
+fn limits_end_with_the_run() {
+    let world = World::with_repository();
+    world.write("src/noise", noise(6_000_000, 0));
+    let child = start(world.command("backup src -q --limit-upload 100"), Stdio::null());
+    until("something is written", || !world.files("repo/packs").is_empty() || !world.files("repo/.tmp").is_empty());
+    std::thread::sleep(Duration::from_millis(500));
+    ends(child, Signal::TERM, "a backup with a limit");
+    assert_eq!(world.json("snapshots --json --incomplete").as_array().map(Vec::len), Some(1), "what was found is kept");
+    world.ok("backup src -q");
+    let child = start(world.command("restore latest -q --target @/out --limit-download 100"), Stdio::null());
+    until("something comes back", || world.path("out").exists());
+    ends(child, Signal::INT, "a restore with a limit");
+    let child = start(world.command("check --read-data --limit-download 10"), Stdio::null());
+    std::thread::sleep(Duration::from_millis(500));
+    ends(child, Signal::INT, "a check with a limit");
 }

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use super::{index, open_looking, outcome, root_of, snapshot};
 use crate::cli::args::{Archive, Dump};
 use crate::cli::console::{Console, Output};
 use crate::cli::reference::Reference;
 use crate::cli::settings::Settings;
+use crate::cli::signals;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::ops::dump::{self, Format, Top};
 use crate::ops::list::{components, find};
@@ -50,13 +52,43 @@ pub fn run(args: &Dump, settings: &Settings) -> Result<Outcome> {
             write(&mut out)?;
             out.finish()?;
         }
-        Some(target) => {
-            let failed =
-                |e| Error::new(ErrorKind::Target, format!("{} cannot be written", target.display())).because(e);
-            let mut out = BufWriter::with_capacity(1 << 16, File::create(target).map_err(failed)?);
-            write(&mut out).doing(|| format!("while writing {}", target.display()))?;
-            out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
-        }
+        Some(target) => into_file(target, write)?,
     }
     Ok(outcome(&console))
+}
+
+/// Write beside the target, which is replaced once all of it is there: what was there before may be the
+/// only good one. What is no file (a fifo, a device) is written into.
+fn into_file(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let failed = |e| Error::new(ErrorKind::Target, format!("{} cannot be written", target.display())).because(e);
+    let real: PathBuf = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+    let there = std::fs::metadata(&real).ok();
+    let beside = match there.as_ref().is_none_or(|there| there.is_file()) {
+        true => {
+            let mut name = real.clone().into_os_string();
+            name.push(".partial");
+            name.into()
+        }
+        false => real.clone(),
+    };
+    let path = beside.clone();
+    let file = signals::unless_stopped(move || File::create(path))?.map_err(failed)?;
+    if let Some(there) = there.filter(|there| there.is_file()) {
+        file.set_permissions(there.permissions()).map_err(failed)?;
+    }
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    let hint = || format!("what came of it so far is in {}", beside.display());
+    let written = write(&mut out).and_then(|()| {
+        out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().or_else(unsyncable).map_err(failed)
+    });
+    match beside == real {
+        true => written,
+        false => written.map_err(|e| e.hint(hint())).and_then(|()| std::fs::rename(&beside, &real).map_err(failed)),
+    }
+    .doing(|| format!("while writing {}", target.display()))
+}
+
+/// A pipe or a terminal cannot be synced, and need not be.
+fn unsyncable(e: std::io::Error) -> std::io::Result<()> {
+    if e.kind() == std::io::ErrorKind::InvalidInput { Ok(()) } else { Err(e) }
 }

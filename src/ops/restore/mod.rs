@@ -20,7 +20,7 @@ mod planner;
 mod verify;
 mod worker;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -176,6 +176,8 @@ struct Run<'a> {
     births: AtomicU64,
     /// Numbers of the files that were skipped or have problems told: not to be verified.
     exempt: &'a Mutex<Bits>,
+    /// Why bytes could not be read, each reason once.
+    reasons: Mutex<BTreeSet<String>>,
     stop: AtomicBool,
     fatal: Mutex<Option<Error>>,
 }
@@ -299,6 +301,7 @@ pub fn restore(
         births: AtomicU64::new(0),
         exempt: &exempt,
         stop: AtomicBool::new(false),
+        reasons: Mutex::default(),
         fatal: Mutex::new(None),
     };
     let all = matches!(options.selection, RestoreSelection::All);

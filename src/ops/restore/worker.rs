@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::jobs::{DirJob, FileJob, Piece, Window};
 use super::{Mode, Run, locked};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::pack::Kind;
 use crate::index::Location;
 use crate::repo::Decoded;
@@ -229,6 +229,9 @@ impl Run<'_> {
                 Mode::Write => self.reader.fetch(Kind::Data, &group[0].id),
                 _ => Err(Error::cancelled()),
             };
+            if let Err(e) = &blob {
+                self.tell_why(e);
+            }
             for p in group {
                 let job = &jobs[p.job as usize];
                 match &blob {
@@ -242,6 +245,25 @@ impl Run<'_> {
             if self.stopped() {
                 return;
             }
+        }
+    }
+}
+
+/// Reasons that are told.
+const REASONS_MAX: usize = 20;
+
+impl Run<'_> {
+    /// What is damaged and what only cannot be read now look alike in the files.
+    fn tell_why(&self, e: &Error) {
+        if self.mode != Mode::Write || e.kind() == ErrorKind::Cancelled {
+            return;
+        }
+        let why = e.to_string();
+        // The object goes before the details, which are others for each piece.
+        let object = why.split(": ").next().unwrap_or_default().to_owned();
+        let mut told = locked(&self.reasons);
+        if told.len() < REASONS_MAX && told.insert(object) {
+            self.cx.notice("bad-pack", why);
         }
     }
 }
