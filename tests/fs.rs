@@ -294,7 +294,7 @@ fn names_that_are_paths_are_refused_at_every_door() {
         refused(t.open_dir(name).map(drop));
         refused(t.create_file(name).map(drop));
         refused(t.create_new(name).map(drop));
-        refused(t.open_existing_for_update(name).map(drop));
+        refused(for_update(t, name).map(drop));
         refused(t.symlink(name, b"x"));
         refused(t.fifo(name));
         refused(t.socket(name));
@@ -333,7 +333,7 @@ fn planted_links_are_replaced_and_never_followed() {
     assert!(fs::symlink_metadata(a.inside("evil")).unwrap().is_dir());
 
     symlink(a.outside("secret"), a.inside("file")).unwrap();
-    assert!(t.open_existing_for_update(b"file").unwrap().is_none());
+    assert!(for_update(t, b"file").unwrap().is_none());
     assert_eq!(t.create_new(b"file").unwrap_err().why, Why::Os(Errno::EXIST));
     let mut file = t.create_file(b"file").unwrap();
     assert!(file.replaces());
@@ -419,7 +419,7 @@ fn hard_links_bind_to_the_file_and_not_to_its_name() {
     fs::write(a.inside("third"), "in the way").unwrap();
     t.hard_link(b"third", t, b"first", id).unwrap();
     assert_eq!(fs::metadata(a.inside("first")).unwrap().nlink(), 3);
-    assert!(t.open_existing_for_update(b"first").unwrap().is_none(), "has other names");
+    assert!(for_update(t, b"first").unwrap().is_none(), "has other names");
 
     fs::remove_file(a.inside("first")).unwrap();
     symlink(a.outside("secret"), a.inside("first")).unwrap();
@@ -578,12 +578,32 @@ fn a_source_that_changes_under_our_hands() {
     assert_ne!(open.stat_now().unwrap(), *open.stat());
 }
 
+/// A file as it is now, to be changed.
+fn for_update(t: &TargetDir, name: &[u8]) -> Result<Option<TargetFile>, TargetError> {
+    let id = t.survey(name)?.map_or(t.own_stat()?.id, |stat| stat.id);
+    t.open_for_update(name, id)
+}
+
+#[test]
+fn what_was_looked_at_is_what_is_changed() {
+    let area = Area::new();
+    let t = TargetDir::open_or_create(area.path()).unwrap();
+    fs::write(area.path().join("f"), "looked at").unwrap();
+    let id = t.survey(b"f").unwrap().unwrap().id;
+    let policy = Policy::new(Owners::Number, true);
+    let set = || apply_metadata(&Object::Same(&t, b"f", id), &file_node(), &Extras::default(), &policy);
+    assert!(t.open_for_update(b"f", id).unwrap().is_some() && set().is_complete());
+    fs::write(area.path().join("g"), "put there").unwrap();
+    fs::rename(area.path().join("g"), area.path().join("f")).unwrap();
+    assert!(t.open_for_update(b"f", id).unwrap().is_none() && !set().is_complete());
+}
+
 #[test]
 fn changing_a_file_in_place() {
     let area = Area::new();
     let t = TargetDir::open_or_create(area.path()).unwrap();
     fs::write(area.path().join("f"), vec![1; 100_000]).unwrap();
-    let file = t.open_existing_for_update(b"f").unwrap().unwrap();
+    let file = for_update(&t, b"f").unwrap().unwrap();
     assert!(!file.replaces());
     file.write_at(10, b"new").unwrap();
     file.punch_hole(20_000, 50_000).unwrap();
@@ -596,7 +616,7 @@ fn changing_a_file_in_place() {
     want.resize(200_000, 0);
     assert!(fs::read(area.path().join("f")).unwrap() == want);
     assert_eq!(t.survey(b"f").unwrap().unwrap().size, 200_000);
-    assert!(t.survey(b"g").unwrap().is_none() && t.open_existing_for_update(b"g").unwrap().is_none());
+    assert!(t.survey(b"g").unwrap().is_none() && for_update(&t, b"g").unwrap().is_none());
 
     // Abandoning a replacement leaves what it was to replace.
     let file = t.create_file(b"f").unwrap();

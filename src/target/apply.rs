@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use hashbrown::HashMap;
 
 use super::dir::proc_path;
-use super::{Kind, Stat, TargetDir, TargetFile, Why};
+use super::{FileId, Kind, Stat, TargetDir, TargetFile, Why};
 use crate::format::page::is_safe_name;
 use crate::model::ext::{Extras, flag};
 use crate::model::{Node, NodeKind, Time};
@@ -183,6 +183,14 @@ pub enum Object<'a> {
     /// of the node's kind, or is known by further names. A file or directory that is not open any
     /// more also goes this way.
     Named(&'a TargetDir, &'a [u8]),
+    /// The same, and refused if it is not this one: what was compared before is what gets an owner now.
+    Same(&'a TargetDir, &'a [u8], FileId),
+}
+
+impl Object<'_> {
+    fn id(&self) -> Option<FileId> {
+        if let Self::Same(.., id) = self { Some(*id) } else { None }
+    }
 }
 
 /// Set everything but content. All steps are tried.
@@ -192,7 +200,7 @@ pub fn apply_metadata(object: &Object<'_>, node: &Node, extras: &Extras, policy:
     let (fd, reach, stained) = match object {
         Object::File(file) => (file.as_fd(), Reach::Open, file.stained),
         Object::Dir(dir) => (dir.as_fd(), Reach::Open, dir.stained),
-        Object::Named(dir, name) => match hold(dir, name, node) {
+        Object::Named(dir, name) | Object::Same(dir, name, _) => match hold(dir, name, node, object.id()) {
             Ok((fd, reach)) => {
                 held = fd;
                 let stained = dir.endows || matches!(reach, Reach::Open);
@@ -218,7 +226,7 @@ pub fn apply_metadata(object: &Object<'_>, node: &Node, extras: &Extras, policy:
 }
 
 /// Get hold of something by name, and of nothing else than what the node is.
-fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), Why> {
+fn hold(dir: &TargetDir, name: &[u8], node: &Node, id: Option<FileId>) -> Result<(OwnedFd, Reach), Why> {
     if !is_safe_name(name) {
         return Err(Why::Name);
     }
@@ -240,7 +248,8 @@ fn hold(dir: &TargetDir, name: &[u8], node: &Node) -> Result<(OwnedFd, Reach), W
     // Nothing that is reached by its name has further ones by now: one that has may be anybody's,
     // put there to be given away.
     let alone = kind == Kind::Dir || stat.nlink == 1;
-    if stat.kind == kind && right && alone { Ok((fd, reach)) } else { Err(Why::Raced) }
+    let same = id.is_none_or(|id| stat.id == id);
+    if stat.kind == kind && right && alone && same { Ok((fd, reach)) } else { Err(Why::Raced) }
 }
 
 /// How a descriptor may be used.

@@ -166,14 +166,15 @@ impl TargetDir {
         openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
-    /// Open a file to change it where it is. `None` if it has to be replaced: it is something
-    /// else, has further names that must not change with it, or may not be written.
-    pub fn open_existing_for_update(&self, name: &[u8]) -> Result<Option<TargetFile>, TargetError> {
-        let stat = match self.survey(name)? {
-            Some(stat) if stat.kind == Kind::File && stat.nlink == 1 => stat,
-            _ => return Ok(None),
-        };
-        self.open_same(name, stat.id)
+    /// Open a file that was surveyed, to change it where it is. `None` if it has to be replaced: it is
+    /// another by now, or something else, has further names that must not change with it, or may not be
+    /// written.
+    pub fn open_for_update(&self, name: &[u8], id: FileId) -> Result<Option<TargetFile>, TargetError> {
+        // Before it is opened: to open a device may do something to it.
+        match self.survey(name)? {
+            Some(stat) if stat.kind == Kind::File && stat.nlink == 1 && stat.id == id => self.open_same(name, id),
+            _ => Ok(None),
+        }
     }
 
     /// Open a file of ours again that was closed to spare descriptors.

@@ -11,7 +11,7 @@ use super::links::Link;
 use crate::id::BlobId;
 use crate::model::{Content, Extent, Node, NodeKind};
 use crate::source::Names;
-use crate::target::{InProgress, TargetFile};
+use crate::target::{FileId, InProgress, TargetFile};
 
 /// A directory whose entries are not all finished yet.
 pub(super) struct DirJob {
@@ -105,8 +105,10 @@ pub(super) enum Stage {
     Unknown,
     /// To be made.
     New,
-    /// There, to be changed in place.
-    Update,
+    /// There, to be changed in place: this one, and no other that somebody puts there meanwhile.
+    Update(FileId),
+    /// No file, and in its place.
+    Placed,
     /// Open.
     Open(Arc<TargetFile>),
     /// Closed to spare descriptors.

@@ -51,7 +51,7 @@ impl Run<'_> {
         let mut progress = locked(&job.progress);
         match progress.stage {
             Stage::Unknown => self.first_look(hand, look, &mut progress),
-            Stage::Update | Stage::Open(_) | Stage::Parked(_) if !progress.replaced => {
+            Stage::Update(_) | Stage::Open(_) | Stage::Parked(_) if !progress.replaced => {
                 let dir = hand.dir(self, &job.dir)?;
                 let Some(stat) = dir.survey(&job.node.name)? else { return Err(Trouble::Target(raced("open"))) };
                 let (needed, untouched) = self.compare(hand, &dir, look, &stat)?;
@@ -94,8 +94,8 @@ impl Run<'_> {
             self.compare(hand, &dir, look, &stat)?
         };
         let alone = stat.nlink == 1;
-        if alone && (untouched && look.whole || self.is_writable(&dir, job)?) {
-            (progress.stage, progress.untouched, progress.replaced) = (Stage::Update, untouched, false);
+        if alone && (untouched && look.whole || self.is_writable(&dir, job, stat.id)?) {
+            (progress.stage, progress.untouched, progress.replaced) = (Stage::Update(stat.id), untouched, false);
             return Ok(needed);
         }
         if look.whole && untouched && !alone && agrees(&job.node, &stat) {
@@ -107,8 +107,8 @@ impl Run<'_> {
         Ok(all(look))
     }
 
-    fn is_writable(&self, dir: &TargetDir, job: &FileJob) -> Result<bool, Trouble> {
-        Ok(self.mode == Mode::Look || dir.open_existing_for_update(&job.node.name)?.is_some())
+    fn is_writable(&self, dir: &TargetDir, job: &FileJob, id: FileId) -> Result<bool, Trouble> {
+        Ok(self.mode == Mode::Look || dir.open_for_update(&job.node.name, id)?.is_some())
     }
 
     pub(super) fn is_spared(&self, job: &FileJob, there: &Stat) -> bool {
@@ -168,7 +168,7 @@ impl Run<'_> {
                 Stretch::Hole { offset, len } => {
                     untouched = false;
                     if self.mode == Mode::Write
-                        && let Some(file) = dir.open_existing_for_update(&look.job.node.name)?
+                        && let Some(file) = dir.open_for_update(&look.job.node.name, stat.id)?
                     {
                         file.punch_hole(*offset, *len)?;
                     }
@@ -229,7 +229,7 @@ impl Run<'_> {
                 } else if same && stat.nlink == 1 && !self.policy.is_strangers(stat, &job.node) {
                     self.unseal(&dir, job, stat);
                     let mut progress = locked(&job.progress);
-                    (progress.stage, progress.untouched) = (Stage::Update, true);
+                    (progress.stage, progress.untouched) = (Stage::Update(stat.id), true);
                 } else {
                     locked(&job.progress).replaced = true;
                     self.make_room(job, &dir, stat);
@@ -245,7 +245,7 @@ impl Run<'_> {
             NodeKind::File { .. } => {
                 let update = match there {
                     Some(stat) if stat.kind == Kind::File && !self.policy.is_strangers(&stat, &job.node) => {
-                        dir.open_existing_for_update(&job.node.name)?
+                        dir.open_for_update(&job.node.name, stat.id)?
                     }
                     _ => None,
                 };
@@ -260,7 +260,7 @@ impl Run<'_> {
                 if !self.place_special(&dir, job, kind)? {
                     return Ok(()); // Told and let go.
                 }
-                locked(&job.progress).stage = Stage::Update;
+                locked(&job.progress).stage = Stage::Placed;
             }
         }
         self.let_go(hand, job, 1);
@@ -360,7 +360,7 @@ impl Run<'_> {
         let file = match &progress.stage {
             Stage::Skip | Stage::Failed | Stage::Done => return Ok(None),
             Stage::Parked(state) => dir.resume(&job.node.name, state)?,
-            Stage::Update => dir.open_existing_for_update(&job.node.name)?.ok_or_else(|| raced("open"))?,
+            Stage::Update(id) => dir.open_for_update(&job.node.name, *id)?.ok_or_else(|| raced("open"))?,
             _ => self.create(&dir, job)?,
         };
         let file = Arc::new(file);
@@ -444,7 +444,7 @@ impl Run<'_> {
             self.done(job, Change::Unchanged);
             return Ok(());
         }
-        let change = match (untouched, replaced || matches!(stage, Stage::Update)) {
+        let change = match (untouched, replaced || matches!(stage, Stage::Update(_) | Stage::Placed)) {
             (true, _) => Change::Unchanged,
             (_, true) => Change::Updated,
             _ => Change::Restored,
@@ -476,18 +476,20 @@ impl Run<'_> {
             self.metadata(&Object::Named(&dir, name), node, &|| job.path());
             return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
         }
-        let updated = matches!(stage, Stage::Update);
+        let looked_at = if let Stage::Update(id) = stage { Some(id) } else { None };
         let file = match stage {
             Stage::Open(file) => Some(Arc::try_unwrap(file).map_err(|_| Trouble::Said("the file is still in use"))?),
             Stage::Parked(state) => Some(dir.resume(name, &state)?),
-            Stage::Update => dir.open_existing_for_update(name)?,
+            Stage::Update(id) => dir.open_for_update(name, id)?,
             _ => Some(self.create(&dir, job)?),
         };
         let Some(mut file) = file else {
-            self.metadata(&Object::Named(&dir, name), node, &|| job.path());
-            return Ok(self.linked_at(job, || Ok(dir.survey(name)?.map(|s| s.id)))?);
+            // It may not be written to, as a program that runs, and is right already.
+            let id = looked_at.ok_or_else(|| raced("open"))?;
+            self.metadata(&Object::Same(&dir, name, id), node, &|| job.path());
+            return Ok(self.linked_at(job, || Ok(Some(id)))?);
         };
-        let doubtful = updated || !job.vacant || job.gaps.load(Acquire) || !damage.is_empty();
+        let doubtful = looked_at.is_some() || !job.vacant || job.gaps.load(Acquire) || !damage.is_empty();
         if doubtful && file.stat()?.size != job.size {
             file.set_len(job.size)?;
         }
