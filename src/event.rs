@@ -187,6 +187,14 @@ impl Meter {
     pub fn add(counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Relaxed);
     }
+    /// All is done, and nobody counts any more: what was expected is what was done.
+    pub fn expect_what_was_done(&self) {
+        if !self.expected_final.load(Relaxed) {
+            self.files_expected.store(self.files_done.load(Relaxed), Relaxed);
+            self.bytes_expected.store(self.bytes_done.load(Relaxed), Relaxed);
+            self.expected_final.store(true, Relaxed);
+        }
+    }
     /// Count what is not as it was.
     pub fn lacks(&self, slug: &'static str, n: u64) {
         if n > 0

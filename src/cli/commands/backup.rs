@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::ScopedJoinHandle;
 
 use super::destinations::{self, Opened};
 use super::stream::{Patient, Running};
@@ -269,11 +270,12 @@ fn files(
     let stop = AtomicBool::new(false);
     let counted = console.shows_progress() && !args.no_scan && args.changed_files.is_none();
     std::thread::scope(|scope| {
-        if counted {
-            count(scope, places.clone(), options, &cx, &stop);
-        }
+        let count = if counted { count(scope, places.clone(), options, &cx, &stop) } else { None };
         let done = backup::fan_out(to, Input::Paths(places), options, &cx);
         stop.store(true, Relaxed);
+        if count.is_some_and(|count| count.join().is_ok()) && done.is_ok() && !cx.cancelled() {
+            cx.meter.expect_what_was_done();
+        }
         done
     })
 }
@@ -285,10 +287,10 @@ fn count<'s>(
     options: &'s BackupOptions,
     cx: &'s Context<'_>,
     stop: &'s AtomicBool,
-) {
+) -> Option<ScopedJoinHandle<'s, ()>> {
     let (meter, cancel) = (cx.meter, cx.cancel);
     let run = move || backup::scan(&places, options, meter, &[stop, cancel]);
-    let _ = std::thread::Builder::new().name("scan".into()).spawn_scoped(scope, run);
+    std::thread::Builder::new().name("scan".into()).spawn_scoped(scope, run).ok()
 }
 
 fn stream(
