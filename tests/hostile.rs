@@ -10,10 +10,16 @@ use orlop::error::ErrorKind;
 use orlop::format::armour;
 use orlop::format::keys::Credential;
 use orlop::format::names;
+use orlop::format::pack::Kind;
 use orlop::format::records::{CloseKind, Purpose};
-use orlop::id::SlotId;
+use orlop::format::segment::{PackEntry, Row};
+use orlop::id::{BlobId, SessionId, SlotId};
+use orlop::ops::backup::{About, BackupOptions};
+use orlop::ops::prune::PruneOptions;
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
+use support::keyring::{put_liar, put_segment, rows_of};
+use support::prune::now;
 use support::*;
 
 const KEY: [u8; 32] = [7; 32];
@@ -127,4 +133,146 @@ fn a_snapshot_that_is_taken_away_is_missed() {
     memory.delete(&name(&gone)).unwrap();
     memory.delete(&name(&names::copy_of(&gone))).unwrap();
     assert_eq!(told(&owner), (2, vec![(gone, ErrorKind::Missing)]));
+}
+
+/// Every chunk, or every page, that the packs' tables name.
+fn stored(repo: &Repository, kind: Kind) -> Vec<BlobId> {
+    let listed = repo.storage().list("packs/").unwrap();
+    let tables = listed.iter().map(|l| repo.read_table(l.name.as_str(), l.len).unwrap().1);
+    tables.filter(|t| t.kind == kind).flat_map(|t| t.ids).collect()
+}
+
+/// A segment of somebody's that is loaded before all others.
+fn first_segment(
+    memory: &MemoryStorage,
+    repo: &Repository,
+    who: &Identity,
+    packs: &[PackEntry],
+    rows: &[Row],
+) -> String {
+    let others = memory.list("index/").unwrap();
+    loop {
+        let object = put_segment(repo, who, SessionId([9; 16]), packs.to_vec(), rows.to_vec());
+        if others.iter().all(|l| object.as_str() < l.name.as_str()) {
+            return object;
+        }
+        memory.delete(&name(&object)).unwrap();
+    }
+}
+
+/// Problems that were told, and whether it came to an end.
+fn pruned(repo: &mut Repository) -> (String, bool) {
+    let (done, ears) = listening(|cx| orlop::ops::prune::prune(repo, &now(), cx));
+    let told = ears.problems.lock().unwrap().join("\n");
+    (told, done.is_ok())
+}
+
+/// A pack's table is what its maker wrote there, and its segment comes before the victim's: prune once gave
+/// up everybody's packs for such a one.
+#[test]
+fn nothing_is_given_up_for_a_pack_of_lies() {
+    for kind in [Kind::Data, Kind::Tree] {
+        let (memory, mut owner, mut mallory) = world();
+        let me = mallory.identity(None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), noise(60_000, 1)).unwrap();
+        let id = back_up(&mut owner, dir.path(), &small_packs()).snapshot.unwrap();
+        let ids = stored(&owner, kind);
+        let liar = put_liar(&owner, SessionId([9; 16]), kind, &ids);
+        first_segment(&memory, &owner, &me, &[liar], &rows_of(&ids));
+        assert_eq!(pruned(&mut owner), (String::new(), true));
+        assert_restores(&owner, id, dir.path());
+        assert_sound(&mut owner);
+    }
+}
+
+/// A repository of the owner with clients alice, who stored a file, and mallory.
+fn with_alice(dir: &std::path::Path) -> (MemoryStorage, Repository, Repository, Identity, orlop::id::RecordId) {
+    let (memory, mut owner, mut mallory) = world();
+    let key = Credential::Raw(Secret::new([8; 32]));
+    owner.add_client_slot("alice", &key, &SlotNote::default()).unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    let mut alice = repo::open(storage, &key, None).unwrap();
+    fs::write(dir.join("f"), noise(60_000, 1)).unwrap();
+    let about = About { paths: vec![b"/source".to_vec()], ..About::default() };
+    let options = BackupOptions { about, ..small_packs() };
+    let id = back_up(&mut alice, dir, &options).snapshot.unwrap();
+    let me = mallory.identity(None).unwrap();
+    (memory, owner, alice, me, id)
+}
+
+/// The same where the victim's word is worth no more than the liar's: what is relied on is read.
+#[test]
+fn a_clients_pack_is_not_given_up_for_anothers_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, mut owner, alice, me, id) = with_alice(dir.path());
+    let ids = stored(&owner, Kind::Data);
+    let liar = put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids);
+    first_segment(&memory, &owner, &me, &[liar.clone()], &rows_of(&ids));
+    let (told, done) = pruned(&mut owner);
+    assert!(done && told.contains(&liar.id.short()) && told.contains("not what its table says"), "{told}");
+    assert_restores(&alice, id, dir.path());
+    assert_sound(&mut owner);
+}
+
+/// A collector that merges segments signs what others said, and is not believed in that.
+#[test]
+fn a_lie_that_a_collector_repeated_is_still_a_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, mut owner, alice, me, id) = with_alice(dir.path());
+    let ids = stored(&owner, Kind::Data);
+    let liar = put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids);
+    // What names a pack that is gone is merged.
+    let gone = PackEntry { id: orlop::id::PackId([3; 32]), ..liar.clone() };
+    first_segment(&memory, &owner, &me, &[liar.clone(), gone], &rows_of(&ids));
+    let merging = PruneOptions { merge_only: true, ..now() };
+    let before = memory.list("index/").unwrap();
+    support::prune::prune(&mut owner, &merging);
+    assert_ne!(before, memory.list("index/").unwrap());
+    let (told, done) = pruned(&mut owner);
+    assert!(done && told.contains(&liar.id.short()), "{told}");
+    assert_restores(&alice, id, dir.path());
+    assert_sound(&mut owner);
+}
+
+/// What a true segment says of each pack.
+fn entries(repo: &Repository, kind: Kind) -> Vec<(PackEntry, Vec<BlobId>)> {
+    let listed = repo.storage().list("packs/").unwrap();
+    let entry = |l: &orlop::storage::Listed| {
+        let (id, uploader) = names::parse_pack(l.name.as_str()).unwrap();
+        let (header, table) = repo.read_table(l.name.as_str(), l.len).unwrap();
+        (PackEntry { id, uploader, len: l.len, kind: table.kind, header, frames: table.frames }, table.ids)
+    };
+    listed.iter().map(entry).filter(|(e, _)| e.kind == kind).collect()
+}
+
+/// Lies about a pack are the liar's: the pack stays what it is, and pruning goes on.
+#[test]
+fn what_one_says_of_the_packs_of_others_is_not_held_against_them() {
+    for lie_of_frames in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, mut owner, alice, me, id) = with_alice(dir.path());
+        let more = tempfile::tempdir().unwrap();
+        fs::write(more.path().join("g"), noise(60_000, 2)).unwrap();
+        let own = back_up(&mut owner, more.path(), &small_packs()).snapshot.unwrap();
+        let before = stored(&owner, Kind::Data);
+        let true_ones = entries(&owner, Kind::Data);
+        let mut packs: Vec<PackEntry> = true_ones.iter().map(|(e, _)| e.clone()).collect();
+        let row = |id: &BlobId, frame: u32| Row { id: orlop::index::short(id), frame, ordinal: 0 };
+        let mut rows: Vec<Row> = before.iter().map(|id| row(id, 0)).collect();
+        if lie_of_frames {
+            for frame in packs.iter_mut().map(|p| &mut p.frames[0]) {
+                (frame.stored, frame.plain) = (frame.stored + 1, frame.plain + 1);
+            }
+        }
+        rows.sort();
+        let lie = first_segment(&memory, &owner, &me, &packs, &rows);
+        let (told, done) = pruned(&mut owner);
+        assert!(done && told.contains("segment"), "{told}");
+        assert_eq!(stored(&owner, Kind::Data), before);
+        // A restore tells of contradictions, too.
+        memory.delete(&name(&lie)).unwrap();
+        assert_restores(&alice, id, dir.path());
+        assert_restores(&owner, own, more.path());
+    }
 }

@@ -90,6 +90,16 @@ pub struct Segment {
     pub rows: Vec<Row>,
 }
 
+impl Head {
+    /// Extension: whoever signs repeats what others said of these packs, and has not looked into them.
+    pub const HEARSAY: u16 = 1;
+
+    /// Whether its signer answers for what it says of packs.
+    pub fn is_hearsay(&self) -> bool {
+        self.ext.iter().any(|e| e.tag == Self::HEARSAY)
+    }
+}
+
 fn row_bytes(rows: &[Row]) -> Vec<u8> {
     let mut out = Vec::with_capacity(rows.len() * ROW_LEN);
     for row in rows {

@@ -17,7 +17,7 @@ use crate::error::Result;
 
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind};
 use crate::format::segment::{self, PackEntry, SHORT_ID_LEN, Segment};
-use crate::id::{BlobId, PackId};
+use crate::id::{BlobId, ClientId, PackId};
 
 /// A pack as the index knows it.
 #[derive(Debug, Clone)]
@@ -36,6 +36,12 @@ pub struct Pack {
     pub first_frame: u32,
     /// How many frames it has.
     pub frames: u32,
+    /// Somebody who is believed says this of it.
+    pub vouched: bool,
+    /// Who said it first.
+    teller: ClientId,
+    /// Others say something of it, too, and not all of them are believed.
+    pub mixed: bool,
 }
 
 /// A frame as the index knows it.
@@ -50,7 +56,7 @@ pub struct Frame {
 }
 
 /// Where a blob is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// Which frame, by its place in the index.
     pub frame: u32,
@@ -75,6 +81,8 @@ pub struct Index {
     by_pack: HashMap<PackId, Vec<u32>>,
     /// Packs whose blobs count as absent.
     distrusted: HashSet<u32>,
+    /// Rows that are not so.
+    refuted: HashSet<Row>,
 }
 
 impl Index {
@@ -82,6 +90,11 @@ impl Index {
     /// Which of the two is right, reading decides: else anybody who may sign a segment could have
     /// the others' left out.
     pub fn add(&mut self, segment: &Segment) -> Result<Vec<PackId>> {
+        self.add_as(segment, true)
+    }
+
+    /// The same, by somebody who is believed or not.
+    pub fn add_as(&mut self, segment: &Segment, believed: bool) -> Result<Vec<PackId>> {
         let (mut number, mut contradicted) = (Vec::new(), Vec::new());
         for pack in &segment.head.packs {
             let known = self.by_pack.get(&pack.id).map_or(&[][..], Vec::as_slice);
@@ -90,10 +103,12 @@ impl Index {
             if same.is_none() && !known.iter().all(|at| self.agrees(*at, pack)) {
                 contradicted.push(pack.id);
             }
-            let first = match same {
-                Some(at) => self.packs[at as usize].first_frame,
-                None => self.add_pack(pack),
-            };
+            let at = same.unwrap_or_else(|| self.add_pack(pack, segment.head.client));
+            self.note_teller(at, &segment.head, (same.is_some(), believed));
+            if contradicted.last() == Some(&pack.id) {
+                self.by_pack[&pack.id].iter().for_each(|n| self.packs[*n as usize].mixed = true);
+            }
+            let first = self.packs[at as usize].first_frame;
             number.extend(first..first + pack.frames.len() as u32);
         }
         let place = |r: &segment::Row| Location { frame: number[r.frame as usize], ordinal: r.ordinal };
@@ -101,6 +116,15 @@ impl Index {
         self.tables.push(Table::from_rows(rows)?);
         Table::merge_small(&mut self.tables)?;
         Ok(contradicted)
+    }
+
+    /// What is said of a pack is believed if one is who says it. Hearsay may be anybody's.
+    fn note_teller(&mut self, at: u32, by: &segment::Head, (known, believed): (bool, bool)) {
+        let pack = &mut self.packs[at as usize];
+        let alike =
+            pack.vouched && believed || pack.teller == by.client && pack.vouched == believed && !by.is_hearsay();
+        pack.mixed |= known && !alike;
+        pack.vouched |= believed;
     }
 
     fn uploader(&self, at: u32) -> [u8; 4] {
@@ -116,8 +140,8 @@ impl Index {
             && frames.iter().map(|f| &f.entry).eq(&pack.frames)
     }
 
-    /// Gives the number of the pack's first frame.
-    fn add_pack(&mut self, pack: &PackEntry) -> u32 {
+    /// Gives the number of the pack.
+    fn add_pack(&mut self, pack: &PackEntry, teller: ClientId) -> u32 {
         let (at, first_frame) = (self.packs.len() as u32, self.frames.len() as u32);
         let mut offset = HEADER_LEN as u32;
         for entry in &pack.frames {
@@ -133,8 +157,11 @@ impl Index {
             header: pack.header.clone(),
             first_frame,
             frames: pack.frames.len() as u32,
+            vouched: false,
+            teller,
+            mixed: false,
         });
-        first_frame
+        at
     }
 
     /// From now on, what is in packs like these counts as absent: whoever writes stores it again.
@@ -145,13 +172,26 @@ impl Index {
         self.distrusted.len() - before
     }
 
+    /// From now on, what these rows say counts for nothing, and neither does all that is said of a pack under
+    /// one of these numbers. Others may say of the same packs what is so.
+    pub fn refute(&mut self, packs: impl IntoIterator<Item = u32>, rows: impl IntoIterator<Item = Row>) {
+        self.distrusted.extend(packs);
+        self.refuted.extend(rows);
+    }
+
+    /// Whether a row counts for nothing.
+    pub fn refutes(&self, row: &Row) -> bool {
+        !self.trusts(&row.id, row.at)
+    }
+
     /// Whether what is in a pack counts as absent.
     pub fn distrusts(&self, pack: u32) -> bool {
         self.distrusted.contains(&pack)
     }
 
-    fn trusts(&self, at: Location) -> bool {
-        self.distrusted.is_empty() || !self.distrusted.contains(&self.frame(at.frame).pack)
+    fn trusts(&self, id: &[u8; SHORT_ID_LEN], at: Location) -> bool {
+        (self.distrusted.is_empty() || !self.distrusted.contains(&self.frame(at.frame).pack))
+            && (self.refuted.is_empty() || !self.refuted.contains(&Row { id: *id, at }))
     }
 
     /// Where a blob is, if anywhere.
@@ -159,7 +199,7 @@ impl Index {
         let (id, mut found) = (short(id), None);
         for t in &self.tables {
             t.find(&id, &mut |at| {
-                found = Some(at).filter(|at| self.trusts(*at));
+                found = Some(at).filter(|at| self.trusts(&id, *at));
                 found.is_none()
             })?;
             if found.is_some() {
@@ -182,7 +222,7 @@ impl Index {
         let (id, mut found) = (short(id), Vec::new());
         for t in &self.tables {
             t.find(&id, &mut |at| {
-                found.extend(Some(at).filter(|at| self.trusts(*at)));
+                found.extend(Some(at).filter(|at| self.trusts(&id, *at)));
                 true
             })?;
         }

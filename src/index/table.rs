@@ -15,7 +15,7 @@ use crate::format::segment::SHORT_ID_LEN;
 type Short = [u8; SHORT_ID_LEN];
 
 /// One row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row {
     /// Which blob.
     pub id: Short,

@@ -68,8 +68,9 @@ impl Repository {
         if found.is_empty() {
             return Ok(());
         }
-        let name = write_segment(self, who, session, found)?;
-        index.add(&self.load_segment(&name)?).map(drop)
+        // Anybody can give a pack the name of such a session.
+        let name = write_segment(self, who, session, found, true)?;
+        index.add_as(&self.load_segment(&name)?, false).map(drop)
     }
 
     /// A dead session had committed what its snapshots say, or nothing.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::writer::put_segment;
 use super::{History, Identity, Repository, Session, objects};
 use crate::error::{Doing, Error, Result};
+use crate::format::codec::encode;
 use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::format::segment::{PackEntry, Row, Segment};
@@ -33,15 +34,35 @@ struct Merge<'r> {
     packs: Vec<PackEntry>,
     rows: Vec<Row>,
     frames: u32,
+    /// Nobody who is believed said it.
+    hearsay: bool,
     out: Vec<SegmentId>,
 }
 
+/// Everything that a segment says of each of its packs, in short.
+fn tales(segment: &Segment) -> Vec<blake3::Hash> {
+    let packs = &segment.head.packs;
+    let mut all: Vec<_> = packs.iter().map(|_| blake3::Hasher::new()).collect();
+    let mut firsts = Vec::with_capacity(packs.len());
+    let mut frame = 0u32;
+    for (pack, tale) in packs.iter().zip(&mut all) {
+        tale.update(&encode(pack));
+        firsts.push(frame);
+        frame += pack.frames.len() as u32;
+    }
+    for row in &segment.rows {
+        let Some(at) = firsts.partition_point(|first| *first <= row.frame).checked_sub(1) else { continue };
+        all[at].update(&row.id).update(&(row.frame - firsts[at]).to_le_bytes()).update(&row.ordinal.to_le_bytes());
+    }
+    all.iter().map(blake3::Hasher::finalize).collect()
+}
+
 impl Merge<'_> {
-    fn add(&mut self, segment: Segment, keep: &mut dyn FnMut(&PackEntry) -> bool) -> Result<()> {
+    fn add(&mut self, segment: Segment, keep: &mut dyn FnMut(&PackEntry, usize) -> bool) -> Result<()> {
         let (mut moved, mut frame) = (BTreeMap::new(), 0u32);
-        for pack in segment.head.packs {
+        for (n, pack) in segment.head.packs.into_iter().enumerate() {
             let frames = pack.frames.len() as u32;
-            if keep(&pack) {
+            if keep(&pack, n) {
                 moved.insert(frame, (frames, self.frames));
                 self.frames += frames;
                 self.packs.push(pack);
@@ -63,7 +84,7 @@ impl Merge<'_> {
         }
         self.rows.sort_unstable();
         let (packs, rows) = (std::mem::take(&mut self.packs), std::mem::take(&mut self.rows));
-        let name = put_segment(self.repo, self.who, self.session, packs, rows)?;
+        let name = put_segment(self.repo, self.who, self.session, packs, rows, self.hearsay)?;
         self.out.extend(names::parse_segment(&name));
         self.frames = 0;
         Ok(())
@@ -71,7 +92,8 @@ impl Merge<'_> {
 }
 
 impl Repository {
-    /// Write what segments say of the packs that `keep` wants into new segments; gives their ids.
+    /// Write what segments say of the packs that `keep` wants into new segments; gives their ids. What is
+    /// believed is not mixed with the rest: of that, every tale is kept, whoever was the first to tell one.
     pub fn merge_segments(
         &self,
         who: &Identity,
@@ -79,14 +101,26 @@ impl Repository {
         segments: &[SegmentId],
         keep: &dyn Fn(&PackName) -> bool,
     ) -> Result<Vec<SegmentId>> {
-        let mut merge = Merge { repo: self, who, session, packs: vec![], rows: vec![], frames: 0, out: vec![] };
-        let mut taken: HashSet<PackId> = HashSet::new();
+        let start = |hearsay| {
+            let (packs, rows, out) = (vec![], vec![], vec![]);
+            Merge { repo: self, who, session, packs, rows, frames: 0, hearsay, out }
+        };
+        let (mut believed, mut hearsay) = (start(false), start(true));
+        let (mut taken, mut told): (HashSet<PackId>, HashSet<blake3::Hash>) = Default::default();
         for id in segments {
             let segment = self.load_segment(&names::segment(*id))?;
-            merge.add(segment, &mut |p| keep(&PackName { id: p.id, uploader: p.uploader }) && taken.insert(p.id))?;
+            let keep = |p: &PackEntry| keep(&PackName { id: p.id, uploader: p.uploader });
+            if self.believes(&segment.head)? {
+                believed.add(segment, &mut |p, _| keep(p) && taken.insert(p.id))?;
+            } else {
+                let tales = tales(&segment);
+                hearsay.add(segment, &mut |p, n| keep(p) && told.insert(tales[n]))?;
+            }
         }
-        merge.write()?;
-        Ok(merge.out)
+        believed.write()?;
+        hearsay.write()?;
+        believed.out.append(&mut hearsay.out);
+        Ok(believed.out)
     }
 
     /// Delete what the log doomed and is still there: again and again, until it is gone.

@@ -11,6 +11,7 @@ use super::{History, Repository, locked};
 use crate::compress::decompress;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::gc::PackName;
+use crate::format::keys::Role;
 use crate::format::pack::{Kind, PackKey, blob_ranges};
 use crate::format::page::Page;
 use crate::format::{names, segment};
@@ -157,7 +158,7 @@ impl Repository {
             }
             let added = segment.and_then(|segment| {
                 id.into_iter().for_each(|id| look(id, &segment));
-                index.add(&segment)
+                index.add_as(&segment, self.believes(&segment.head)?)
             });
             match added {
                 Ok(contradicted) => {
@@ -174,6 +175,14 @@ impl Repository {
             }
         }
         Ok(gone)
+    }
+
+    /// Whether what a segment says of packs is taken for true without looking: if the owner or oneself answers
+    /// for it.
+    pub fn believes(&self, head: &segment::Head) -> Result<bool> {
+        let role = self.author(head.client, head.client_epoch)?.role;
+        let own = self.keyring.client.as_ref().is_some_and(|own| own.id == head.client);
+        Ok(!head.is_hearsay() && (own || matches!(role, Role::Owner | Role::Maintain)))
     }
 
     /// Load one index segment, verified.

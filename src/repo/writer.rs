@@ -30,6 +30,7 @@ use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind, PackKey, Table, 
 use crate::format::segment::{self, Head, PackEntry, Row, Segment};
 use crate::id::{BlobId, PackId, SegmentId};
 use crate::index::{Index, short};
+use crate::model::Ext;
 use crate::storage::Draft;
 use crate::sys;
 
@@ -91,6 +92,8 @@ pub struct Writer<'r> {
     pages: Mutex<FrameBuilder>,
     packs: [Mutex<Option<OpenPack>>; 2],
     done: Mutex<Vec<(PackEntry, Vec<BlobId>)>>,
+    /// Packs that were taken over without looking into them.
+    taken: Mutex<Vec<(PackEntry, Vec<BlobId>)>>,
     /// New chunks.
     pub data_blobs: AtomicU64,
     /// New pages.
@@ -149,6 +152,7 @@ impl<'r> Writer<'r> {
             pages: Mutex::default(),
             packs: [Mutex::new(None), Mutex::new(None)],
             done: Mutex::default(),
+            taken: Mutex::default(),
             data_blobs: AtomicU64::new(0),
             tree_blobs: AtomicU64::new(0),
             plain_bytes: AtomicU64::new(0),
@@ -245,7 +249,7 @@ impl<'r> Writer<'r> {
     }
 
     /// Store a whole pack as another repository of the domain has it. `draft` has all its bytes, and
-    /// these have the hash in its name.
+    /// these have the hash in its name. Whoever made it answers for what is in it.
     pub fn take_pack(&self, entry: PackEntry, ids: Vec<BlobId>, draft: Box<dyn Draft>) -> Result<()> {
         let entry = PackEntry { uploader: self.session.suffix(), ..entry };
         let name = PackName { id: entry.id, uploader: entry.uploader };
@@ -258,7 +262,7 @@ impl<'r> Writer<'r> {
             let short = short(id);
             locked(&self.seen[usize::from(short[0]) % SHARDS]).insert(short);
         }
-        self.enter(entry, ids)
+        self.enter(entry, ids, true)
     }
 
     /// Say that the session lives, if it is time. The order is what makes it safe: first look-ups go
@@ -418,27 +422,27 @@ impl<'r> Writer<'r> {
         locked(&self.wrote).push(PackName { id, uploader });
         pack.draft.publish(&objects::name(&names::pack(id, uploader))?)?;
         let entry = PackEntry { id, uploader, len: pack.len, kind, header: pack.header, frames: table.frames };
-        self.enter(entry, table.ids)
+        self.enter(entry, table.ids, false)
     }
 
     /// A durable pack enters the index.
-    fn enter(&self, entry: PackEntry, ids: Vec<BlobId>) -> Result<()> {
+    fn enter(&self, entry: PackEntry, ids: Vec<BlobId>, hearsay: bool) -> Result<()> {
         let batch = {
-            let mut done = locked(&self.done);
+            let mut done = locked(if hearsay { &self.taken } else { &self.done });
             done.push((entry, ids));
             let full = done.len() >= self.options.segment_packs
                 || done.iter().map(|(_, ids)| ids.len()).sum::<usize>() >= SEGMENT_BLOBS;
             if full { std::mem::take(&mut *done) } else { vec![] }
         };
-        self.write_segment(batch)?;
+        self.write_segment(batch, hearsay)?;
         self.tick()
     }
 
-    fn write_segment(&self, batch: Vec<(PackEntry, Vec<BlobId>)>) -> Result<()> {
+    fn write_segment(&self, batch: Vec<(PackEntry, Vec<BlobId>)>, hearsay: bool) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        let name = write_segment(self.repo, self.who, self.session, batch)?;
+        let name = write_segment(self.repo, self.who, self.session, batch, hearsay)?;
         locked(&self.segments).extend(names::parse_segment(&name));
         Ok(())
     }
@@ -455,8 +459,9 @@ impl<'r> Writer<'r> {
                 self.publish(kind, pack)?;
             }
         }
-        let rest = std::mem::take(&mut *locked(&self.done));
-        self.write_segment(rest)
+        let (rest, taken) = (std::mem::take(&mut *locked(&self.done)), std::mem::take(&mut *locked(&self.taken)));
+        self.write_segment(rest, false)?;
+        self.write_segment(taken, true)
     }
 }
 
@@ -470,12 +475,14 @@ fn name_of(pack: &crate::index::Pack) -> PackName {
     PackName { id: pack.id, uploader: pack.uploader }
 }
 
-/// Write an index segment for packs that are durable; gives its name.
+/// Write an index segment for packs that are durable; gives its name. `hearsay`: it is what their tables say,
+/// and nobody looked into them.
 pub(super) fn write_segment(
     repo: &Repository,
     who: &Identity,
     session: &Session,
     batch: Vec<(PackEntry, Vec<BlobId>)>,
+    hearsay: bool,
 ) -> Result<String> {
     let mut rows = Vec::with_capacity(batch.iter().map(|(_, ids)| ids.len()).sum());
     let mut frame = 0;
@@ -489,7 +496,7 @@ pub(super) fn write_segment(
         }
     }
     rows.sort_unstable();
-    put_segment(repo, who, session, batch.into_iter().map(|(p, _)| p).collect(), rows)
+    put_segment(repo, who, session, batch.into_iter().map(|(p, _)| p).collect(), rows, hearsay)
 }
 
 /// Write an index segment of these packs and rows, which ascend; gives its name.
@@ -499,7 +506,9 @@ pub(super) fn put_segment(
     session: &Session,
     packs: Vec<PackEntry>,
     rows: Vec<Row>,
+    hearsay: bool,
 ) -> Result<String> {
+    let marked = hearsay.then(|| Ext { tag: Head::HEARSAY, flags: 0, data: vec![] });
     let head = Head {
         domain: repo.domain(),
         instance: repo.instance(),
@@ -509,7 +518,7 @@ pub(super) fn put_segment(
         packs,
         supersedes: vec![],
         rows_hash: [0; 32],
-        ext: vec![],
+        ext: marked.into_iter().collect(),
     };
     let epoch = repo.epoch();
     let secret = repo.need(repo.index_secret(epoch), "write the index")?;

@@ -1,6 +1,6 @@
 //! What is needed: every page of every root, once, and what each names.
 //!
-//! A blob is marked where it will be kept: in the best of its copies. One bit a blob and four bytes
+//! A blob is marked where it will be kept: in the best of its copies. Two bits a blob and four bytes
 //! a frame, whatever the number of snapshots.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -27,6 +27,8 @@ pub struct Marks {
     live: Vec<AtomicU32>,
     /// Packs that hold the copy that is kept of something that is in others, too.
     relied: Vec<AtomicBool>,
+    /// Blobs that such packs are relied on for, and nobody who is believed says that they are there.
+    doubted: Vec<AtomicU64>,
     /// Whose file each frame is of: frames are not mixed when they are packed again.
     owners: Vec<AtomicU32>,
 }
@@ -40,8 +42,10 @@ impl Marks {
             bits = bits.saturating_add(index.frame(n).entry.blobs.into());
         }
         let zeros = || (0..starts.len()).map(|_| AtomicU32::new(0)).collect();
+        let words = || (0..bits / 64 + 1).map(|_| AtomicU64::new(0)).collect();
         Self {
-            bits: (0..bits / 64 + 1).map(|_| AtomicU64::new(0)).collect(),
+            bits: words(),
+            doubted: words(),
             live: zeros(),
             relied: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
             owners: zeros(),
@@ -69,6 +73,23 @@ impl Marks {
     /// Packs that are relied on to hold what other packs have, too (I12).
     pub fn relied(&self) -> Vec<u32> {
         (0..).zip(&self.relied).filter(|(_, r)| r.load(Relaxed)).map(|(n, _)| n).collect()
+    }
+
+    /// A copy is relied on in place of others. Where nobody who is believed says that it is there, it has to
+    /// be looked at.
+    fn rely(&self, at: Location, index: &Index) {
+        let pack = index.frame(at.frame).pack;
+        self.relied[pack as usize].store(true, Relaxed);
+        if !index.pack(pack).vouched {
+            let (word, mask) = self.bit(at);
+            self.doubted.get(word).map(|w| w.fetch_or(mask, Relaxed));
+        }
+    }
+
+    /// Whether a copy has to be looked at before others are given up for it.
+    pub fn doubts(&self, at: Location) -> bool {
+        let (word, mask) = self.bit(at);
+        self.doubted.get(word).is_none_or(|w| w.load(Relaxed) & mask != 0)
     }
 
     /// Whether a blob is needed there.
@@ -217,17 +238,20 @@ impl Marker<'_> {
         Ok(())
     }
 
-    /// The copy that is kept.
+    /// The copy that is kept: of those that are equally good, one that somebody who is believed tells of.
     fn place(&self, id: &BlobId, kind: Kind) -> Result<Option<Location>> {
         let index = self.reader.index();
         let pack_of = |at: &Location| index.frame(at.frame).pack;
         let of_kind = index.find_all(id)?.into_iter().filter(|at| index.pack(pack_of(at)).kind == kind);
-        let mut copies: Vec<_> = of_kind.map(|at| (self.standing[pack_of(&at) as usize], at)).collect();
-        copies.retain(|(standing, _)| *standing < Standing::None);
-        match copies.iter().min() {
+        let worth = |at: &Location| (self.standing[pack_of(at) as usize], !index.pack(pack_of(at)).vouched);
+        let mut copies: Vec<_> = of_kind.map(|at| (worth(&at), at)).collect();
+        copies.retain(|((standing, _), _)| *standing < Standing::None);
+        copies.sort_unstable();
+        copies.dedup();
+        match copies.first() {
             Some((_, at)) => {
                 if copies.len() > 1 {
-                    self.marks.relied[pack_of(at) as usize].store(true, Relaxed);
+                    self.marks.rely(*at, index);
                 }
                 Ok(Some(*at))
             }

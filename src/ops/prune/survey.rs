@@ -14,8 +14,8 @@ use crate::event::{Context, Meter, Phase};
 use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
-use crate::index::Index;
-use crate::repo::{History, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+use crate::index::{Index, Row};
+use crate::repo::{History, Lies, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
 
 /// How often snapshots are listed while others make new ones.
 const LISTINGS: usize = 8;
@@ -319,21 +319,41 @@ impl Survey {
 
     /// Mark what is needed.
     pub fn mark(&mut self, look: &Looking<'_>, finishing: Option<u64>, threads: usize) -> Result<Marks> {
+        let (standing, packs) = (self.standings(finishing), (0..).zip(self.index.packs()));
+        // Of these, one may lie about what another stored.
+        let mixed = packs.filter(|(n, p)| p.mixed && standing[*n as usize] < Standing::None).map(|(n, _)| n);
+        let lies =
+            look.repo.compare_with_tables(&self.index, &mixed.collect::<Vec<_>>(), &|_, _| Ok(vec![]), look.cx)?;
+        self.refute(lies, look.cx);
         loop {
             let standing = self.standings(finishing);
             let marks = Marks::new(&self.index);
             self.mark_roots(look, &standing, &marks, threads)?;
             // What a pack is relied on for must be in it: the index is only what somebody said.
-            let liars = verify::relied(look.repo, &self.index, &marks)?;
-            if liars.is_empty() {
+            let lies = verify::relied(&Reader::new(look.repo, &self.index), &marks, look.cx)?;
+            if lies.is_empty() {
                 return Ok(marks);
             }
-            for pack in liars {
-                let what = "holds something else than the index says, and is not relied on";
-                look.cx.problem("damaged", pack.hex().as_bytes(), "read", format!("pack {} {what}", pack.short()));
-                self.bad.insert(pack);
+            self.refute(lies, look.cx);
+        }
+    }
+
+    /// What is not so counts no more. That concerns what was said, not the pack: others may say of it what is so.
+    fn refute(&mut self, lies: Lies, cx: &Context<'_>) {
+        let id = |n: u32| self.index.pack(n).id;
+        let of = |rows: &[Row]| rows.iter().map(|r| id(self.index.frame(r.at.frame).pack)).collect();
+        let said: BTreeSet<PackId> = lies.packs.iter().map(|n| id(*n)).collect();
+        let told: [(BTreeSet<PackId>, &str); 3] = [
+            (said, "is not what a segment says of it, and that segment is not believed in that"),
+            (of(&lies.rows), "does not hold all that segments say, and is not relied on for that"),
+            (of(&lies.hollow), "has contents that are not what its table says, and is not relied on for them"),
+        ];
+        for (packs, what) in told {
+            for pack in packs {
+                cx.problem("damaged", pack.hex().as_bytes(), "read", format!("pack {} {what}", pack.short()));
             }
         }
+        self.index.refute(lies.packs, lies.rows.into_iter().chain(lies.hollow));
     }
 
     fn mark_roots(&self, look: &Looking<'_>, standing: &[Standing], marks: &Marks, threads: usize) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Looking for oneself: suspected packs, and packs that others' copies are given up for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::mark::Marks;
 use super::survey::Survey;
@@ -10,11 +10,9 @@ use crate::format::gc::PackName;
 use crate::format::names;
 use crate::format::pack::Table;
 use crate::id::PackId;
-use crate::index::{Index, short};
-use crate::repo::Repository;
+use crate::index::{Location, Row, short};
+use crate::repo::{Lies, Reader, Repository};
 
-/// Tables that are held at a time.
-const TABLES: usize = 256;
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
 
@@ -69,47 +67,37 @@ fn has_its_hash(repo: &Repository, pack: &PackName, len: u64) -> Result<bool> {
     Ok(*hash.finalize().as_bytes() == pack.id.0)
 }
 
-/// Packs that are relied on in place of others and do not hold what the index says.
-pub fn relied(repo: &Repository, index: &Index, marks: &Marks) -> Result<BTreeSet<PackId>> {
-    let mut liars = BTreeSet::new();
-    for some in marks.relied().chunks(TABLES) {
-        let mut tables: HashMap<u32, Table> = HashMap::new();
-        for n in some {
-            let pack = index.pack(*n);
-            let entries = (pack.first_frame..).take(pack.frames as usize).map(|f| index.frame(f).entry);
-            match repo.read_table(&names::pack(pack.id, pack.uploader), pack.len) {
-                Ok((_, table)) if table.kind == pack.kind && table.frames.iter().copied().eq(entries) => {
-                    tables.insert(*n, table);
-                }
-                Ok(_) => drop(liars.insert(pack.id)),
-                // It was there when the packs were listed: another collector was quicker, most likely.
-                Err(e) if matches!(e.kind(), ErrorKind::Storage | ErrorKind::Missing) => return Err(e),
-                Err(_) => drop(liars.insert(pack.id)),
-            }
-        }
-        compare_rows(index, &tables, &mut liars)?;
-    }
-    Ok(liars)
+/// What packs are relied on for in place of others, and do not hold. The table tells, and where nobody who is
+/// believed answers for the pack, the frames do: its maker wrote into the table what it liked.
+pub fn relied(reader: &Reader<'_>, marks: &Marks, cx: &Context<'_>) -> Result<Lies> {
+    let look = |n: u32, table: &Table| missing(reader, marks, (n, table), cx);
+    reader.repo().compare_with_tables(reader.index(), &marks.relied(), &look, cx)
 }
 
-fn compare_rows(index: &Index, tables: &HashMap<u32, Table>, liars: &mut BTreeSet<PackId>) -> Result<()> {
-    let mut firsts: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (n, table) in tables {
-        let mut at = 0;
-        let starts = table.frames.iter().map(|f| {
-            at += u32::from(f.blobs);
-            at - u32::from(f.blobs)
-        });
-        firsts.insert(*n, starts.collect());
-    }
-    index.for_each(&mut |row| {
-        let n = index.frame(row.at.frame).pack;
-        let (Some(table), Some(starts)) = (tables.get(&n), firsts.get(&n)) else { return Ok(()) };
-        let frame = (row.at.frame - index.pack(n).first_frame) as usize;
-        let id = starts.get(frame).and_then(|s| table.ids.get(*s as usize + usize::from(row.at.ordinal)));
-        if id.is_none_or(|id| short(id) != row.id) {
-            liars.insert(index.pack(n).id);
+/// Rows of a pack that are in its table, are relied on without being believed, and are not in its frames.
+fn missing(reader: &Reader<'_>, marks: &Marks, (n, table): (u32, &Table), cx: &Context<'_>) -> Result<Vec<Row>> {
+    let index = reader.index();
+    let (first, mut ids) = (index.pack(n).first_frame, &table.ids[..]);
+    let mut out = vec![];
+    for (frame, entry) in (first..).zip(&table.frames) {
+        let Some((here, after)) = ids.split_at_checked(entry.blobs.into()) else { break };
+        ids = after;
+        let at = |ordinal| Location { frame, ordinal };
+        let doubted: Vec<u16> = (0..entry.blobs).filter(|o| marks.doubts(at(*o))).collect();
+        if doubted.is_empty() {
+            continue;
         }
-        Ok(())
-    })
+        cx.check()?;
+        let decoded = match reader.decode(frame) {
+            Err(e) if matches!(e.kind(), ErrorKind::Storage | ErrorKind::Missing) => return Err(e),
+            decoded => decoded.ok(),
+        };
+        let holds = |o: u16| {
+            let id = &here[usize::from(o)];
+            decoded.as_ref().is_some_and(|d| reader.verify(table.kind, id, d, at(o)).is_ok())
+        };
+        let wrong = doubted.into_iter().filter(|o| !holds(*o));
+        out.extend(wrong.map(|o| Row { id: short(&here[usize::from(o)]), at: at(o) }));
+    }
+    Ok(out)
 }
