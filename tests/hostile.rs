@@ -12,6 +12,7 @@ use orlop::format::keys::Credential;
 use orlop::format::names;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::SlotId;
+use orlop::ops::remake::{Became, RewriteOptions, Way, rewrite};
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
 use support::*;
@@ -127,4 +128,40 @@ fn a_snapshot_that_is_taken_away_is_missed() {
     memory.delete(&name(&gone)).unwrap();
     memory.delete(&name(&names::copy_of(&gone))).unwrap();
     assert_eq!(told(&owner), (2, vec![(gone, ErrorKind::Missing)]));
+}
+
+fn reopened(memory: &MemoryStorage) -> Repository {
+    open(&(Arc::new(memory.clone()) as Arc<dyn Storage>))
+}
+
+/// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.
+#[test]
+fn no_client_takes_over_what_the_owner_rewrote_of_another() {
+    let (memory, mut owner, mut mallory) = world();
+    let key = Credential::Raw(Secret::new([9; 32]));
+    owner.add_client_slot("alice", &key, &SlotNote::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), noise(60_000, 1)).unwrap();
+    settle();
+    let mut options = small_packs();
+    options.about.client = None;
+    let theirs = back_up(&mut mallory, dir.path(), &options).snapshot.unwrap();
+    let mut owner = reopened(&memory);
+    let all = owner.standing(&|_, _| {}).unwrap().snapshots;
+    let s = all.iter().find(|s| s.id == theirs).unwrap();
+    let way = Way { client: Some("test".into()), compression: Some(3), verify: true, ..Way::default() };
+    let later = orlop::model::Time { sec: s.statement.time.sec + 1, nsec: 0 };
+    let how = RewriteOptions { way, time: Some((later, 0)), ..RewriteOptions::default() };
+    let (done, _) = listening(|cx| rewrite(&mut owner, &[s], &how, None, cx));
+    assert!(matches!(done.unwrap()[0].became, Became::Changed { new: Some(_), .. }));
+
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    let mut alice = repo::open(storage.clone(), &key, None).unwrap();
+    let first = back_up(&mut alice, dir.path(), &options);
+    assert_eq!(first.parent, None);
+    // What the owner backed up is the owner's word.
+    let mut owner = reopened(&memory);
+    let own = back_up(&mut owner, dir.path(), &small_packs()).snapshot;
+    let mut alice = repo::open(storage, &key, None).unwrap();
+    assert_eq!(back_up(&mut alice, dir.path(), &options).parent, own);
 }
