@@ -11,10 +11,14 @@ use orlop::format::armour;
 use orlop::format::keys::Credential;
 use orlop::format::names;
 use orlop::format::records::{CloseKind, Purpose};
-use orlop::id::SlotId;
+use orlop::id::{ClientId, SlotId};
+use orlop::model::Head;
+use orlop::ops::check::Data;
+use orlop::ops::forget::accept_lost;
 use orlop::ops::remake::{Became, RewriteOptions, Way, rewrite};
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
+use support::prune::{forget, now, prune, prune_now, stored, try_prune};
 use support::*;
 
 const KEY: [u8; 32] = [7; 32];
@@ -51,9 +55,10 @@ fn a_client_closes_no_session_of_others() {
 
     let close = name(&names::session_close(session));
     let (me, it) = (mallory.identity(None).unwrap(), Leftover { id: session });
-    for committed in [vec![], vec![id]] {
+    let client = owner.identity(Some("test")).unwrap().client;
+    for committed in [vec![], vec![Head { client, seq: 1, id }]] {
         memory.delete(&close).unwrap();
-        mallory.bury(&me, &it, committed).unwrap();
+        mallory.bury(&me, &it, &committed).unwrap();
         let (valid, _, told) = validity(&owner);
         assert_eq!(valid, Validity::Pending);
         assert!(told.contains("may not close the session"), "{told}");
@@ -61,7 +66,7 @@ fn a_client_closes_no_session_of_others() {
 
     memory.delete(&close).unwrap();
     let who = owner.identity(Some("test")).unwrap();
-    owner.bury(&who, &it, vec![]).unwrap();
+    owner.bury(&who, &it, &[]).unwrap();
     assert_eq!(validity(&mallory).0, Validity::Late, "its own client gave it up");
 }
 
@@ -130,8 +135,85 @@ fn a_snapshot_that_is_taken_away_is_missed() {
     assert_eq!(told(&owner), (2, vec![(gone, ErrorKind::Missing)]));
 }
 
+/// A repository of one client with so many snapshots, and what it backs up.
+fn chain(snapshots: u64) -> (MemoryStorage, Repository, ClientId, tempfile::TempDir) {
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    let client = repo.identity(Some("test")).unwrap().client;
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..snapshots {
+        fs::write(dir.path().join(format!("f{seed}")), noise(40_000, seed)).unwrap();
+        settle();
+        back_up(&mut repo, dir.path(), &small_packs());
+    }
+    (memory, repo, client, dir)
+}
+
 fn reopened(memory: &MemoryStorage) -> Repository {
     open(&(Arc::new(memory.clone()) as Arc<dyn Storage>))
+}
+
+fn lose(memory: &MemoryStorage, object: &str) {
+    for home in [object.to_owned(), names::copy_of(object)] {
+        memory.delete(&name(&home)).unwrap();
+    }
+}
+
+fn forget_first(repo: &mut Repository) {
+    let first = repo.standing(&|_, _| {}).unwrap().snapshots[0].id;
+    forget(repo, first);
+}
+
+fn told(memory: &MemoryStorage) -> (u64, String) {
+    let (done, ears) = check(&mut reopened(memory), Data::Trees);
+    let all = [ears.problems.lock().unwrap().join("\n"), ears.notices.lock().unwrap().join("\n")];
+    (done.errors, all.join("\n"))
+}
+
+/// Nothing follows the newest snapshot of a chain: only the close of its session says that it was there.
+#[test]
+fn the_newest_snapshots_are_missed_as_well() {
+    for lost in [&[3][..], &[2, 3], &[1, 2, 3]] {
+        let (memory, mut repo, client, dir) = chain(3);
+        let places: Vec<String> = lost.iter().map(|n| names::snapshot(client, *n)).collect();
+        places.iter().for_each(|place| lose(&memory, place));
+        let (errors, said) = told(&memory);
+        assert_eq!(errors, lost.len() as u64, "{said}");
+        assert!(places.iter().all(|p| said.contains(p)) && said.contains("--accept-lost"), "{said}");
+        let before = stored(&memory);
+        let error = try_prune(&mut repo, &now()).unwrap_err();
+        assert!(error.hints().iter().any(|h| h.contains("--accept-lost")), "{error}");
+        assert_eq!(stored(&memory), before);
+
+        // Nobody takes the place of what is lost.
+        let id = back_up(&mut reopened(&memory), dir.path(), &small_packs()).snapshot.unwrap();
+        let mut repo = reopened(&memory);
+        let all = repo.snapshots(&|_, _| {}).unwrap();
+        assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 4);
+        assert_eq!(told(&memory).0, lost.len() as u64);
+
+        accept_lost(&mut repo, Some("test"), &places).unwrap();
+        let (errors, said) = told(&memory);
+        assert_eq!(errors, 0, "{said}");
+        prune_now(&mut repo);
+        assert_sound(&mut repo);
+    }
+}
+
+/// Behind a prune the sessions are gone, and the log says what stood at the end of the chain.
+#[test]
+fn the_newest_snapshot_is_missed_behind_a_prune() {
+    let (memory, mut repo, client, _dir) = chain(2);
+    forget_first(&mut repo);
+    prune_now(&mut repo);
+    let place = names::snapshot(client, 2);
+    lose(&memory, &place);
+    let (errors, said) = told(&memory);
+    assert!(errors == 1 && said.contains(&place), "{said}");
+    assert!(try_prune(&mut repo, &now()).is_err());
+    accept_lost(&mut repo, Some("test"), &[place]).unwrap();
+    assert_eq!(told(&memory).0, 0);
+    prune_now(&mut repo);
 }
 
 /// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.

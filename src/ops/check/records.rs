@@ -111,10 +111,11 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
             ErrorKind::Substituted => ("substituted", "check"),
             _ => ("damaged", "read"),
         };
-        findings.error(slug, name.as_bytes(), during, e.to_string());
+        let hint = e.hints().first().map_or(String::new(), |hint| format!("; {hint}"));
+        findings.error(slug, name.as_bytes(), during, format!("{e}{hint}"));
     };
     // What cannot be read of the rest was named before, when every small object was looked at.
-    let mut all = repo.snapshots(&told)?;
+    let mut all = repo.snapshots_missed(&told)?;
     let tombstones = repo.tombstones(&|_, _| {})?;
     let forgotten =
         |s: &Snapshot| tombstones.at(s.statement.client, s.statement.seq).iter().any(|t| t.target == Some(s.id));

@@ -310,11 +310,16 @@ pub fn burials(
     // A snapshot counts as late for lack of its session's first object, too: whether that is not there, no
     // listing has to be believed.
     let lies = |id: &&SessionId| !sessions.closed[*id].opened && of.contains_key(*id) && repo.is_opened(**id);
-    let ids = sessions.closed.keys().filter(free).filter(|id| !lies(id)).take(BURY_MAX);
-    ids.flat_map(|id| {
-        sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
-    })
-    .collect()
+    let mut ids: Vec<&SessionId> = sessions.closed.keys().filter(free).filter(|id| !lies(id)).collect();
+    // Those first of which nothing stands any more: what their closes name is explained by tombstones,
+    // which a checkpoint takes away.
+    ids.sort_by_key(|id| of.contains_key(id));
+    ids.truncate(BURY_MAX);
+    ids.into_iter()
+        .flat_map(|id| {
+            sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
+        })
+        .collect()
 }
 
 /// What waits, why, and until when. Of a plan that only replaces segments nothing is said.
