@@ -216,6 +216,31 @@ fn the_newest_snapshot_is_missed_behind_a_prune() {
     prune_now(&mut repo);
 }
 
+/// Without its session's record nobody vouches for a snapshot, but nobody gave it up either.
+#[test]
+fn a_session_whose_record_is_lost_is_missed() {
+    let (memory, mut repo, _, _dir) = chain(2);
+    let all = memory.list("sessions/").unwrap();
+    for which in ["", "/00000000"] {
+        let bad = fork(&memory);
+        let gone = all.iter().filter(|l| l.name.as_str().ends_with(which));
+        gone.for_each(|l| bad.delete(&l.name).unwrap());
+        let (done, ears) = check(&mut reopened(&bad), Data::Trees);
+        let said = ears.problems.lock().unwrap().join("\n");
+        assert_eq!((done.errors, done.snapshots), (2, 2), "{said}");
+        assert!(said.contains("session"), "{said}");
+        let before = stored(&bad);
+        prune_now(&mut reopened(&bad));
+        assert_eq!(stored(&bad), before);
+        assert_eq!(told(&bad).0, 2, "and it stays an error");
+    }
+    // What garbage collection cleared away is no loss.
+    forget_first(&mut repo);
+    prune_now(&mut repo);
+    assert!(memory.list("sessions/").unwrap().len() < all.len());
+    assert_sound(&mut repo);
+}
+
 /// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.
 #[test]
 fn no_client_takes_over_what_the_owner_rewrote_of_another() {

@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub by_owner: bool,
     /// Its content is not here: a mirror took over its statement only.
     pub hollow: bool,
+    /// The record of its session is gone without having been cleared away, so that nobody vouches for it.
+    pub session_lost: bool,
 }
 
 impl Snapshot {
@@ -104,12 +106,16 @@ impl Repository {
     /// ([`ErrorKind::Substituted`]). Those that somebody decided to forget are among them, and all
     /// say what they said when they were made: see [`Self::standing`].
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
+        self.snapshots_beside(&Places::new(), trouble)
+    }
+
+    fn snapshots_beside(&self, promised: &Places, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         for _ in 1..LOOKS {
-            if let (all, true) = self.snapshots_now(None, &Places::new(), trouble)? {
+            if let (all, true) = self.snapshots_now(None, promised, trouble)? {
                 return Ok(all);
             }
         }
-        self.snapshots_now(None, &Places::new(), trouble).map(|(all, _)| all)
+        self.snapshots_now(None, promised, trouble).map(|(all, _)| all)
     }
 
     /// The same, and what is gone from the end of a chain is told, too: that takes reading how every session
@@ -117,7 +123,7 @@ impl Repository {
     pub fn snapshots_missed(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         // Before anything is listed: what is committed meanwhile is not missed.
         let promised = self.promised(&self.history_to_read(&|_, _| {})?)?;
-        self.snapshots_now(None, &promised, trouble).map(|(all, _)| all)
+        self.snapshots_beside(&promised, trouble)
     }
 
     /// The same by what a collector knows of the log and of tombstones already.
@@ -263,6 +269,7 @@ impl Repository {
             closed: None,
             by_owner,
             hollow: false,
+            session_lost: false,
         })
     }
 
@@ -276,7 +283,7 @@ impl Repository {
     ) -> Result<bool> {
         let (sessions, steady) = (self.list_sessions()?, Cell::new(true));
         let mut closes: HashMap<SessionId, Option<Close>> = HashMap::new();
-        for s in snapshots {
+        for s in snapshots.iter_mut() {
             let session = s.commit.session;
             let listed = sessions.get(&session).copied().unwrap_or_default();
             let close = closes.entry(session).or_insert_with(|| match listed.closed {
@@ -312,8 +319,18 @@ impl Repository {
             // Its close may be another one than was listed: of whoever slept, and found the name free again.
             let opened = listed.opened && !history.buried(session);
             s.validity = validity(opened, s.closed, recorded);
+            s.session_lost = !recorded && !opened && self.is_lost(session, s.commit.seen_gen, history);
         }
-        Ok(steady.get())
+        // Or it was cleared away since, and a newer record says so.
+        let moved = snapshots.iter().any(|s| s.session_lost) && self.log_went_on(history.log.generation())?;
+        Ok(steady.get() && !moved)
+    }
+
+    /// Whether the first object of a session that is not listed is gone although no record buried it. Of burials
+    /// before the newest checkpoint nothing is known any more: who had not seen that may have slept through one.
+    fn is_lost(&self, session: SessionId, seen_gen: u64, history: &History) -> bool {
+        let begin = history.checkpoint.as_ref().map_or(0, |c| c.generation);
+        !history.buried(session) && seen_gen >= begin && !self.is_opened(session)
     }
 
     /// Whether a close says anything of what this client committed: others may only fence, and only

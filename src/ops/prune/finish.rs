@@ -306,7 +306,9 @@ pub fn burials(
     for s in snapshots {
         of.entry(s.commit.session).or_default().push((recorded(s), s.validity));
     }
-    let free = |id: &&SessionId| may_bury(of.get(id).into_iter().flatten().copied());
+    // What is left of one whose first object is lost stays, so that the loss does.
+    let lost: HashSet<SessionId> = snapshots.iter().filter(|s| s.session_lost).map(|s| s.commit.session).collect();
+    let free = |id: &&SessionId| may_bury(of.get(id).into_iter().flatten().copied()) && !lost.contains(id);
     // A snapshot counts as late for lack of its session's first object, too: whether that is not there, no
     // listing has to be believed.
     let lies = |id: &&SessionId| !sessions.closed[*id].opened && of.contains_key(*id) && repo.is_opened(**id);
