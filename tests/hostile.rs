@@ -13,13 +13,17 @@ use orlop::format::names;
 use orlop::format::pack::Kind;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::format::segment::{PackEntry, Row};
-use orlop::id::{BlobId, SessionId, SlotId};
+use orlop::id::{BlobId, ClientId, SessionId, SlotId};
+use orlop::model::Head;
 use orlop::ops::backup::{About, BackupOptions};
+use orlop::ops::check::Data;
+use orlop::ops::forget::accept_lost;
 use orlop::ops::prune::PruneOptions;
+use orlop::ops::remake::{Became, RewriteOptions, Way, rewrite};
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
 use support::keyring::{put_liar, put_segment, rows_of};
-use support::prune::now;
+use support::prune::{forget, now, prune_now, stored, try_prune};
 use support::*;
 
 const KEY: [u8; 32] = [7; 32];
@@ -56,9 +60,10 @@ fn a_client_closes_no_session_of_others() {
 
     let close = name(&names::session_close(session));
     let (me, it) = (mallory.identity(None).unwrap(), Leftover { id: session });
-    for committed in [vec![], vec![id]] {
+    let client = owner.identity(Some("test")).unwrap().client;
+    for committed in [vec![], vec![Head { client, seq: 1, id }]] {
         memory.delete(&close).unwrap();
-        mallory.bury(&me, &it, committed).unwrap();
+        mallory.bury(&me, &it, &committed).unwrap();
         let (valid, _, told) = validity(&owner);
         assert_eq!(valid, Validity::Pending);
         assert!(told.contains("may not close the session"), "{told}");
@@ -66,7 +71,7 @@ fn a_client_closes_no_session_of_others() {
 
     memory.delete(&close).unwrap();
     let who = owner.identity(Some("test")).unwrap();
-    owner.bury(&who, &it, vec![]).unwrap();
+    owner.bury(&who, &it, &[]).unwrap();
     assert_eq!(validity(&mallory).0, Validity::Late, "its own client gave it up");
 }
 
@@ -136,7 +141,7 @@ fn a_snapshot_that_is_taken_away_is_missed() {
 }
 
 /// Every chunk, or every page, that the packs' tables name.
-fn stored(repo: &Repository, kind: Kind) -> Vec<BlobId> {
+fn blobs_of(repo: &Repository, kind: Kind) -> Vec<BlobId> {
     let listed = repo.storage().list("packs/").unwrap();
     let tables = listed.iter().map(|l| repo.read_table(l.name.as_str(), l.len).unwrap().1);
     tables.filter(|t| t.kind == kind).flat_map(|t| t.ids).collect()
@@ -177,7 +182,7 @@ fn nothing_is_given_up_for_a_pack_of_lies() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("f"), noise(60_000, 1)).unwrap();
         let id = back_up(&mut owner, dir.path(), &small_packs()).snapshot.unwrap();
-        let ids = stored(&owner, kind);
+        let ids = blobs_of(&owner, kind);
         let liar = put_liar(&owner, SessionId([9; 16]), kind, &ids);
         first_segment(&memory, &owner, &me, &[liar], &rows_of(&ids));
         assert_eq!(pruned(&mut owner), (String::new(), true));
@@ -206,9 +211,9 @@ fn with_alice(dir: &std::path::Path) -> (MemoryStorage, Repository, Repository, 
 fn a_clients_pack_is_not_given_up_for_anothers_lies() {
     let dir = tempfile::tempdir().unwrap();
     let (memory, mut owner, alice, me, id) = with_alice(dir.path());
-    let ids = stored(&owner, Kind::Data);
+    let ids = blobs_of(&owner, Kind::Data);
     let liar = put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids);
-    first_segment(&memory, &owner, &me, &[liar.clone()], &rows_of(&ids));
+    first_segment(&memory, &owner, &me, std::slice::from_ref(&liar), &rows_of(&ids));
     let (told, done) = pruned(&mut owner);
     assert!(done && told.contains(&liar.id.short()) && told.contains("not what its table says"), "{told}");
     assert_restores(&alice, id, dir.path());
@@ -220,7 +225,7 @@ fn a_clients_pack_is_not_given_up_for_anothers_lies() {
 fn a_lie_that_a_collector_repeated_is_still_a_lie() {
     let dir = tempfile::tempdir().unwrap();
     let (memory, mut owner, alice, me, id) = with_alice(dir.path());
-    let ids = stored(&owner, Kind::Data);
+    let ids = blobs_of(&owner, Kind::Data);
     let liar = put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids);
     // What names a pack that is gone is merged.
     let gone = PackEntry { id: orlop::id::PackId([3; 32]), ..liar.clone() };
@@ -255,7 +260,7 @@ fn what_one_says_of_the_packs_of_others_is_not_held_against_them() {
         let more = tempfile::tempdir().unwrap();
         fs::write(more.path().join("g"), noise(60_000, 2)).unwrap();
         let own = back_up(&mut owner, more.path(), &small_packs()).snapshot.unwrap();
-        let before = stored(&owner, Kind::Data);
+        let before = blobs_of(&owner, Kind::Data);
         let true_ones = entries(&owner, Kind::Data);
         let mut packs: Vec<PackEntry> = true_ones.iter().map(|(e, _)| e.clone()).collect();
         let row = |id: &BlobId, frame: u32| Row { id: orlop::index::short(id), frame, ordinal: 0 };
@@ -269,10 +274,148 @@ fn what_one_says_of_the_packs_of_others_is_not_held_against_them() {
         let lie = first_segment(&memory, &owner, &me, &packs, &rows);
         let (told, done) = pruned(&mut owner);
         assert!(done && told.contains("segment"), "{told}");
-        assert_eq!(stored(&owner, Kind::Data), before);
+        assert_eq!(blobs_of(&owner, Kind::Data), before);
         // A restore tells of contradictions, too.
         memory.delete(&name(&lie)).unwrap();
         assert_restores(&alice, id, dir.path());
         assert_restores(&owner, own, more.path());
     }
+}
+
+/// A repository of one client with so many snapshots, and what it backs up.
+fn chain(snapshots: u64) -> (MemoryStorage, Repository, ClientId, tempfile::TempDir) {
+    let (memory, storage) = fresh();
+    let mut repo = open(&storage);
+    let client = repo.identity(Some("test")).unwrap().client;
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..snapshots {
+        fs::write(dir.path().join(format!("f{seed}")), noise(40_000, seed)).unwrap();
+        settle();
+        back_up(&mut repo, dir.path(), &small_packs());
+    }
+    (memory, repo, client, dir)
+}
+
+fn reopened(memory: &MemoryStorage) -> Repository {
+    open(&(Arc::new(memory.clone()) as Arc<dyn Storage>))
+}
+
+fn lose(memory: &MemoryStorage, object: &str) {
+    for home in [object.to_owned(), names::copy_of(object)] {
+        memory.delete(&name(&home)).unwrap();
+    }
+}
+
+fn forget_first(repo: &mut Repository) {
+    let first = repo.standing(&|_, _| {}).unwrap().snapshots[0].id;
+    forget(repo, first);
+}
+
+fn told(memory: &MemoryStorage) -> (u64, String) {
+    let (done, ears) = check(&mut reopened(memory), Data::Trees);
+    let all = [ears.problems.lock().unwrap().join("\n"), ears.notices.lock().unwrap().join("\n")];
+    (done.errors, all.join("\n"))
+}
+
+/// Nothing follows the newest snapshot of a chain: only the close of its session says that it was there.
+#[test]
+fn the_newest_snapshots_are_missed_as_well() {
+    for lost in [&[3][..], &[2, 3], &[1, 2, 3]] {
+        let (memory, mut repo, client, dir) = chain(3);
+        let places: Vec<String> = lost.iter().map(|n| names::snapshot(client, *n)).collect();
+        places.iter().for_each(|place| lose(&memory, place));
+        let (errors, said) = told(&memory);
+        assert_eq!(errors, lost.len() as u64, "{said}");
+        assert!(places.iter().all(|p| said.contains(p)) && said.contains("--accept-lost"), "{said}");
+        let before = stored(&memory);
+        let error = try_prune(&mut repo, &now()).unwrap_err();
+        assert!(error.hints().iter().any(|h| h.contains("--accept-lost")), "{error}");
+        assert_eq!(stored(&memory), before);
+
+        // Nobody takes the place of what is lost.
+        let id = back_up(&mut reopened(&memory), dir.path(), &small_packs()).snapshot.unwrap();
+        let mut repo = reopened(&memory);
+        let all = repo.snapshots(&|_, _| {}).unwrap();
+        assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 4);
+        assert_eq!(told(&memory).0, lost.len() as u64);
+
+        accept_lost(&mut repo, Some("test"), &places).unwrap();
+        let (errors, said) = told(&memory);
+        assert_eq!(errors, 0, "{said}");
+        prune_now(&mut repo);
+        assert_sound(&mut repo);
+    }
+}
+
+/// Behind a prune the sessions are gone, and the log says what stood at the end of the chain.
+#[test]
+fn the_newest_snapshot_is_missed_behind_a_prune() {
+    let (memory, mut repo, client, _dir) = chain(2);
+    forget_first(&mut repo);
+    prune_now(&mut repo);
+    let place = names::snapshot(client, 2);
+    lose(&memory, &place);
+    let (errors, said) = told(&memory);
+    assert!(errors == 1 && said.contains(&place), "{said}");
+    assert!(try_prune(&mut repo, &now()).is_err());
+    accept_lost(&mut repo, Some("test"), &[place]).unwrap();
+    assert_eq!(told(&memory).0, 0);
+    prune_now(&mut repo);
+}
+
+/// Without its session's record nobody vouches for a snapshot, but nobody gave it up either.
+#[test]
+fn a_session_whose_record_is_lost_is_missed() {
+    let (memory, mut repo, _, _dir) = chain(2);
+    let all = memory.list("sessions/").unwrap();
+    for which in ["", "/00000000"] {
+        let bad = fork(&memory);
+        let gone = all.iter().filter(|l| l.name.as_str().ends_with(which));
+        gone.for_each(|l| bad.delete(&l.name).unwrap());
+        let (done, ears) = check(&mut reopened(&bad), Data::Trees);
+        let said = ears.problems.lock().unwrap().join("\n");
+        assert_eq!((done.errors, done.snapshots), (2, 2), "{said}");
+        assert!(said.contains("session"), "{said}");
+        let before = stored(&bad);
+        prune_now(&mut reopened(&bad));
+        assert_eq!(stored(&bad), before);
+        assert_eq!(told(&bad).0, 2, "and it stays an error");
+    }
+    // What garbage collection cleared away is no loss.
+    forget_first(&mut repo);
+    prune_now(&mut repo);
+    assert!(memory.list("sessions/").unwrap().len() < all.len());
+    assert_sound(&mut repo);
+}
+
+/// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.
+#[test]
+fn no_client_takes_over_what_the_owner_rewrote_of_another() {
+    let (memory, mut owner, mut mallory) = world();
+    let key = Credential::Raw(Secret::new([9; 32]));
+    owner.add_client_slot("alice", &key, &SlotNote::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), noise(60_000, 1)).unwrap();
+    settle();
+    let mut options = small_packs();
+    options.about.client = None;
+    let theirs = back_up(&mut mallory, dir.path(), &options).snapshot.unwrap();
+    let mut owner = reopened(&memory);
+    let all = owner.standing(&|_, _| {}).unwrap().snapshots;
+    let s = all.iter().find(|s| s.id == theirs).unwrap();
+    let way = Way { client: Some("test".into()), compression: Some(3), verify: true, ..Way::default() };
+    let later = orlop::model::Time { sec: s.statement.time.sec + 1, nsec: 0 };
+    let how = RewriteOptions { way, time: Some((later, 0)), ..RewriteOptions::default() };
+    let (done, _) = listening(|cx| rewrite(&mut owner, &[s], &how, None, cx));
+    assert!(matches!(done.unwrap()[0].became, Became::Changed { new: Some(_), .. }));
+
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    let mut alice = repo::open(storage.clone(), &key, None).unwrap();
+    let first = back_up(&mut alice, dir.path(), &options);
+    assert_eq!(first.parent, None);
+    // What the owner backed up is the owner's word.
+    let mut owner = reopened(&memory);
+    let own = back_up(&mut owner, dir.path(), &small_packs()).snapshot;
+    let mut alice = repo::open(storage, &key, None).unwrap();
+    assert_eq!(back_up(&mut alice, dir.path(), &options).parent, own);
 }

@@ -464,7 +464,7 @@ fn a_late_snapshot_can_be_forgotten() {
     // Its session was given up, and it came all the same.
     let session = find(&repo, b).unwrap().commit.session;
     memory.delete(&orlop::storage::Name::new(format!("sessions/{session}/close")).unwrap()).unwrap();
-    repo.bury(&who, &orlop::repo::Leftover { id: session }, vec![]).unwrap();
+    repo.bury(&who, &orlop::repo::Leftover { id: session }, &[]).unwrap();
     assert_eq!(find(&repo, b).unwrap().validity, Validity::Late);
 
     let keep = |n| {

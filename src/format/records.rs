@@ -4,8 +4,10 @@
 
 use crate::crypto::PublicKey;
 use crate::id::{ClientId, DomainId, InstanceId, PackId, RecordId, SessionId};
-use crate::model::{Ext, Time};
+use crate::model::{Ext, Head, Time};
 
+use super::FormatError;
+use super::codec::{decode, encode};
 use super::keys::Role;
 use super::limits::{FRAME_TARGET, FRAME_TARGET_LONG, LONG_FILE};
 
@@ -183,4 +185,29 @@ pub struct Close {
     pub nonce: [u8; 16],
     /// Extensions.
     pub ext: Vec<Ext>,
+}
+
+/// Tags of [`Close::ext`].
+pub mod close_ext {
+    /// Where the snapshots stand that it names: a list of [`Head`](crate::model::Head).
+    pub const PLACES: u16 = 1;
+}
+
+impl Close {
+    /// More than these would not fit into one record beside the ids: then it says of none where it stands.
+    const PLACES_MAX: usize = 8000;
+
+    /// The extensions that say where the snapshots stand that it names.
+    pub fn say_places(places: &[Head]) -> Vec<Ext> {
+        match places.len() {
+            1..=Self::PLACES_MAX => vec![Ext { tag: close_ext::PLACES, flags: 0, data: encode(&places.to_vec()) }],
+            _ => vec![],
+        }
+    }
+
+    /// Where the snapshots stand that it names, as far as it says so.
+    pub fn places(&self) -> Result<Vec<Head>, FormatError> {
+        let said = self.ext.iter().find(|e| e.tag == close_ext::PLACES);
+        said.map_or(Ok(vec![]), |e| decode("places of a session close", &e.data))
+    }
 }

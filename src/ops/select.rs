@@ -60,6 +60,9 @@ pub fn find<'s>(all: &'s [Snapshot], filter: &Filter, which: &Which) -> Result<&
     }
 }
 
+/// So many snapshots are named in one hint.
+const NAMED: usize = 8;
+
 fn latest<'s>(all: &'s [Snapshot], filter: &Filter, back: u32) -> Result<&'s Snapshot> {
     let counts = |s: &&Snapshot| s.validity != Validity::Late && filter.matches(s);
     let whole = |s: &&Snapshot| filter.incomplete || !s.incomplete();
@@ -74,7 +77,13 @@ fn latest<'s>(all: &'s [Snapshot], filter: &Filter, back: u32) -> Result<&'s Sna
         (1, _) => format!("there is one snapshot only, so there is no latest~{back}"),
         (n, _) => format!("there are {n} snapshots only, so there is no latest~{back}"),
     };
-    let error = Error::new(ErrorKind::Missing, what);
+    let mut error = Error::new(ErrorKind::Missing, what);
+    let lost: Vec<String> =
+        all.iter().filter(|s| s.session_lost && filter.matches(s)).take(NAMED).map(|s| s.id.short()).collect();
+    if !lost.is_empty() {
+        let hint = "these do not count, as records of their sessions are lost, and can be taken by their ids";
+        error = error.hint(format!("{hint}: {}", lost.join(", ")));
+    }
     Err(match all.iter().filter(counts).any(|s| s.incomplete()) && !filter.incomplete {
         true => error.hint("there is one of an interrupted backup: pass --incomplete to take that, too"),
         false => error.hint("`orlop snapshots` lists what there is"),
@@ -151,6 +160,7 @@ mod tests {
             closed: None,
             by_owner: true,
             hollow: false,
+            session_lost: false,
         }
     }
 

@@ -6,15 +6,16 @@
 use std::collections::HashSet;
 
 use super::writer::write_segment;
-use super::{Identity, Repository, Session, objects};
+use super::{Identity, Repository, Session, Snapshot, objects};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::event::Context;
 use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::format::pack::{FOOTER_LEN, Footer, HEADER_LEN, Header, Table};
 use crate::format::segment::PackEntry;
-use crate::id::{BlobId, RecordId};
+use crate::id::BlobId;
 use crate::index::Index;
+use crate::model::Head;
 
 impl Repository {
     /// Index the packs of dead sessions of this machine, then close those sessions.
@@ -77,12 +78,12 @@ impl Repository {
     fn bury_all(&self, who: &Identity, leftovers: &[super::Leftover]) -> Result<()> {
         let snapshots = self.snapshots(&|_, _| {})?;
         for l in leftovers {
-            let committed: Vec<RecordId> = snapshots
+            let committed: Vec<Head> = snapshots
                 .iter()
                 .filter(|s| (s.commit.session, s.commit.committer) == (l.id, who.client))
-                .map(|s| s.id)
+                .map(Snapshot::head)
                 .collect();
-            self.bury(who, l, committed)?;
+            self.bury(who, l, &committed)?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod notes;
 mod objects;
 mod open;
 mod profile;
+mod promised;
 mod reader;
 mod session;
 mod snapshots;
@@ -93,6 +94,7 @@ pub struct Repository {
     host: Host,
     beat_every: Duration,
     profile: Option<Remembered>,
+    promised: Mutex<promised::Promised>,
 }
 
 impl Repository {

@@ -296,6 +296,7 @@ pub fn open_viewed(viewed: Arc<Viewed>, credential: &Credential, hint: Option<Sl
         host: Host::current(),
         beat_every: super::session::HEARTBEAT,
         profile: None,
+        promised: Mutex::default(),
     };
     repo.load_clients()?;
     Ok(repo)

@@ -10,7 +10,7 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
 use crate::format::names::{self, prefix};
 use crate::format::record::{self, Place, RecordType, Sealing};
-use crate::format::records::{Close, CloseKind, Heartbeat, Purpose, SessionOpen};
+use crate::format::records::{Close, CloseKind, Heartbeat, Purpose, SessionOpen, close_ext};
 use crate::id::{ClientId, PackId, RecordId, SessionId};
 use crate::model::Head;
 use crate::storage::Put;
@@ -29,6 +29,7 @@ pub struct Session {
     history: RwLock<History>,
     bases: Vec<RecordId>,
     pulse: Mutex<Pulse>,
+    committed: Mutex<Vec<Head>>,
 }
 
 struct Pulse {
@@ -125,7 +126,7 @@ impl Repository {
         }
         let history = self.history().inspect_err(|_| {
             // Nobody need wait for a session that never came to anything.
-            self.put_close(id, CloseKind::Abort, vec![], 0, (who.client, who.epoch, &who.signer)).ok();
+            self.put_close(id, CloseKind::Abort, &[], &[], 0, (who.client, who.epoch, &who.signer)).ok();
         })?;
         let waited_for = purpose != Purpose::Gc && !history.log.plans().is_empty();
         let session = Session { bases, ..Self::unseen(id, who, history) };
@@ -174,7 +175,8 @@ impl Repository {
     fn unseen(id: SessionId, who: &Identity, history: History) -> Session {
         let pulse = Mutex::new(Pulse { last: Instant::now(), n: 0 });
         let (client, epoch, signer) = (who.client, who.epoch, who.signer.clone());
-        Session { id, client, epoch, signer, history: RwLock::new(history), bases: vec![], pulse }
+        let (history, committed) = (RwLock::new(history), Mutex::default());
+        Session { id, client, epoch, signer, history, bases: vec![], pulse, committed }
     }
 
     /// A session that the repository does not learn of, for a run that writes nothing.
@@ -255,7 +257,9 @@ impl Repository {
 
     fn put_own_close(&self, session: &Session, kind: CloseKind, snapshots: &[RecordId]) -> Result<()> {
         let who = (session.client, session.epoch, &session.signer);
-        match self.put_close(session.id, kind, snapshots.to_vec(), session.seen_gen(), who)? {
+        let places: Vec<Head> =
+            locked(&session.committed).iter().filter(|head| snapshots.contains(&head.id)).copied().collect();
+        match self.put_close(session.id, kind, snapshots, &places, session.seen_gen(), who)? {
             Put::Created => Ok(()),
             Put::Exists => Err(fenced()),
         }
@@ -284,12 +288,13 @@ impl Repository {
         &self,
         session: SessionId,
         kind: CloseKind,
-        snapshots: Vec<RecordId>,
+        snapshots: &[RecordId],
+        places: &[Head],
         seen_gen: u64,
         (author, author_epoch, signer): (ClientId, u32, &SigningKey),
     ) -> Result<Put> {
-        let close =
-            Close { session, kind, snapshots, author, author_epoch, seen_gen, nonce: sys::random()?, ext: vec![] };
+        let (snapshots, ext) = (snapshots.to_vec(), Close::say_places(places));
+        let close = Close { session, kind, snapshots, author, author_epoch, seen_gen, nonce: sys::random()?, ext };
         let object = names::session_close(session);
         let bytes = self.seal_record(RecordType::Close, &object, &close, signer)?;
         let put = self.put_small(&object, &bytes)?;
@@ -308,7 +313,7 @@ impl Repository {
             Err(e) if e.kind() == ErrorKind::Missing => return Ok(None),
             Err(e) => return Err(e.doing(format!("while reading {object}"))),
         };
-        check_ext("session close", &close.ext, &[])?;
+        check_ext("session close", &close.ext, &[close_ext::PLACES])?;
         let author = self.author(close.author, close.author_epoch);
         let author = author.doing(|| format!("while reading {object}"))?;
         opened.verify(&author.key).doing(|| format!("while reading {object}"))?;
@@ -412,7 +417,7 @@ impl Repository {
     /// Fence somebody else's session; `false`: it was closed before.
     pub fn fence(&self, who: &Identity, session: SessionId, seen_gen: u64) -> Result<bool> {
         let author = (who.client, who.epoch, &who.signer);
-        Ok(self.put_close(session, CloseKind::Fence, vec![], seen_gen, author)? == Put::Created)
+        Ok(self.put_close(session, CloseKind::Fence, &[], &[], seen_gen, author)? == Put::Created)
     }
 
     /// Sessions of this client on this machine whose process is gone.
@@ -455,10 +460,11 @@ impl Repository {
     }
 
     /// Close a dead session: with the snapshots it had committed, or as given up.
-    pub fn bury(&self, who: &Identity, leftover: &Leftover, committed: Vec<RecordId>) -> Result<()> {
+    pub fn bury(&self, who: &Identity, leftover: &Leftover, committed: &[Head]) -> Result<()> {
         let kind = if committed.is_empty() { CloseKind::Abort } else { CloseKind::End };
+        let ids: Vec<RecordId> = committed.iter().map(|head| head.id).collect();
         // Exists: another process of this machine was quicker.
-        self.put_close(leftover.id, kind, committed, 0, (who.client, who.epoch, &who.signer)).map(|_| ())
+        self.put_close(leftover.id, kind, &ids, committed, 0, (who.client, who.epoch, &who.signer)).map(|_| ())
     }
 }
 
@@ -477,6 +483,10 @@ impl Session {
     /// What the gc log said, as far as this session goes by it.
     pub fn history(&self) -> History {
         self.read().clone()
+    }
+    /// It committed this one: its close says so, if the one who closes it names it.
+    pub(super) fn has_committed(&self, head: Head) {
+        locked(&self.committed).push(head);
     }
     /// Go by a newer state of the log from now on.
     pub fn go_by(&self, history: History) {

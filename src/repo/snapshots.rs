@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
+use super::promised::Places;
 use super::{History, Identity, Repository, Session, Tombstones, objects};
 use crate::collect::{Closed, Validity, validity};
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub by_owner: bool,
     /// Its content is not here: a mirror took over its statement only.
     pub hollow: bool,
+    /// The record of its session is gone without having been cleared away, so that nobody vouches for it.
+    pub session_lost: bool,
 }
 
 impl Snapshot {
@@ -64,6 +67,10 @@ impl Snapshot {
     /// Extensions that are carried over into what is made of it, and that nobody here knows.
     pub fn unknown_extensions(&self) -> Vec<u16> {
         Ext::tags(self.statement.ext.iter().chain(&self.body.ext))
+    }
+    /// Where it stands.
+    pub fn head(&self) -> Head {
+        Head { client: self.statement.client, seq: self.statement.seq, id: self.id }
     }
     /// Whether the run was interrupted.
     pub fn incomplete(&self) -> bool {
@@ -99,12 +106,24 @@ impl Repository {
     /// ([`ErrorKind::Substituted`]). Those that somebody decided to forget are among them, and all
     /// say what they said when they were made: see [`Self::standing`].
     pub fn snapshots(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
+        self.snapshots_beside(&Places::new(), trouble)
+    }
+
+    fn snapshots_beside(&self, promised: &Places, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         for _ in 1..LOOKS {
-            if let (all, true) = self.snapshots_now(None, trouble)? {
+            if let (all, true) = self.snapshots_now(None, promised, trouble)? {
                 return Ok(all);
             }
         }
-        self.snapshots_now(None, trouble).map(|(all, _)| all)
+        self.snapshots_now(None, promised, trouble).map(|(all, _)| all)
+    }
+
+    /// The same, and what is gone from the end of a chain is told, too: that takes reading how every session
+    /// was closed.
+    pub fn snapshots_missed(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
+        // Before anything is listed: what is committed meanwhile is not missed.
+        let promised = self.promised(&self.history_to_read(&|_, _| {})?)?;
+        self.snapshots_beside(&promised, trouble)
     }
 
     /// The same by what a collector knows of the log and of tombstones already.
@@ -113,13 +132,15 @@ impl Repository {
         known: (&History, &Tombstones),
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<Vec<Snapshot>> {
-        self.snapshots_now(Some(known), trouble).map(|(all, _)| all)
+        let promised = self.promised(known.0)?;
+        self.snapshots_now(Some(known), &promised, trouble).map(|(all, _)| all)
     }
 
     /// All snapshots, and whether their sessions stood still while they were looked at.
     fn snapshots_now(
         &self,
         known: Option<(&History, &Tombstones)>,
+        promised: &Places,
         trouble: &(dyn Fn(&str, Error) + Sync),
     ) -> Result<(Vec<Snapshot>, bool)> {
         let mut listed = objects::list_either(self.storage.as_ref(), prefix::SNAPSHOTS)?;
@@ -150,7 +171,8 @@ impl Repository {
         };
         let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
         self.compare_heads(&listed, &out, history, tombstones)?;
-        check_chains(&listed, &out, &|client, seq| given_up(history, tombstones, client, seq), trouble);
+        let given_up = |client, seq| given_up(history, tombstones, client, seq);
+        self.check_chains(&listed, &out, &Said { given_up: &given_up, promised }, trouble);
         let steady = self.judge(&mut out, history, trouble)?;
         // After the snapshots: the mark of one is there before it is.
         let hollows = self.hollows(trouble)?;
@@ -247,6 +269,7 @@ impl Repository {
             closed: None,
             by_owner,
             hollow: false,
+            session_lost: false,
         })
     }
 
@@ -260,7 +283,7 @@ impl Repository {
     ) -> Result<bool> {
         let (sessions, steady) = (self.list_sessions()?, Cell::new(true));
         let mut closes: HashMap<SessionId, Option<Close>> = HashMap::new();
-        for s in snapshots {
+        for s in snapshots.iter_mut() {
             let session = s.commit.session;
             let listed = sessions.get(&session).copied().unwrap_or_default();
             let close = closes.entry(session).or_insert_with(|| match listed.closed {
@@ -296,8 +319,18 @@ impl Repository {
             // Its close may be another one than was listed: of whoever slept, and found the name free again.
             let opened = listed.opened && !history.buried(session);
             s.validity = validity(opened, s.closed, recorded);
+            s.session_lost = !recorded && !opened && self.is_lost(session, s.commit.seen_gen, history);
         }
-        Ok(steady.get())
+        // Or it was cleared away since, and a newer record says so.
+        let moved = snapshots.iter().any(|s| s.session_lost) && self.log_went_on(history.log.generation())?;
+        Ok(steady.get() && !moved)
+    }
+
+    /// Whether the first object of a session that is not listed is gone although no record buried it. Of burials
+    /// before the newest checkpoint nothing is known any more: who had not seen that may have slept through one.
+    fn is_lost(&self, session: SessionId, seen_gen: u64, history: &History) -> bool {
+        let begin = history.checkpoint.as_ref().map_or(0, |c| c.generation);
+        !history.buried(session) && seen_gen >= begin && !self.is_opened(session)
     }
 
     /// Whether a close says anything of what this client committed: others may only fence, and only
@@ -310,11 +343,15 @@ impl Repository {
 
     /// The highest place in a client's chain that is taken, and the statement there.
     pub(super) fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
+        // Nobody takes the place of what is lost.
+        let promised = self.promised(history)?;
+        let promised = promised.range((client, 0)..=(client, u64::MAX)).next_back();
+        let promised = promised.map_or((0, None), |((_, seq), id)| (*seq, Some(*id)));
         let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
         let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
-        // A place that was forgotten is taken, even when nothing stands there any more.
         let listed = seqs.map(|(_, seq)| seq).max().unwrap_or(0);
-        let (seq, id) = self.highest_given_up(client, history)?;
+        // A place that was forgotten is taken, even when nothing stands there any more.
+        let (seq, id) = self.highest_given_up(client, history)?.max(promised);
         if seq > listed {
             return Ok((seq, id.unwrap_or(RecordId::ZERO)));
         }
@@ -406,10 +443,13 @@ impl Repository {
             let (name, object) = self.seal_snapshot(who, session, &bytes, head, received)?;
             match self.put_small(&name, &object)? {
                 Put::Created => {
-                    self.has_committed(head, &name, &object);
+                    self.has_committed(session, head, &name, &object);
                     return Ok(head);
                 }
-                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => return Ok(head),
+                Put::Exists if self.load_snapshot(&name).is_ok_and(|s| s.id == id) => {
+                    session.has_committed(head);
+                    return Ok(head);
+                }
                 Put::Exists => self.catch_up(history)?,
             }
         }
@@ -453,7 +493,8 @@ impl Repository {
     }
 
     /// What is done behind a commit.
-    fn has_committed(&self, head: Head, name: &str, object: &[u8]) {
+    fn has_committed(&self, session: &Session, head: Head, name: &str, object: &[u8]) {
+        session.has_committed(head);
         // The second home is a convenience: its absence costs nothing but a chance of repair.
         self.put_small(&names::copy_of(name), object).ok();
         if let Some(profile) = &self.profile {
@@ -489,7 +530,7 @@ impl Repository {
         let head = Head { client: s.statement.client, seq: s.statement.seq, id: s.id };
         let (name, object) = self.seal_snapshot(who, session, statement, head, received)?;
         if self.put_small(&name, &object)? == Put::Created {
-            self.has_committed(head, &name, &object);
+            self.has_committed(session, head, &name, &object);
             return Ok(None);
         }
         match self.load_snapshot(&name)? {
@@ -510,22 +551,66 @@ pub fn parted(ours: &Snapshot, theirs: &Snapshot) -> Error {
         .hint("back up into one of the two under another name, with --client, and forget there what should not stay")
 }
 
-/// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one
-/// away or exchanges it shows.
-fn check_chains(
-    listed: &[String],
-    loaded: &[Snapshot],
-    given_up: &dyn Fn(ClientId, u64) -> Option<Option<RecordId>>,
-    trouble: &(dyn Fn(&str, Error) + Sync),
-) {
-    let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
-    for (client, seq) in listed.iter().filter_map(|n| names::parse_snapshot(n)) {
-        chains.entry(client).or_default().entry(seq).or_default();
+/// What others than its snapshots say of a chain.
+struct Said<'a> {
+    /// Whether a place was given up by a decision, and what stood there, where that is known.
+    given_up: &'a dyn Fn(ClientId, u64) -> Option<Option<RecordId>>,
+    /// Places that held something before snapshots were listed.
+    promised: &'a Places,
+}
+
+impl Repository {
+    /// A client's snapshots are numbered without gaps, and each names the one before: whoever takes one
+    /// away or exchanges it shows.
+    fn check_chains(
+        &self,
+        listed: &[String],
+        loaded: &[Snapshot],
+        said: &Said<'_>,
+        trouble: &(dyn Fn(&str, Error) + Sync),
+    ) {
+        let mut chains: BTreeMap<ClientId, BTreeMap<u64, Option<&Snapshot>>> = BTreeMap::new();
+        for (client, seq) in listed.iter().filter_map(|n| names::parse_snapshot(n)) {
+            chains.entry(client).or_default().entry(seq).or_default();
+        }
+        for s in loaded {
+            chains.entry(s.statement.client).or_default().insert(s.statement.seq, Some(s));
+        }
+        for (client, _) in said.promised.keys() {
+            chains.entry(*client).or_default();
+        }
+        for (client, chain) in chains {
+            let gone = |seq: u64| {
+                let (name, e) = self.gone(client, seq, said.promised);
+                trouble(&name, e);
+            };
+            let next = check_chain(client, &chain, &|seq| (said.given_up)(client, seq), &gone, trouble);
+            let ends = said.promised.range((client, next)..=(client, u64::MAX)).next_back();
+            let Some(((_, end), _)) = ends else { continue };
+            // A listing may be late: what is there is not gone.
+            let lacks = |seq: &u64| (said.given_up)(client, *seq).is_none() && !self.may_stand(client, *seq);
+            (next..=*end).filter(lacks).take(TOLD).for_each(gone);
+        }
     }
-    for s in loaded {
-        chains.entry(s.statement.client).or_default().insert(s.statement.seq, Some(s));
+
+    /// That a snapshot is gone, and the name of its object.
+    fn gone(&self, client: ClientId, seq: u64, promised: &Places) -> (String, Error) {
+        let name = names::snapshot(client, seq);
+        let which =
+            promised.get(&(client, seq)).map_or("this snapshot".into(), |id| format!("snapshot {}", id.short()));
+        let whose = self.clients().iter().find(|c| c.id == client);
+        let whose = whose.map_or(String::new(), |c| format!(" of {:?}", c.name));
+        let what = format!("{which}{whose} is gone without having been forgotten");
+        let hint = format!("if it will not come back, `orlop forget --accept-lost {name}` goes on without it");
+        (name, Error::new(ErrorKind::Missing, what).hint(hint))
     }
-    chains.iter().for_each(|(client, chain)| check_chain(*client, chain, &|seq| given_up(*client, seq), trouble));
+
+    /// Whether an object is there in either home of a place, or may be.
+    fn may_stand(&self, client: ClientId, seq: u64) -> bool {
+        let name = names::snapshot(client, seq);
+        let there = |name: &str| objects::name(name).is_ok_and(|n| !matches!(self.storage.head(&n), Ok(None)));
+        there(&name) || there(&names::copy_of(&name))
+    }
 }
 
 /// Whether a place in a chain was given up by a decision, and what stood there, where that is known.
@@ -539,23 +624,21 @@ fn given_up(history: &History, tombstones: &Tombstones, client: ClientId, seq: u
     }
 }
 
+/// Gaps of a chain that are told one by one.
+const TOLD: usize = 16;
+
+/// Gives the place behind the last one of the chain.
 fn check_chain(
     client: ClientId,
     chain: &BTreeMap<u64, Option<&Snapshot>>,
     given_up: &dyn Fn(u64) -> Option<Option<RecordId>>,
+    gone: &dyn Fn(u64),
     trouble: &(dyn Fn(&str, Error) + Sync),
-) {
-    /// Gaps that are told one by one.
-    const TOLD: usize = 16;
+) -> u64 {
     let mut next = 1;
     let mut prev: Option<RecordId> = Some(RecordId::ZERO);
     for (seq, snapshot) in chain {
-        for gone in (next..*seq).filter(|gone| given_up(*gone).is_none()).take(TOLD) {
-            let what = "this snapshot is gone without having been forgotten";
-            let name = names::snapshot(client, gone);
-            let hint = format!("if it will not come back, `orlop forget --accept-lost {name}` goes on without it");
-            trouble(&name, Error::new(ErrorKind::Missing, what).hint(hint));
-        }
+        (next..*seq).filter(|gap| given_up(*gap).is_none()).take(TOLD).for_each(gone);
         let Some(s) = snapshot else {
             (next, prev) = (seq.saturating_add(1), None);
             continue;
@@ -568,6 +651,7 @@ fn check_chain(
         }
         (next, prev) = (seq.saturating_add(1), Some(s.id));
     }
+    next
 }
 
 #[cfg(test)]

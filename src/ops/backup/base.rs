@@ -52,7 +52,8 @@ impl Base {
                 && (!by.tags || same_set(&s.body.tags, &about.tags))
         });
         let owner = repo.signs_as_owner(who);
-        all.retain(|s| if owner { s.trusted() } else { s.statement.client == who.client || s.by_owner });
+        // What the owner made of others' snapshots is theirs: it is no more taken over than they are.
+        all.retain(|s| s.trusted() || (!owner && s.statement.client == who.client));
         all.sort_by_key(|s| (s.statement.time, s.statement.seq));
         // The newest of all, and behind an incomplete one the newest complete one.
         let newest = all.pop();

@@ -89,9 +89,24 @@ fn second_homes(objects: &[String], cx: &Context<'_>, findings: &Findings<'_>) {
     }
 }
 
+fn is_late(s: &Snapshot) -> bool {
+    s.validity == Validity::Late && !s.session_lost
+}
+
+/// Those that would count if the records of their sessions were there.
+fn tell_unvouched(all: &[Snapshot], findings: &Findings<'_>) {
+    for s in all.iter().filter(|s| s.session_lost) {
+        let what = format!("the record of the session that made snapshot {} is gone without having been", s.id.short());
+        let so = "the snapshot does not count, and stays: it can be restored by its id, and the next backup makes \
+                  one that counts; `orlop forget` of it goes on without it";
+        let name = names::session(s.commit.session, 0);
+        findings.error("missing", name.as_bytes(), "list", format!("{what} cleared away; {so}"));
+    }
+}
+
 /// Those that nobody vouches for, by their names: each has a successor, or is to be made again.
 fn tell_late(all: &[Snapshot], cx: &Context<'_>) {
-    let late: Vec<String> = all.iter().filter(|s| s.validity == Validity::Late).map(|s| s.id.short()).collect();
+    let late: Vec<String> = all.iter().filter(|s| is_late(s)).map(|s| s.id.short()).collect();
     if late.is_empty() {
         return;
     }
@@ -111,16 +126,18 @@ pub fn snapshots(repo: &Repository, cx: &Context<'_>, findings: &Findings<'_>) -
             ErrorKind::Substituted => ("substituted", "check"),
             _ => ("damaged", "read"),
         };
-        findings.error(slug, name.as_bytes(), during, e.to_string());
+        let hint = e.hints().first().map_or(String::new(), |hint| format!("; {hint}"));
+        findings.error(slug, name.as_bytes(), during, format!("{e}{hint}"));
     };
     // What cannot be read of the rest was named before, when every small object was looked at.
-    let mut all = repo.snapshots(&told)?;
+    let mut all = repo.snapshots_missed(&told)?;
     let tombstones = repo.tombstones(&|_, _| {})?;
     let forgotten =
         |s: &Snapshot| tombstones.at(s.statement.client, s.statement.seq).iter().any(|t| t.target == Some(s.id));
     all.retain(|s| !forgotten(s));
     tell_late(&all, cx);
-    all.retain(|s| s.validity != Validity::Late);
+    tell_unvouched(&all, findings);
+    all.retain(|s| !is_late(s));
     let hollow = all.iter().filter(|s| s.hollow).count();
     if hollow > 0 {
         cx.notice(

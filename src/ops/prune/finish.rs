@@ -306,15 +306,22 @@ pub fn burials(
     for s in snapshots {
         of.entry(s.commit.session).or_default().push((recorded(s), s.validity));
     }
-    let free = |id: &&SessionId| may_bury(of.get(id).into_iter().flatten().copied());
+    // What is left of one whose first object is lost stays, so that the loss does.
+    let lost: HashSet<SessionId> = snapshots.iter().filter(|s| s.session_lost).map(|s| s.commit.session).collect();
+    let free = |id: &&SessionId| may_bury(of.get(id).into_iter().flatten().copied()) && !lost.contains(id);
     // A snapshot counts as late for lack of its session's first object, too: whether that is not there, no
     // listing has to be believed.
     let lies = |id: &&SessionId| !sessions.closed[*id].opened && of.contains_key(*id) && repo.is_opened(**id);
-    let ids = sessions.closed.keys().filter(free).filter(|id| !lies(id)).take(BURY_MAX);
-    ids.flat_map(|id| {
-        sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
-    })
-    .collect()
+    let mut ids: Vec<&SessionId> = sessions.closed.keys().filter(free).filter(|id| !lies(id)).collect();
+    // Those first of which nothing stands any more: what their closes name is explained by tombstones,
+    // which a checkpoint takes away.
+    ids.sort_by_key(|id| of.contains_key(id));
+    ids.truncate(BURY_MAX);
+    ids.into_iter()
+        .flat_map(|id| {
+            sessions.objects.get(id).into_iter().flatten().map(move |o| format!("{}{id}/{o}", prefix::SESSIONS))
+        })
+        .collect()
 }
 
 /// What waits, why, and until when. Of a plan that only replaces segments nothing is said.
