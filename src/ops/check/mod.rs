@@ -146,7 +146,9 @@ impl Run<'_> {
         let broken = self.unless_collected(&index, &snapshots, broken)?;
         let mut reported = self.tell_broken(&reader, &snapshots, broken, &mut summary)?;
         let misled = || Error::new(ErrorKind::Damaged, "the index says of it what is not so");
-        reported.extend(doubts.believed.into_iter().map(|pack| (pack, misled())));
+        let known = self.repo.suspects()?;
+        let fresh = doubts.believed.into_iter().filter(|pack| !known.contains(pack));
+        reported.extend(fresh.map(|pack| (pack, misled())));
         Ok((summary, reported))
     }
 
