@@ -212,10 +212,13 @@ fn a_clients_pack_is_not_given_up_for_anothers_lies() {
     let dir = tempfile::tempdir().unwrap();
     let (memory, mut owner, alice, me, id) = with_alice(dir.path());
     let ids = blobs_of(&owner, Kind::Data);
-    let liar = put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids);
-    first_segment(&memory, &owner, &me, std::slice::from_ref(&liar), &rows_of(&ids));
+    let liars = [(); 3].map(|()| put_liar(&owner, SessionId([9; 16]), Kind::Data, &ids));
+    for liar in &liars {
+        first_segment(&memory, &owner, &me, std::slice::from_ref(liar), &rows_of(&ids));
+    }
     let (told, done) = pruned(&mut owner);
-    assert!(done && told.contains(&liar.id.short()) && told.contains("not what its table says"), "{told}");
+    assert!(done && told.contains("not what its table says"), "{told}");
+    assert!(liars.iter().all(|l| told.contains(&l.id.short())), "{told}");
     assert_restores(&alice, id, dir.path());
     assert_sound(&mut owner);
 }
@@ -418,4 +421,75 @@ fn no_client_takes_over_what_the_owner_rewrote_of_another() {
     let own = back_up(&mut owner, dir.path(), &small_packs()).snapshot;
     let mut alice = repo::open(storage, &key, None).unwrap();
     assert_eq!(back_up(&mut alice, dir.path(), &options).parent, own);
+}
+
+/// A file of one chunk that somebody foresees, and that chunk.
+fn foreseen(repo: &Repository, dir: &std::path::Path) -> BlobId {
+    let bytes = noise(3_000, 7);
+    fs::write(dir.join("plan"), &bytes).unwrap();
+    repo.keys().chunk_id(&bytes)
+}
+
+/// A row of a pack that is there and whole, for a chunk that is nowhere: it once kept others from storing it,
+/// and no check saw that.
+#[test]
+fn a_row_that_lies_is_found_and_keeps_nothing_from_being_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut owner, _, me, _) = with_alice(dir.path());
+    let chunk = foreseen(&owner, dir.path());
+    let (pack, _) = entries(&owner, Kind::Data).remove(0);
+    let lie = put_segment(&owner, &me, SessionId([9; 16]), vec![pack], rows_of(&[chunk]));
+    for data in [Data::Trees, Data::All] {
+        let (done, ears) = check(&mut owner, data);
+        let told = ears.problems.lock().unwrap().join("\n");
+        assert_eq!((done.errors, done.broken_packs.len()), (1, 0), "{told}");
+        assert!(told.contains(&lie) && told.contains("mallory") && told.contains("--force"), "{told}");
+    }
+    let id = back_up(&mut owner, dir.path(), &small_packs()).snapshot.unwrap();
+    assert_restores(&owner, id, dir.path());
+}
+
+/// What the owner signs is believed, true or not: then a check finds out, and whoever stores all again is whole.
+#[test]
+fn what_was_not_stored_for_a_lie_is_stored_after_a_check() {
+    for own_row in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, mut owner, _, me, _) = with_alice(dir.path());
+        let who = owner.identity(Some("test")).unwrap();
+        let others = entries(&owner, Kind::Data);
+        let more = tempfile::tempdir().unwrap();
+        fs::write(more.path().join("g"), noise(60_000, 2)).unwrap();
+        back_up(&mut owner, more.path(), &small_packs());
+        let mut own = entries(&owner, Kind::Data);
+        own.retain(|(e, _)| !others.iter().any(|(o, _)| o.id == e.id));
+        let chunk = foreseen(&owner, dir.path());
+        let (pack, signer) = match own_row {
+            true => (own.remove(0).0, &who),
+            false => (put_liar(&owner, SessionId([9; 16]), Kind::Data, &[chunk]), &me),
+        };
+        put_segment(&owner, signer, SessionId([9; 16]), vec![pack], rows_of(&[chunk]));
+        back_up(&mut owner, dir.path(), &small_packs());
+        let there = blobs_of(&owner, Kind::Data).iter().filter(|id| **id == chunk).count();
+        assert_eq!(there, usize::from(!own_row), "it is believed");
+        let (done, _) = check(&mut owner, Data::All);
+        assert!(done.errors > 0);
+        let id = back_up(&mut owner, dir.path(), &BackupOptions { force: true, ..small_packs() }).snapshot.unwrap();
+        assert_restores(&owner, id, dir.path());
+    }
+}
+
+/// Who says of a pack what is not so accuses nobody but himself.
+#[test]
+fn a_check_accuses_the_segment_and_not_the_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, mut owner, _, me, _) = with_alice(dir.path());
+    let lies = entries(&owner, Kind::Data).into_iter().map(|(e, _)| PackEntry { len: e.len + 16_384, ..e });
+    let lies: Vec<PackEntry> = lies.collect();
+    first_segment(&memory, &owner, &me, &lies, &[]);
+    for data in [Data::Trees, Data::All] {
+        let (done, ears) = check(&mut owner, data);
+        let told = ears.problems.lock().unwrap().join("\n");
+        assert!(done.errors > 0 && told.contains("mallory"), "{told}");
+        assert_eq!((done.broken_packs, owner.suspects().unwrap()), (vec![], vec![]), "{told}");
+    }
 }

@@ -140,6 +140,12 @@ impl Index {
             && frames.iter().map(|f| &f.entry).eq(&pack.frames)
     }
 
+    /// The number under which this is said of a pack.
+    pub fn number_of(&self, pack: &PackEntry) -> Option<u32> {
+        let same = |n: &&u32| self.uploader(**n) == pack.uploader && self.agrees(**n, pack);
+        self.numbers_of(&pack.id).iter().find(same).copied()
+    }
+
     /// Gives the number of the pack.
     fn add_pack(&mut self, pack: &PackEntry, teller: ClientId) -> u32 {
         let (at, first_frame) = (self.packs.len() as u32, self.frames.len() as u32);

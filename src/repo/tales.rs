@@ -40,7 +40,7 @@ impl Lies {
 }
 
 /// A table, and the place of each frame's first id in it.
-struct Opened {
+pub(super) struct Opened {
     table: Table,
     starts: Vec<u32>,
 }
@@ -48,59 +48,81 @@ struct Opened {
 /// Gives rows of a pack that are in its table, and not in the pack.
 pub type Deeper<'a> = &'a (dyn Fn(u32, &Table) -> Result<Vec<Row>> + Sync);
 
-impl Repository {
-    /// Compare all that the index says of these packs with the packs' own tables, in bounded memory. What is
-    /// refuted already is passed over. `deeper` may look at more than the table.
-    pub fn compare_with_tables(
-        &self,
-        index: &Index,
-        packs: &[u32],
-        deeper: Deeper<'_>,
-        cx: &Context<'_>,
-    ) -> Result<Lies> {
+/// Holds what the index says of packs against the packs' own tables, in bounded memory.
+pub struct Comparison<'a> {
+    /// Where the packs are.
+    pub repo: &'a Repository,
+    /// What is said of them. What is refuted already is passed over.
+    pub index: &'a Index,
+    /// Whether to stop.
+    pub cx: &'a Context<'a>,
+    /// A pack that cannot be read is passed over. Else it is not what is said of it, or ends the comparison.
+    pub tolerant: bool,
+}
+
+impl Comparison<'_> {
+    /// Look at these packs. `deeper` may look at more than the table.
+    pub fn run(&self, packs: &[u32], deeper: Deeper<'_>) -> Result<Lies> {
         let (mut lies, mut open, mut blobs) = (Lies::default(), HashMap::new(), 0);
         for some in packs.chunks(AT_ONCE) {
-            cx.check()?;
-            let read = |n: &u32| self.table_of(index, *n).map(|table| (*n, table));
-            for (n, table) in some.par_iter().map(read).collect::<Result<Vec<_>>>()? {
-                let Some(table) = table else {
-                    lies.packs.push(n);
-                    continue;
-                };
-                lies.hollow.extend(deeper(n, &table)?);
-                blobs += table.ids.len();
-                open.insert(n, Opened::new(table));
+            self.cx.check()?;
+            let read = |n: &u32| self.repo.table_of(self.index, *n).map_or_else(|e| self.unread(e), Ok);
+            for (n, table) in some.iter().zip(some.par_iter().map(read).collect::<Result<Vec<_>>>()?) {
+                match table {
+                    Found::Table(table) => {
+                        lies.hollow.extend(deeper(*n, &table)?);
+                        blobs += table.ids.len();
+                        open.insert(*n, Opened::new(table));
+                    }
+                    Found::Other => lies.packs.push(*n),
+                    Found::Nothing => {}
+                }
             }
             if blobs >= BLOBS {
-                compare_rows(index, &std::mem::take(&mut open), &mut lies.rows)?;
+                compare_rows(self.index, &std::mem::take(&mut open), &mut lies.rows)?;
                 blobs = 0;
             }
         }
-        compare_rows(index, &open, &mut lies.rows)?;
+        compare_rows(self.index, &open, &mut lies.rows)?;
         Ok(lies)
     }
 
-    /// The table of a pack of the index, if it has the frames that the index says.
-    fn table_of(&self, index: &Index, n: u32) -> Result<Option<Table>> {
-        let pack = index.pack(n);
-        if index.distrusts(n) {
-            return Ok(Some(Table { kind: pack.kind, frames: vec![], ids: vec![] }));
-        }
-        let entries = (pack.first_frame..).take(pack.frames as usize).map(|f| index.frame(f).entry);
-        match self.read_table(&names::pack(pack.id, pack.uploader), pack.len) {
-            Ok((header, table)) => {
-                let same = header == pack.header && table.kind == pack.kind && table.frames.iter().copied().eq(entries);
-                Ok(same.then_some(table))
-            }
+    fn unread(&self, e: Error) -> Result<Found> {
+        match e.kind() {
+            _ if self.tolerant => Ok(Found::Nothing),
             // It was there when the packs were listed: another collector was quicker, most likely.
-            Err(e) if matches!(e.kind(), ErrorKind::Storage | ErrorKind::Missing) => Err(e),
-            Err(_) => Ok(None),
+            ErrorKind::Storage | ErrorKind::Missing => Err(e),
+            _ => Ok(Found::Other),
         }
     }
 }
 
+/// What there is of a pack.
+pub(super) enum Found {
+    /// Its table, which has the frames that the index says.
+    Table(Table),
+    /// A pack with other frames.
+    Other,
+    /// Nothing to compare with.
+    Nothing,
+}
+
+impl Repository {
+    /// The table of a pack of the index.
+    pub(super) fn table_of(&self, index: &Index, n: u32) -> Result<Found> {
+        if index.distrusts(n) {
+            return Ok(Found::Nothing);
+        }
+        let pack = index.pack(n);
+        let (header, table) = self.read_table(&names::pack(pack.id, pack.uploader), pack.len)?;
+        let entries = (pack.first_frame..).take(pack.frames as usize).map(|f| index.frame(f).entry);
+        let same = header == pack.header && table.kind == pack.kind && table.frames.iter().copied().eq(entries);
+        Ok(if same { Found::Table(table) } else { Found::Other })
+    }
+}
+
 impl Opened {
-    fn new(table: Table) -> Self {
+    pub(super) fn new(table: Table) -> Self {
         let mut at = 0;
         let starts = table.frames.iter().map(|f| {
             at += u32::from(f.blobs);
@@ -109,7 +131,13 @@ impl Opened {
         Self { starts: starts.collect(), table }
     }
 
-    fn has(&self, row: &Row, first_frame: u32) -> bool {
+    /// How many blobs it names.
+    pub(super) fn len(&self) -> usize {
+        self.table.ids.len()
+    }
+
+    /// Whether it says what a row says.
+    pub(super) fn has(&self, row: &Row, first_frame: u32) -> bool {
         let frame = (row.at.frame - first_frame) as usize;
         let id = self.starts.get(frame).and_then(|s| self.table.ids.get(*s as usize + usize::from(row.at.ordinal)));
         id.is_some_and(|id| short(id) == row.id)

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::frames::{Desk, Desks, FrameBuilder, FrameScope};
+use super::proven::Proven;
 use super::{Identity, Repository, Session, locked, objects};
 use crate::collect::pins;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +30,7 @@ use crate::format::names;
 use crate::format::pack::{FrameEntry, HEADER_LEN, Header, Kind, PackKey, Table, blob_ranges};
 use crate::format::segment::{self, Head, PackEntry, Row, Segment};
 use crate::id::{BlobId, PackId, SegmentId};
-use crate::index::{Index, short};
+use crate::index::{Index, Location, short};
 use crate::model::Ext;
 use crate::storage::Draft;
 use crate::sys;
@@ -80,6 +81,8 @@ pub struct Writer<'r> {
     /// Packs that were condemned since the index was loaded, by their numbers. Held for reading from
     /// a look-up until its pack is noted as reused, so that no heartbeat comes between.
     avoid: RwLock<HashSet<u32>>,
+    /// Rows of others that are so.
+    proven: Proven<'r>,
     /// Packs that something was found in, by their numbers.
     reused: Vec<AtomicBool>,
     /// Packs that this session made durable.
@@ -143,6 +146,7 @@ impl<'r> Writer<'r> {
             options,
             seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
             avoid: RwLock::default(),
+            proven: Proven::new(repo, index),
             reused: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
             wrote: Mutex::default(),
             beating: Mutex::default(),
@@ -226,8 +230,9 @@ impl<'r> Writer<'r> {
         if locked(shard).contains(&short) {
             return Ok(true);
         }
+        self.proven.prepare(id)?;
         let avoid = self.avoid.read().unwrap_or_else(PoisonError::into_inner);
-        match self.index.find_outside(id, &avoid)? {
+        match self.find(id, &avoid)? {
             Some(at) => {
                 self.reused[self.index.frame(at.frame).pack as usize].store(true, Relaxed);
                 Ok(true)
@@ -236,14 +241,26 @@ impl<'r> Writer<'r> {
         }
     }
 
+    /// Where a blob is, outside of packs to avoid. What only others say is taken for true where the pack's own
+    /// table says so, too.
+    fn find(&self, id: &BlobId, avoid: &HashSet<u32>) -> Result<Option<Location>> {
+        let first = self.index.find_outside(id, avoid)?;
+        if first.is_none_or(|at| self.proven.holds(id, at)) {
+            return Ok(first);
+        }
+        let outside = |at: &Location| !avoid.contains(&self.index.frame(at.frame).pack);
+        Ok(self.index.find_all(id)?.into_iter().find(|at| outside(at) && self.proven.holds(id, *at)))
+    }
+
     /// Whether a blob is stored where it may be relied on, or on its way. The caller stores it if not.
     pub fn holds(&self, id: &BlobId) -> Result<bool> {
         let short = short(id);
         if locked(&self.seen[usize::from(short[0]) % SHARDS]).contains(&short) {
             return Ok(true);
         }
+        self.proven.prepare(id)?;
         let avoid = self.avoid.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = self.index.find_outside(id, &avoid)? else { return Ok(false) };
+        let Some(at) = self.find(id, &avoid)? else { return Ok(false) };
         self.reused[self.index.frame(at.frame).pack as usize].store(true, Relaxed);
         Ok(true)
     }

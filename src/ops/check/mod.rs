@@ -6,6 +6,7 @@
 mod data;
 mod findings;
 mod records;
+mod tales;
 mod trees;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,6 +24,7 @@ use crate::plan::subset::Subset;
 use crate::repo::{Reader, Repository, Snapshot};
 use crate::sys;
 use findings::Findings;
+use tales::Tales;
 use trees::{Affected, Trees};
 
 /// How much of the packs is read.
@@ -127,15 +129,26 @@ impl Run<'_> {
         let mut summary = CheckSummary::default();
         records::check(self.repo, self.cx, self.findings)?;
         let snapshots = records::snapshots(self.repo, self.cx, self.findings)?;
-        let index = self.index(&mut summary)?;
+        let mut index = self.index(&mut summary)?;
         let mut broken = self.packs(&index, &mut summary)?;
+        let mut chosen = self.choose(&index, &broken.iter().map(|b| b.0).collect())?;
+        let tales = Tales { repo: self.repo, cx: self.cx, findings: self.findings };
+        let doubts = tales.check(&mut index, &chosen, &mut broken)?;
         let reader = Reader::new(self.repo, &index);
         let gone: HashSet<u32> = broken.iter().map(|b| b.0).collect();
-        let doubtful = self.trees(&reader, &snapshots, &gone, &mut summary)?;
-        let chosen = self.choose(&index, &gone, &doubtful)?;
+        chosen.extend(self.trees(&reader, &snapshots, &gone, &mut summary)?);
+        // Whether what could not be read, or is not what anybody says, is bad.
+        chosen.extend(doubts.packs);
+        chosen.retain(|n| !index.distrusts(*n));
+        chosen.sort_unstable();
+        chosen.dedup();
         broken.extend(self.read(&reader, &chosen, &mut summary)?);
         let broken = self.unless_collected(&index, &snapshots, broken)?;
-        let reported = self.tell_broken(&reader, &snapshots, broken, &mut summary)?;
+        let mut reported = self.tell_broken(&reader, &snapshots, broken, &mut summary)?;
+        let misled = || Error::new(ErrorKind::Damaged, "the index says of it what is not so");
+        let known = self.repo.suspects()?;
+        let fresh = doubts.believed.into_iter().filter(|pack| !known.contains(pack));
+        reported.extend(fresh.map(|pack| (pack, misled())));
         Ok((summary, reported))
     }
 
@@ -226,11 +239,10 @@ impl Run<'_> {
         self.options.wanted.is_none_or(|wanted| wanted(s))
     }
 
-    /// Which packs to read. One in which something could not be read is always among them, to find
-    /// out whether it is bad.
-    fn choose(&self, index: &Index, gone: &HashSet<u32>, doubtful: &BTreeSet<u32>) -> Result<Vec<u32>> {
+    /// Which packs to read.
+    fn choose(&self, index: &Index, gone: &HashSet<u32>) -> Result<Vec<u32>> {
         let there = (0..index.packs().len() as u32).filter(|n| !gone.contains(n) && !index.distrusts(*n));
-        let mut chosen: Vec<u32> = match self.options.data {
+        Ok(match self.options.data {
             Data::Trees => vec![],
             Data::All => there.collect(),
             Data::Part(Subset::Group { group, groups }) => {
@@ -241,11 +253,7 @@ impl Run<'_> {
                 let total: u64 = index.packs().iter().map(|p| p.len).sum();
                 at_random(there.collect(), |all| share(all.len(), 100.0 * bytes as f64 / total.max(1) as f64))?
             }
-        };
-        chosen.extend(doubtful);
-        chosen.sort_unstable();
-        chosen.dedup();
-        Ok(chosen)
+        })
     }
 
     fn read(&self, reader: &Reader<'_>, chosen: &[u32], summary: &mut CheckSummary) -> Result<Vec<(u32, Error)>> {

@@ -249,9 +249,11 @@ impl Marker<'_> {
         copies.sort_unstable();
         copies.dedup();
         match copies.first() {
-            Some((_, at)) => {
+            Some((best, at)) => {
                 if copies.len() > 1 {
-                    self.marks.rely(*at, index);
+                    // All that may be lies are looked at in one go: else each would take a marking of its own.
+                    let alike = copies.iter().take_while(|(worth, _)| worth == best);
+                    alike.take(if best.1 { usize::MAX } else { 1 }).for_each(|(_, at)| self.marks.rely(*at, index));
                 }
                 Ok(Some(*at))
             }

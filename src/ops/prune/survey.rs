@@ -15,7 +15,9 @@ use crate::format::gc::PackName;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::index::{Index, Row};
-use crate::repo::{History, Lies, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones};
+use crate::repo::{
+    Comparison, History, Lies, MERGED_ROWS, Reader, Repository, Session, Sessions, Snapshot, Tombstones,
+};
 
 /// How often snapshots are listed while others make new ones.
 const LISTINGS: usize = 8;
@@ -320,10 +322,10 @@ impl Survey {
     /// Mark what is needed.
     pub fn mark(&mut self, look: &Looking<'_>, finishing: Option<u64>, threads: usize) -> Result<Marks> {
         let (standing, packs) = (self.standings(finishing), (0..).zip(self.index.packs()));
-        // Of these, one may lie about what another stored.
+        // Of these, one may lie about what another stored. What cannot be read is found out when it is relied on.
         let mixed = packs.filter(|(n, p)| p.mixed && standing[*n as usize] < Standing::None).map(|(n, _)| n);
-        let lies =
-            look.repo.compare_with_tables(&self.index, &mixed.collect::<Vec<_>>(), &|_, _| Ok(vec![]), look.cx)?;
+        let compare = Comparison { repo: look.repo, index: &self.index, cx: look.cx, tolerant: true };
+        let lies = compare.run(&mixed.collect::<Vec<_>>(), &|_, _| Ok(vec![]))?;
         self.refute(lies, look.cx);
         loop {
             let standing = self.standings(finishing);

@@ -11,7 +11,7 @@ use crate::format::names;
 use crate::format::pack::Table;
 use crate::id::PackId;
 use crate::index::{Location, Row, short};
-use crate::repo::{Lies, Reader, Repository};
+use crate::repo::{Comparison, Lies, Reader, Repository};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
@@ -71,7 +71,7 @@ fn has_its_hash(repo: &Repository, pack: &PackName, len: u64) -> Result<bool> {
 /// believed answers for the pack, the frames do: its maker wrote into the table what it liked.
 pub fn relied(reader: &Reader<'_>, marks: &Marks, cx: &Context<'_>) -> Result<Lies> {
     let look = |n: u32, table: &Table| missing(reader, marks, (n, table), cx);
-    reader.repo().compare_with_tables(reader.index(), &marks.relied(), &look, cx)
+    Comparison { repo: reader.repo(), index: reader.index(), cx, tolerant: false }.run(&marks.relied(), &look)
 }
 
 /// Rows of a pack that are in its table, are relied on without being believed, and are not in its frames.
