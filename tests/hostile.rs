@@ -15,6 +15,7 @@ use orlop::id::{ClientId, SlotId};
 use orlop::model::Head;
 use orlop::ops::check::Data;
 use orlop::ops::forget::accept_lost;
+use orlop::ops::prune::PruneOptions;
 use orlop::ops::remake::{Became, RewriteOptions, Way, rewrite};
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
@@ -238,6 +239,90 @@ fn a_session_whose_record_is_lost_is_missed() {
     forget_first(&mut repo);
     prune_now(&mut repo);
     assert!(memory.list("sessions/").unwrap().len() < all.len());
+    assert_sound(&mut repo);
+}
+
+/// A name costs nothing: whoever can make objects can take any place, and must not end a chain by that.
+#[test]
+fn an_object_far_above_a_chain_is_no_head() {
+    for place in [u64::MAX, u64::MAX - 1, 1 << 40, 1000] {
+        let (memory, mut repo, client, dir) = chain(2);
+        let far = names::snapshot(client, place);
+        memory.plant(&name(&far), b"");
+        memory.plant(&name(&names::tombstone(client, place, [0; 4])), b"");
+        let (done, ears) = listening(|cx| {
+            orlop::ops::backup::backup(
+                &mut repo,
+                orlop::ops::backup::Input::Paths(source(dir.path())),
+                &small_packs(),
+                cx,
+            )
+        });
+        let id = done.unwrap().snapshot.unwrap();
+        let all = repo.snapshots(&|_, _| {}).unwrap();
+        assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 3, "{:?}", ears.problems.lock().unwrap());
+        for refused in [place, 4] {
+            let object = [names::snapshot(client, refused)];
+            let error = accept_lost(&mut repo, Some("test"), &object).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{refused}");
+        }
+        let (errors, said) = told(&memory);
+        assert!(said.contains(&far), "{said}");
+        assert!(errors <= 4, "no gap of all places below: {said}");
+        memory.delete(&name(&far)).unwrap();
+        memory.delete(&name(&names::tombstone(client, place, [0; 4]))).unwrap();
+        assert_sound(&mut reopened(&memory));
+        prune_now(&mut reopened(&memory));
+    }
+}
+
+/// What stands directly behind a chain may be its damaged head: nobody takes its place.
+#[test]
+fn a_damaged_head_keeps_its_place() {
+    let (memory, mut repo, client, dir) = chain(3);
+    for seq in [2, 3] {
+        for home in [names::snapshot(client, seq), names::copy_of(&names::snapshot(client, seq))] {
+            memory.plant(&name(&home), b"rubbish");
+        }
+    }
+    let (done, _) = listening(|cx| {
+        orlop::ops::backup::backup(&mut repo, orlop::ops::backup::Input::Paths(source(dir.path())), &small_packs(), cx)
+    });
+    let id = done.unwrap().snapshot.unwrap();
+    let all = reopened(&memory).snapshots(&|_, _| {}).unwrap();
+    assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 4);
+}
+
+#[test]
+fn an_object_far_above_the_log_stops_nobody() {
+    for generation in [u64::MAX, u64::MAX - 1] {
+        let (memory, mut repo, _, dir) = chain(2);
+        for pruned in [false, true] {
+            memory.plant(&name(&names::gc(generation)), b"");
+            fs::write(dir.path().join("more"), noise(40_000, 90 + u64::from(pruned))).unwrap();
+            back_up(&mut repo, dir.path(), &small_packs());
+            forget_first(&mut repo);
+            prune_now(&mut repo);
+            let (errors, said) = told(&memory);
+            assert!(said.contains(&names::gc(generation)), "{said}");
+            assert!(errors <= 1, "{said}");
+        }
+    }
+}
+
+/// Nobody knows what such a session relies on: it is waited for, and given up as any that is silent.
+#[test]
+fn a_session_that_cannot_be_read_is_given_up_in_time() {
+    let (memory, mut repo, _, _dir) = chain(2);
+    let object = format!("sessions/{}/00000000", "5".repeat(32));
+    memory.plant(&name(&object), b"");
+    let before = stored(&memory);
+    forget_first(&mut repo);
+    let first = prune(&mut repo, &now());
+    assert!(first.deleted_packs == 0 && stored(&memory) >= before);
+    prune(&mut repo, &PruneOptions { fence: true, ..now() });
+    prune_now(&mut repo);
+    assert!(memory.list("sessions/").unwrap().iter().all(|l| l.name.as_str() != object));
     assert_sound(&mut repo);
 }
 
