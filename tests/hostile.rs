@@ -357,3 +357,19 @@ fn no_client_takes_over_what_the_owner_rewrote_of_another() {
     let mut alice = repo::open(storage, &key, None).unwrap();
     assert_eq!(back_up(&mut alice, dir.path(), &options).parent, own);
 }
+
+/// It was there: who lost its keys is not told to make another in its place.
+#[test]
+fn a_repository_without_keys_is_damaged() {
+    let (memory, _, _, _dir) = chain(1);
+    for prefix in ["keys/", "copy/keys/"] {
+        memory.list(prefix).unwrap().iter().for_each(|l| memory.delete(&l.name).unwrap());
+    }
+    for gone in ["keys/", "config/"] {
+        memory.list(gone).unwrap().iter().for_each(|l| memory.delete(&l.name).unwrap());
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        let error = repo::open(storage.clone(), &Credential::Nothing, None).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(!error.hints().iter().any(|h| h.contains("orlop init")), "{:?}", error.hints());
+    }
+}

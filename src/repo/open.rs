@@ -337,6 +337,13 @@ fn no_repository(storage: &dyn Storage) -> Error {
         )
         .hint("use restic for it, and `orlop init` with another place for a repository of orlop's");
     }
+    let lists = |p: &&str| storage.list(p).is_ok_and(|listed| !listed.is_empty());
+    if [prefix::CONFIG, prefix::SNAPSHOTS, prefix::GC, prefix::INDEX, prefix::PACKS].iter().any(lists) {
+        let what = format!("the repository in {place} has no key slots any more, and nothing opens it without one");
+        return Error::new(ErrorKind::Damaged, what)
+            .hint("bring keys/ and keyring/ back, from a copy of the storage or from versions that it keeps")
+            .hint("without them what is stored there cannot be read by anybody");
+    }
     Error::new(ErrorKind::NoRepository, format!("there is no repository in {place}"))
         .hint("check the path given with -r or ORLOP_REPOSITORY")
         .hint("`orlop init` makes one")
