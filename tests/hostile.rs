@@ -5,10 +5,11 @@ mod support;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use orlop::crypto::Argon2Params;
 use orlop::crypto::Secret;
 use orlop::error::ErrorKind;
 use orlop::format::armour;
-use orlop::format::keys::Credential;
+use orlop::format::keys::{Credential, Kdf, SlotHeader, SlotSecret};
 use orlop::format::names;
 use orlop::format::records::{CloseKind, Purpose};
 use orlop::id::{ClientId, SlotId};
@@ -324,6 +325,56 @@ fn a_session_that_cannot_be_read_is_given_up_in_time() {
     prune_now(&mut repo);
     assert!(memory.list("sessions/").unwrap().iter().all(|l| l.name.as_str() != object));
     assert_sound(&mut repo);
+}
+
+#[test]
+fn garbage_among_the_key_slots_keeps_nobody_out() {
+    let (memory, owner, _) = world();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    for n in 0..40 {
+        memory.plant(&name(&format!("keys/{n:032x}")), b"");
+    }
+    repo::open(storage.clone(), &Credential::Nothing, None).unwrap();
+    repo::open(storage, &Credential::Raw(Secret::new(KEY)), None).unwrap();
+
+    // Slots that a password has to be tried on are bounded, and the cheapest come first.
+    let slot = |id: SlotId, params: Argon2Params, password: &str| {
+        let header = SlotHeader {
+            kdf: Kdf::Argon2id(params),
+            role: orlop::format::keys::Role::Owner,
+            id,
+            domain: owner.domain(),
+            instance: owner.instance(),
+            salt: [4; 32],
+        };
+        let secret = SlotSecret {
+            seed: Secret::new([3; 32]),
+            label: String::new(),
+            username: String::new(),
+            hostname: String::new(),
+            created: orlop::model::Time { sec: 0, nsec: 0 },
+            ext: vec![],
+        };
+        let password = Credential::Password(zeroize::Zeroizing::new(password.into()));
+        let bytes = header.seal(&password, &secret, &Secret::new([2; 32]), [1; 32]).unwrap();
+        memory.plant(&name(&names::slot(id)), &armour::wrap(&bytes));
+    };
+    let (small, large) = (Argon2Params { m_kib: 8, t: 1, p: 1 }, Argon2Params { m_kib: 64, t: 1, p: 1 });
+    for n in 0..40 {
+        slot(SlotId([100 + n; 16]), large, "another");
+    }
+    slot(SlotId([255; 16]), small, "mine");
+    let try_open = |password: &str| {
+        let password = Credential::Password(zeroize::Zeroizing::new(password.into()));
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        repo::open(storage, &password, None).map(drop).unwrap_err()
+    };
+    // It was opened: what is behind it is missing.
+    assert_ne!(try_open("mine").kind(), ErrorKind::WrongPassword);
+    let wrong = try_open("neither");
+    assert_eq!(wrong.kind(), ErrorKind::WrongPassword);
+    let hints = wrong.hints().join("\n");
+    assert!(format!("{wrong}").contains("9 more were not tried") && hints.contains("--key-hint"), "{wrong} {hints}");
 }
 
 /// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.
