@@ -5,10 +5,11 @@ mod support;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
+use orlop::crypto::Argon2Params;
 use orlop::crypto::Secret;
 use orlop::error::ErrorKind;
 use orlop::format::armour;
-use orlop::format::keys::Credential;
+use orlop::format::keys::{Credential, Kdf, SlotHeader, SlotSecret};
 use orlop::format::names;
 use orlop::format::pack::Kind;
 use orlop::format::records::{CloseKind, Purpose};
@@ -391,6 +392,140 @@ fn a_session_whose_record_is_lost_is_missed() {
     assert_sound(&mut repo);
 }
 
+/// A name costs nothing: whoever can make objects can take any place, and must not end a chain by that.
+#[test]
+fn an_object_far_above_a_chain_is_no_head() {
+    for place in [u64::MAX, u64::MAX - 1, 1 << 40, 1000] {
+        let (memory, mut repo, client, dir) = chain(2);
+        let far = names::snapshot(client, place);
+        memory.plant(&name(&far), b"");
+        memory.plant(&name(&names::tombstone(client, place, [0; 4])), b"");
+        let (done, ears) = listening(|cx| {
+            orlop::ops::backup::backup(
+                &mut repo,
+                orlop::ops::backup::Input::Paths(source(dir.path())),
+                &small_packs(),
+                cx,
+            )
+        });
+        let id = done.unwrap().snapshot.unwrap();
+        let all = repo.snapshots(&|_, _| {}).unwrap();
+        assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 3, "{:?}", ears.problems.lock().unwrap());
+        for refused in [place, 4] {
+            let object = [names::snapshot(client, refused)];
+            let error = accept_lost(&mut repo, Some("test"), &object).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{refused}");
+        }
+        let (errors, said) = told(&memory);
+        assert!(said.contains(&far), "{said}");
+        assert!(errors <= 4, "no gap of all places below: {said}");
+        memory.delete(&name(&far)).unwrap();
+        memory.delete(&name(&names::tombstone(client, place, [0; 4]))).unwrap();
+        assert_sound(&mut reopened(&memory));
+        prune_now(&mut reopened(&memory));
+    }
+}
+
+/// What stands directly behind a chain may be its damaged head: nobody takes its place.
+#[test]
+fn a_damaged_head_keeps_its_place() {
+    let (memory, mut repo, client, dir) = chain(3);
+    for seq in [2, 3] {
+        for home in [names::snapshot(client, seq), names::copy_of(&names::snapshot(client, seq))] {
+            memory.plant(&name(&home), b"rubbish");
+        }
+    }
+    let (done, _) = listening(|cx| {
+        orlop::ops::backup::backup(&mut repo, orlop::ops::backup::Input::Paths(source(dir.path())), &small_packs(), cx)
+    });
+    let id = done.unwrap().snapshot.unwrap();
+    let all = reopened(&memory).snapshots(&|_, _| {}).unwrap();
+    assert_eq!(all.iter().find(|s| s.id == id).unwrap().statement.seq, 4);
+}
+
+#[test]
+fn an_object_far_above_the_log_stops_nobody() {
+    for generation in [u64::MAX, u64::MAX - 1] {
+        let (memory, mut repo, _, dir) = chain(2);
+        for pruned in [false, true] {
+            memory.plant(&name(&names::gc(generation)), b"");
+            fs::write(dir.path().join("more"), noise(40_000, 90 + u64::from(pruned))).unwrap();
+            back_up(&mut repo, dir.path(), &small_packs());
+            forget_first(&mut repo);
+            prune_now(&mut repo);
+            let (errors, said) = told(&memory);
+            assert!(said.contains(&names::gc(generation)), "{said}");
+            assert!(errors <= 1, "{said}");
+        }
+    }
+}
+
+/// Nobody knows what such a session relies on: it is waited for, and given up as any that is silent.
+#[test]
+fn a_session_that_cannot_be_read_is_given_up_in_time() {
+    let (memory, mut repo, _, _dir) = chain(2);
+    let object = format!("sessions/{}/00000000", "5".repeat(32));
+    memory.plant(&name(&object), b"");
+    let before = stored(&memory);
+    forget_first(&mut repo);
+    let first = prune(&mut repo, &now());
+    assert!(first.deleted_packs == 0 && stored(&memory) >= before);
+    prune(&mut repo, &PruneOptions { fence: true, ..now() });
+    prune_now(&mut repo);
+    assert!(memory.list("sessions/").unwrap().iter().all(|l| l.name.as_str() != object));
+    assert_sound(&mut repo);
+}
+
+#[test]
+fn garbage_among_the_key_slots_keeps_nobody_out() {
+    let (memory, owner, _) = world();
+    let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+    for n in 0..40 {
+        memory.plant(&name(&format!("keys/{n:032x}")), b"");
+    }
+    repo::open(storage.clone(), &Credential::Nothing, None).unwrap();
+    repo::open(storage, &Credential::Raw(Secret::new(KEY)), None).unwrap();
+
+    // Slots that a password has to be tried on are bounded, and the cheapest come first.
+    let slot = |id: SlotId, params: Argon2Params, password: &str| {
+        let header = SlotHeader {
+            kdf: Kdf::Argon2id(params),
+            role: orlop::format::keys::Role::Owner,
+            id,
+            domain: owner.domain(),
+            instance: owner.instance(),
+            salt: [4; 32],
+        };
+        let secret = SlotSecret {
+            seed: Secret::new([3; 32]),
+            label: String::new(),
+            username: String::new(),
+            hostname: String::new(),
+            created: orlop::model::Time { sec: 0, nsec: 0 },
+            ext: vec![],
+        };
+        let password = Credential::Password(zeroize::Zeroizing::new(password.into()));
+        let bytes = header.seal(&password, &secret, &Secret::new([2; 32]), [1; 32]).unwrap();
+        memory.plant(&name(&names::slot(id)), &armour::wrap(&bytes));
+    };
+    let (small, large) = (Argon2Params { m_kib: 8, t: 1, p: 1 }, Argon2Params { m_kib: 64, t: 1, p: 1 });
+    for n in 0..40 {
+        slot(SlotId([100 + n; 16]), large, "another");
+    }
+    slot(SlotId([255; 16]), small, "mine");
+    let try_open = |password: &str| {
+        let password = Credential::Password(zeroize::Zeroizing::new(password.into()));
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        repo::open(storage, &password, None).map(drop).unwrap_err()
+    };
+    // It was opened: what is behind it is missing.
+    assert_ne!(try_open("mine").kind(), ErrorKind::WrongPassword);
+    let wrong = try_open("neither");
+    assert_eq!(wrong.kind(), ErrorKind::WrongPassword);
+    let hints = wrong.hints().join("\n");
+    assert!(format!("{wrong}").contains("9 more were not tried") && hints.contains("--key-hint"), "{wrong} {hints}");
+}
+
 /// The owner's hands make nothing of it the owner's: a client takes nothing over from another client's files.
 #[test]
 fn no_client_takes_over_what_the_owner_rewrote_of_another() {
@@ -491,5 +626,21 @@ fn a_check_accuses_the_segment_and_not_the_pack() {
         let told = ears.problems.lock().unwrap().join("\n");
         assert!(done.errors > 0 && told.contains("mallory"), "{told}");
         assert_eq!((done.broken_packs, owner.suspects().unwrap()), (vec![], vec![]), "{told}");
+    }
+}
+
+/// It was there: who lost its keys is not told to make another in its place.
+#[test]
+fn a_repository_without_keys_is_damaged() {
+    let (memory, _, _, _dir) = chain(1);
+    for prefix in ["keys/", "copy/keys/"] {
+        memory.list(prefix).unwrap().iter().for_each(|l| memory.delete(&l.name).unwrap());
+    }
+    for gone in ["keys/", "config/"] {
+        memory.list(gone).unwrap().iter().for_each(|l| memory.delete(&l.name).unwrap());
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        let error = repo::open(storage.clone(), &Credential::Nothing, None).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(!error.hints().iter().any(|h| h.contains("orlop init")), "{:?}", error.hints());
     }
 }

@@ -491,7 +491,11 @@ class Repository:
     def open_keys(self, unlock):
         slots = {n.rsplit("/", 1)[1] for n in self.list("keys") + self.list("copy/keys")}
         need(slots, "no key slots: this is no orlop repository")
-        for slot in sorted(slots)[:SLOTS_MAX]:
+        tried = 0
+        for cost, slot in sorted((self.slot_cost(slot, unlock), slot) for slot in slots):
+            tried += cost > 0
+            if tried > SLOTS_MAX:
+                break
             try:
                 opened = self.open_slot(slot, unlock)
             except Bad as e:
@@ -501,6 +505,15 @@ class Repository:
                 seed, role = opened
                 return self.open_keyring(slot, seed, role)
         raise Bad("no key slot opens with what was given")
+
+    def slot_cost(self, slot, unlock):
+        """What trying a password on it costs; what is no slot costs nothing."""
+        try:
+            data = self.small(f"keys/{slot}")
+        except Bad:
+            return 0
+        kdf, m, t = (data[10], *struct.unpack("<II", data[12:20])) if len(data) >= 144 else (0, 0, 0)
+        return m * t if (kdf, unlock[0]) == (1, "password") else 0
 
     def open_slot(self, slot, unlock):
         data = self.small(f"keys/{slot}")

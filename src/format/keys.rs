@@ -144,6 +144,14 @@ impl SlotHeader {
         Ok(Some(expand_committed(&base, &[b"orlop v1 slot", &self.encode()])))
     }
 
+    /// What trying a credential costs: memory times passes, and nothing where none are needed.
+    pub fn cost(&self, credential: &Credential) -> u64 {
+        match (self.kdf, credential) {
+            (Kdf::Argon2id(p), Credential::Password(_)) => u64::from(p.m_kib) * u64::from(p.t),
+            _ => 0,
+        }
+    }
+
     fn escrow_place<'a>(&self, name: &'a str) -> Place<'a> {
         Place { domain: self.domain, instance: self.instance, name }
     }

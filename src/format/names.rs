@@ -140,13 +140,42 @@ pub fn quarantine(name: &str, nonce: [u8; 4]) -> String {
     format!("quarantine/{name}.{}", hex(&nonce))
 }
 
+/// Places in chains and in the log are below this. Nobody gets there by counting, and a name costs nothing:
+/// else one object at the last place would end a chain for ever.
+pub const PLACES_END: u64 = 1 << 48;
+
+/// Whether a name says a place that no chain and no log has: nothing stands there, whatever is in it.
+pub fn is_beyond(name: &str) -> bool {
+    let first = name.strip_prefix(prefix::COPY).unwrap_or(name);
+    let place = if first.starts_with(prefix::GC) {
+        any_gc(first)
+    } else if first.starts_with(prefix::SNAPSHOTS) {
+        any_snapshot(first).map(|(_, seq)| seq)
+    } else {
+        any_tombstone(first).map(|(_, seq, _)| seq)
+    };
+    place.is_some_and(|place| place >= PLACES_END)
+}
+
+fn any_gc(name: &str) -> Option<u64> {
+    Some(u64::from_be_bytes(unhex(name.strip_prefix(prefix::GC)?).ok()?))
+}
+fn any_tombstone(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
+    counted(name.strip_prefix(prefix::TOMBSTONES)?)
+}
+fn any_snapshot(name: &str) -> Option<(ClientId, u64)> {
+    let (client, seq) = name.strip_prefix(prefix::SNAPSHOTS)?.split_once('/')?;
+    let seq: [u8; 8] = unhex(seq).ok()?;
+    Some((ClientId::parse(client).ok()?, u64::from_be_bytes(seq)))
+}
+
 /// The generation that a gc record's name says.
 pub fn parse_gc(name: &str) -> Option<u64> {
-    Some(u64::from_be_bytes(unhex(name.strip_prefix(prefix::GC)?).ok()?))
+    any_gc(name).filter(|generation| *generation < PLACES_END)
 }
 /// The client, the place and the nonce that a tombstone's name says.
 pub fn parse_tombstone(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
-    counted(name.strip_prefix(prefix::TOMBSTONES)?)
+    any_tombstone(name).filter(|(_, seq, _)| *seq < PLACES_END)
 }
 /// The author, the counter and the nonce that an annotation's name says.
 pub fn parse_note(name: &str) -> Option<(ClientId, u64, [u8; 4])> {
@@ -187,9 +216,7 @@ fn sharded(shard: &str, file: &str) -> Option<(PackId, [u8; 4])> {
 
 /// The client and place in the chain that a snapshot's name says.
 pub fn parse_snapshot(name: &str) -> Option<(ClientId, u64)> {
-    let (client, seq) = name.strip_prefix(prefix::SNAPSHOTS)?.split_once('/')?;
-    let seq: [u8; 8] = unhex(seq).ok()?;
-    Some((ClientId::parse(client).ok()?, u64::from_be_bytes(seq)))
+    any_snapshot(name).filter(|(_, seq)| *seq < PLACES_END)
 }
 /// The session that the name of one of its objects says.
 pub fn parse_session(name: &str) -> Option<SessionId> {
@@ -216,6 +243,10 @@ mod tests {
         for seq in ["+0000000000000ab", "00000000000000AB", "ab", "", "0000000000000000ab"] {
             assert_eq!(parse_snapshot(&format!("snapshots/{client}/{seq}")), None, "{seq}");
         }
+        let far = snapshot(client, PLACES_END);
+        assert!(parse_snapshot(&far).is_none() && is_beyond(&far) && is_beyond(&copy_of(&far)));
+        assert!(parse_gc(&gc(u64::MAX)).is_none() && is_beyond(&gc(u64::MAX)) && !is_beyond(&gc(PLACES_END - 1)));
+        assert!(is_beyond(&tombstone(client, u64::MAX, [0; 4])) && !is_beyond("packs/x"));
         let pack_id = PackId([0xab; 32]);
         assert_eq!(parse_pack(&pack(pack_id, [1; 4])), Some((pack_id, [1; 4])));
         assert_eq!(parse_pack(&pack(pack_id, [1; 4]).replace("packs/ab", "packs/ac")), None);

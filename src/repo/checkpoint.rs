@@ -138,7 +138,7 @@ impl Repository {
             ranges: g.ranges.clone(),
             anchors: g.anchors.iter().map(|(seq, id)| (*seq, *id)).collect(),
         });
-        let generation = history.log.generation() + 1;
+        let generation = history.next()?;
         let blank = State { generation, author: who.client, author_epoch: who.epoch, ..State::default() };
         let mut parts = Parts::new(blank);
         confirmed.for_each(|c| parts.add(32 + 8 * c.except.len(), |s| s.confirmed.push(c)));

@@ -72,6 +72,12 @@ pub struct Replaced {
 }
 
 impl History {
+    /// The generation of the next record.
+    pub fn next(&self) -> Result<u64> {
+        let next = self.log.generation().checked_add(1).filter(|next| *next < names::PLACES_END);
+        next.ok_or_else(|| Error::new(ErrorKind::Damaged, "the gc log has no place left"))
+    }
+
     /// Whether a record says that a snapshot is whole.
     pub fn confirms(&self, client: ClientId, seq: u64) -> bool {
         self.confirmed.get(&client).is_some_and(|c| seq <= c.upto && c.except.binary_search(&seq).is_err())
@@ -244,12 +250,13 @@ impl Repository {
         }
         while let Some((record, states)) = records.pop() {
             let generation = record.clear.generation;
-            if !is_whole(&record.clear) && generation != out.log.generation() + 1 {
-                if lost.insert(generation - 1) {
+            if !is_whole(&record.clear) && out.log.generation().checked_add(1) != Some(generation) {
+                let before = generation.saturating_sub(1);
+                if lost.insert(before) {
                     let what = "it is gone from between others";
-                    trouble(&names::gc(generation - 1), Error::new(ErrorKind::Missing, what));
+                    trouble(&names::gc(before), Error::new(ErrorKind::Missing, what));
                 }
-                out.log.pass_over(generation - 1, out.time);
+                out.log.pass_over(before, out.time);
                 out.last = RecordId::ZERO;
             }
             out.add(&record, &states)?;
@@ -321,7 +328,7 @@ impl Repository {
         }
         let mut next = history.clone();
         while let Some(record) = records.pop() {
-            if is_whole(&record.clear) && record.clear.generation != next.log.generation() + 1 {
+            if is_whole(&record.clear) && next.log.generation().checked_add(1) != Some(record.clear.generation) {
                 // What was condemned before is remembered, and nothing else.
                 next = History { log: next.log, ..History::default() };
             }
@@ -368,7 +375,7 @@ impl Repository {
         said: Saying,
     ) -> Result<bool> {
         let Saying { mut clear, mut gc } = said;
-        clear.generation = history.log.generation() + 1;
+        clear.generation = history.next()?;
         clear.prev = if clear.kind == GcKind::Restart { RecordId::ZERO } else { history.last };
         (gc.author, gc.author_epoch, gc.session) = (who.client, who.epoch, session.id);
         (gc.config, gc.nonce) = (self.config_id(), sys::random()?);
@@ -388,7 +395,7 @@ impl Repository {
         if !self.log_went_on(generation)? {
             return Ok(true);
         }
-        match self.load_gc(generation + 1) {
+        match self.load_gc(generation.saturating_add(1)) {
             Ok(next) => Ok(next.clear.prev == id),
             Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
             Err(e) => Err(e),

@@ -94,6 +94,9 @@ impl Repository {
         if !prefix::ARMOURED.iter().any(|p| first.starts_with(p)) {
             return Ok(Verified::Unknown);
         }
+        if names::is_beyond(object) {
+            return Ok(Verified::Unknown);
+        }
         let stored = self.storage.get(&objects::name(object)?, objects::STORED_MAX)?;
         let unwrapped = armour::unwrap(&stored)?;
         let found = match object.strip_prefix(prefix::COPY) {

@@ -337,35 +337,75 @@ fn no_repository(storage: &dyn Storage) -> Error {
         )
         .hint("use restic for it, and `orlop init` with another place for a repository of orlop's");
     }
+    let lists = |p: &&str| storage.list(p).is_ok_and(|listed| !listed.is_empty());
+    if [prefix::CONFIG, prefix::SNAPSHOTS, prefix::GC, prefix::INDEX, prefix::PACKS].iter().any(lists) {
+        let what = format!("the repository in {place} has no key slots any more, and nothing opens it without one");
+        return Error::new(ErrorKind::Damaged, what)
+            .hint("bring keys/ and keyring/ back, from a copy of the storage or from versions that it keeps")
+            .hint("without them what is stored there cannot be read by anybody");
+    }
     Error::new(ErrorKind::NoRepository, format!("there is no repository in {place}"))
         .hint("check the path given with -r or ORLOP_REPOSITORY")
         .hint("`orlop init` makes one")
 }
 
+/// Slots that are looked at: whoever can make objects can make more.
+const SLOTS_READ: usize = 4096;
+
+/// Find the slot that a credential opens. What costs nothing is tried at once; of passwords the cheapest first, and
+/// as many as may be: who can add slots must not push others out of the limit with what is none.
 fn unlock(
     storage: &dyn Storage,
     mut slots: Vec<SlotId>,
     credential: &Credential,
     hint: Option<SlotId>,
 ) -> Result<(Slot, SlotSecret)> {
-    // The one that is known comes first: who can add slots must not push it out of the limit.
     slots.sort_by_key(|id| Some(*id) != hint);
-    slots.truncate(limits::SLOTS_MAX);
-    let mut damaged = None;
-    for id in slots {
+    let (mut dear, mut damaged) = (Vec::new(), None);
+    for id in slots.into_iter().take(SLOTS_READ) {
         let slot = objects::get_either(storage, &names::slot(id)).and_then(|b| Ok(Slot::parse(&b)?));
-        match slot.and_then(|slot| Ok(slot.open(credential)?.map(|secret| (slot, secret)))) {
-            Ok(Some(found)) if found.0.header.id == id => return Ok(found),
-            Ok(_) => {}
-            Err(e) => damaged = Some(e),
+        let slot = match slot {
+            Ok(slot) if slot.header.id == id => slot,
+            Ok(_) => continue,
+            Err(e) => {
+                damaged = Some(e);
+                continue;
+            }
+        };
+        if slot.header.cost(credential) > 0 && Some(id) != hint {
+            dear.push(slot);
+            continue;
+        }
+        match slot.open(credential) {
+            Ok(Some(secret)) => return Ok((slot, secret)),
+            Ok(None) => {}
+            Err(e) => damaged = Some(e.into()),
         }
     }
-    let error = Error::new(ErrorKind::WrongPassword, format!("no key slot of {} opens with that", storage.place()))
-        .hint("check the password, or the file or command it comes from");
-    Err(match damaged {
+    dear.sort_by_key(|slot| slot.header.cost(credential));
+    let untried = dear.split_off(dear.len().min(limits::SLOTS_MAX)).len();
+    for slot in dear {
+        match slot.open(credential) {
+            Ok(Some(secret)) => return Ok((slot, secret)),
+            Ok(None) => {}
+            Err(e) => damaged = Some(e.into()),
+        }
+    }
+    Err(unopened(storage, untried, damaged))
+}
+
+fn unopened(storage: &dyn Storage, untried: usize, damaged: Option<Error>) -> Error {
+    let what = format!("no key slot of {} opens with that", storage.place());
+    let mut error = match untried {
+        0 => Error::new(ErrorKind::WrongPassword, what),
+        n => Error::new(ErrorKind::WrongPassword, format!("{what}, and {n} more were not tried"))
+            .hint("`--key-hint` with the id of a key tries that one first, whatever else is there"),
+    };
+    error = error.hint("check the password, or the file or command it comes from");
+    match damaged {
         Some(e) => error.because(e),
         None => error,
-    })
+    }
 }
 
 /// The numbers of the versions in a folder, highest first. Where none is listed the first one may

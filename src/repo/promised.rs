@@ -35,17 +35,20 @@ impl Repository {
         };
         let load = |id: &SessionId| match self.load_close(*id) {
             Err(e) if e.kind() == ErrorKind::Storage => Err(e),
-            found => Ok(found.ok().flatten().map(|close| (*id, self.promised_by(&close)))),
+            found => Ok(found.ok().flatten().into_iter().for_each(|close| self.note_promised(*id, &close))),
         };
-        let found: Result<Vec<_>> = unread.par_iter().map(load).collect();
-        let mut known = locked(&self.promised);
-        for (id, heads) in found?.into_iter().flatten() {
-            known.read.insert(id);
-            known.places.extend(heads.iter().map(|h| ((h.client, h.seq), h.id)));
-        }
-        let mut out = known.places.clone();
+        unread.par_iter().try_for_each(load)?;
+        let mut out = locked(&self.promised).places.clone();
         out.extend(history.heads.values().map(|h| ((h.client, h.seq), h.id)));
         Ok(out)
+    }
+
+    /// Remember what a close says that was read beside its session's first object.
+    pub(super) fn note_promised(&self, session: SessionId, close: &Close) {
+        let heads = self.promised_by(close);
+        let mut known = locked(&self.promised);
+        known.read.insert(session);
+        known.places.extend(heads.iter().map(|h| ((h.client, h.seq), h.id)));
     }
 
     /// What a close says that its author may say: clients speak of their own chains.

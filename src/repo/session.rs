@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::{History, Identity, Repository, locked};
-use crate::crypto::SigningKey;
+use crate::crypto::{PublicKey, SigningKey};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::format::codec::{check_ext, decode, encode};
 use crate::format::names::{self, prefix};
@@ -370,6 +370,11 @@ impl Repository {
             }
             match self.open_session(*id, names) {
                 Ok(open) => out.open.push(open),
+                // Anybody can make such an object. What it relies on nobody knows, so it is waited for until it
+                // has been silent for long enough to be given up.
+                Err(e) if e.kind() == ErrorKind::Damaged && self.is_unreadable(*id) => {
+                    out.open.push(OpenSession::unknown(*id));
+                }
                 // Cleared away, or closed and cleared away, since it was listed.
                 Err(e) if e.kind() == ErrorKind::Missing && self.has_ended(*id)? => {}
                 // What it said last counts, and nobody knows it (I14).
@@ -385,7 +390,13 @@ impl Repository {
         Ok(out)
     }
 
-    fn open_session(&self, id: SessionId, names: &[String]) -> Result<OpenSession> {
+    /// Whether a session's first object is there and can never be read.
+    fn is_unreadable(&self, id: SessionId) -> bool {
+        self.open_first(id).is_err_and(|e| e.kind() == ErrorKind::Damaged)
+    }
+
+    /// A session's first object, and the key of whoever opened it.
+    fn open_first(&self, id: SessionId) -> Result<(SessionOpen, PublicKey)> {
         let (open, opened) = self.open_record::<SessionOpen>(RecordType::SessionOpen, &names::session(id, 0))?;
         check_ext("session", &open.ext, &[])?;
         let key = self.author(open.client, open.client_epoch)?.key;
@@ -393,6 +404,11 @@ impl Repository {
         if open.session != id {
             return Err(Error::new(ErrorKind::Damaged, "it is not what its name says"));
         }
+        Ok((open, key))
+    }
+
+    fn open_session(&self, id: SessionId, names: &[String]) -> Result<OpenSession> {
+        let (open, key) = self.open_first(id)?;
         let dead = self.is_here(&open) && self.is_dead(&open);
         let bases = open.bases.iter().copied().collect();
         let mut out = OpenSession { open, seen_gen: 0, pins: BTreeSet::new(), bases, progress: 0, dead };
@@ -465,6 +481,28 @@ impl Repository {
         let ids: Vec<RecordId> = committed.iter().map(|head| head.id).collect();
         // Exists: another process of this machine was quicker.
         self.put_close(leftover.id, kind, &ids, committed, 0, (who.client, who.epoch, &who.signer)).map(|_| ())
+    }
+}
+
+impl OpenSession {
+    /// One whose first object cannot be read: it has seen nothing of the log, so that no finish goes on beside it.
+    fn unknown(id: SessionId) -> Self {
+        let open = SessionOpen {
+            session: id,
+            client: ClientId::ZERO,
+            client_epoch: 0,
+            purpose: Purpose::Backup,
+            started: crate::model::Time::default(),
+            machine: [0; 8],
+            boot: [0; 16],
+            pid: 0,
+            pid_started: 0,
+            hostname: format!("an unknown machine, sessions/{id},"),
+            bases: vec![],
+            nonce: [0; 16],
+            ext: vec![],
+        };
+        Self { open, seen_gen: 0, pins: BTreeSet::new(), bases: BTreeSet::new(), progress: 0, dead: false }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rayon::iter::Either;
 use rayon::prelude::*;
 
 use super::promised::Places;
@@ -158,18 +159,22 @@ impl Repository {
             let place = names::parse_snapshot(name);
             place.is_some_and(|(c, seq)| tombstones.at(c, seq).iter().any(|t| t.target.is_none()))
         };
-        let load = |name: &str| match self.load_snapshot(name) {
-            Ok(s) => Some(s),
+        let load = |name: &String| match self.load_snapshot(name) {
+            Ok(s) => Either::Left(s),
             // Listed, and deleted before it was read: by somebody who said so first.
-            Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => None,
+            Err(e) if e.kind() == ErrorKind::Missing && self.forgotten_since(name) => Either::Right(None),
             // The owner goes on without it.
-            Err(e) if e.kind() != ErrorKind::Storage && lost(name) => None,
-            Err(e) => {
-                trouble(name, e);
-                None
-            }
+            Err(e) if e.kind() != ErrorKind::Storage && lost(name) => Either::Right(None),
+            Err(e) => Either::Right(Some((name.clone(), e))),
         };
-        let mut out: Vec<Snapshot> = listed.par_iter().filter_map(|name| load(name)).collect();
+        let (mut out, failed): (Vec<Snapshot>, Vec<_>) = listed.par_iter().partition_map(load);
+        let ends = ends(&listed, &out, (history, tombstones, promised));
+        for (name, e) in failed.into_iter().flatten() {
+            let stray = e.kind() != ErrorKind::Storage && is_stray(&name, &ends);
+            let e = if stray { no_part(&name, e) } else { e };
+            trouble(&name, e);
+        }
+        listed.retain(|name| !is_stray(name, &ends));
         self.compare_heads(&listed, &out, history, tombstones)?;
         let given_up = |client, seq| given_up(history, tombstones, client, seq);
         self.check_chains(&listed, &out, &Said { given_up: &given_up, promised }, trouble);
@@ -226,12 +231,23 @@ impl Repository {
         for s in all {
             chains.entry(s.statement.client).or_default().insert(s.statement.seq);
         }
-        let mut out = Vec::new();
-        for (client, here) in chains {
-            let gone = (1..here.last().copied().unwrap_or(0)).filter(|seq| !here.contains(seq));
-            out.extend(gone.filter_map(|seq| Some((client, seq, given_up(&history, &tombstones, client, seq)?))));
-        }
-        Ok(out)
+        let told = tombstones.all().map(|t| (t.client, t.seq));
+        let doomed = history.doomed_names.iter().filter_map(|name| names::parse_snapshot(name));
+        let forgotten = history.forgotten.values().flat_map(|f| {
+            // A chain has no more places than it has room for below its last one here.
+            let last = chains.get(&f.client).and_then(|here| here.last()).copied().unwrap_or(0);
+            let ranges = f.ranges.iter().map(move |(first, end)| *first..=(*end).min(last));
+            ranges.flatten().map(|seq| (f.client, seq))
+        });
+        let gone: BTreeSet<(ClientId, u64)> = told.chain(doomed).chain(forgotten).collect();
+        let within = |(client, seq): &(ClientId, u64)| {
+            let here = chains.get(client);
+            here.is_some_and(|here| here.last() > Some(seq) && !here.contains(seq))
+        };
+        let gone = gone.into_iter().filter(within);
+        Ok(gone
+            .filter_map(|(client, seq)| Some((client, seq, given_up(&history, &tombstones, client, seq)?)))
+            .collect())
     }
 
     /// Whether an object stands at a place in a chain.
@@ -291,6 +307,8 @@ impl Repository {
                 true => match self.load_close(session) {
                     Ok(close) => {
                         steady.set(steady.get() && close.is_some());
+                        let counts = close.iter().filter(|_| listed.opened && !history.buried(session));
+                        counts.for_each(|close| self.note_promised(session, close));
                         close
                     }
                     Err(e) => {
@@ -341,46 +359,50 @@ impl Repository {
         close.author == committer || (close.kind == CloseKind::Fence && collects)
     }
 
-    /// The highest place in a client's chain that is taken, and the statement there.
+    /// The highest place in a client's chain that is taken, and the statement there. A place that was
+    /// forgotten is taken, even when nothing stands there any more, and so is one that was promised. A name
+    /// alone takes a place only if it stands directly behind: it may be that of a damaged head.
     pub(super) fn head(&self, client: ClientId, history: &History) -> Result<(u64, RecordId)> {
-        // Nobody takes the place of what is lost.
+        let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
+        let listed: BTreeSet<u64> = listed.iter().filter_map(|n| Some(names::parse_snapshot(n)?.1)).collect();
         let promised = self.promised(history)?;
         let promised = promised.range((client, 0)..=(client, u64::MAX)).next_back();
         let promised = promised.map_or((0, None), |((_, seq), id)| (*seq, Some(*id)));
-        let listed = objects::list_either(self.storage.as_ref(), &format!("{}{client}/", prefix::SNAPSHOTS))?;
-        let seqs = listed.iter().filter_map(|name| names::parse_snapshot(name));
-        let listed = seqs.map(|(_, seq)| seq).max().unwrap_or(0);
-        // A place that was forgotten is taken, even when nothing stands there any more.
-        let (seq, id) = self.highest_given_up(client, history)?.max(promised);
-        if seq > listed {
-            return Ok((seq, id.unwrap_or(RecordId::ZERO)));
-        }
-        if listed == 0 {
-            return Ok((0, RecordId::ZERO));
-        }
-        let seq = listed;
-        let prev = self.load_snapshot(&names::snapshot(client, seq)).map(|s| s.id);
-        // A damaged head must not end the chain: the next one says that it could not see it.
-        Ok((seq, prev.unwrap_or(RecordId::ZERO)))
-    }
-
-    /// The highest place in a client's chain that was given up, and what stood there.
-    fn highest_given_up(&self, client: ClientId, history: &History) -> Result<(u64, Option<RecordId>)> {
-        let mut highest = (0, None);
-        for listed in self.storage.list(&format!("{}{client}/", prefix::TOMBSTONES))? {
-            let Some((_, seq, _)) = names::parse_tombstone(listed.name.as_str()) else { continue };
-            // Whoever wrote it: to leave a place empty costs nothing.
-            if seq > highest.0 && self.storage.head(&objects::name(&names::snapshot(client, seq))?)?.is_none() {
-                let target = self.load_tombstone(listed.name.as_str()).ok().and_then(|(t, _)| t.target);
-                highest = (seq, target);
+        let mut head = promised.max(forgotten_last(client, history));
+        for seq in listed.range(head.0..).rev() {
+            match self.load_snapshot(&names::snapshot(client, *seq)) {
+                Ok(s) => {
+                    head = (*seq, Some(s.id));
+                    break;
+                }
+                Err(e) if e.kind() == ErrorKind::Storage => return Err(e),
+                Err(_) => {}
             }
         }
-        if let Some(f) = history.forgotten.get(&client)
-            && let Some((_, last)) = f.ranges.last().filter(|(_, last)| *last > highest.0)
-        {
-            highest = (*last, f.anchors.iter().find(|(at, _)| at == last).map(|(_, id)| *id));
+        let (mut head, told) = self.given_up_above(client, head)?;
+        while let Some(next) = head.0.checked_add(1).filter(|n| listed.contains(n) || told.contains(n)) {
+            head = (next, None);
         }
-        Ok(highest)
+        // A damaged head must not end the chain: the next one says that it could not see it.
+        Ok((head.0, head.1.unwrap_or(RecordId::ZERO)))
+    }
+
+    /// The highest place above one that the owner gave up, and what stood there, or else that one; and all
+    /// places in whose names a decision stands.
+    fn given_up_above(&self, client: ClientId, above: Taken) -> Result<(Taken, BTreeSet<u64>)> {
+        let listed = self.storage.list(&format!("{}{client}/", prefix::TOMBSTONES))?;
+        let place = |l: &crate::storage::Listed| Some(names::parse_tombstone(l.name.as_str())?.1);
+        let told: BTreeSet<u64> = listed.iter().filter_map(place).collect();
+        let mut higher: Vec<_> = listed.iter().filter(|l| place(l).is_some_and(|seq| seq > above.0)).collect();
+        higher.sort_by_key(|l| std::cmp::Reverse(place(l)));
+        for l in higher {
+            match self.load_tombstone(l.name.as_str()) {
+                Ok((t, _)) => return Ok(((t.seq, t.target), told)),
+                Err(e) if e.kind() == ErrorKind::Storage => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok((above, told))
     }
 
     /// Commit a snapshot: everything it needs must be durable. A lost race for a place in the chain
@@ -434,7 +456,7 @@ impl Repository {
         for _ in 0..TRIES {
             let (seq, prev) = self.head(author.client, history)?;
             let full = || Error::new(ErrorKind::Damaged, "the chain of snapshots has no place left");
-            statement.seq = seq.checked_add(1).ok_or_else(full)?;
+            statement.seq = seq.checked_add(1).filter(|next| *next < names::PLACES_END).ok_or_else(full)?;
             statement.prev = prev;
             statement.body =
                 snapshot::seal_body(body, self.domain(), author.client, statement.seq, &with, sys::salt()?);
@@ -455,6 +477,16 @@ impl Repository {
         }
         Err(outrun(author))
     }
+}
+
+/// A place in a chain, and what stands or stood there, if that is known.
+type Taken = (u64, Option<RecordId>);
+
+/// The last place of a chain that a checkpoint names as given up.
+fn forgotten_last(client: ClientId, history: &History) -> Taken {
+    let Some(f) = history.forgotten.get(&client) else { return (0, None) };
+    let last = f.ranges.last().map_or(0, |(_, last)| *last);
+    (last, f.anchors.iter().find(|(at, _)| *at == last).map(|(_, id)| *id))
 }
 
 fn outrun(author: &Identity) -> Error {
@@ -549,6 +581,45 @@ pub fn parted(ours: &Snapshot, theirs: &Snapshot) -> Error {
     );
     Error::new(ErrorKind::Substituted, what)
         .hint("back up into one of the two under another name, with --client, and forget there what should not stay")
+}
+
+/// The last place of every chain: the highest that holds what can be read, that was given up or that was
+/// promised, and names that stand directly behind it.
+fn ends(
+    listed: &[String],
+    loaded: &[Snapshot],
+    (history, tombstones, promised): (&History, &Tombstones, &Places),
+) -> BTreeMap<ClientId, u64> {
+    let decided = tombstones.all().map(|t| (t.client, t.seq));
+    let forgotten = history.forgotten.keys().map(|client| (*client, forgotten_last(*client, history).0));
+    let heads = history.heads.values().map(|h| (h.client, h.seq));
+    let read = loaded.iter().map(|s| (s.statement.client, s.statement.seq));
+    let mut ends: BTreeMap<ClientId, u64> = BTreeMap::new();
+    for (client, seq) in decided.chain(forgotten).chain(heads).chain(promised.keys().copied()).chain(read) {
+        let end = ends.entry(client).or_default();
+        *end = seq.max(*end);
+    }
+    let places: BTreeSet<(ClientId, u64)> = listed.iter().filter_map(|name| names::parse_snapshot(name)).collect();
+    for (client, seq) in places {
+        let end = ends.entry(client).or_default();
+        if end.checked_add(1) == Some(seq) {
+            *end = seq;
+        }
+    }
+    ends
+}
+
+/// Whether a name stands above a chain, and not directly behind it.
+fn is_stray(name: &str, ends: &BTreeMap<ClientId, u64>) -> bool {
+    names::parse_snapshot(name).is_some_and(|(client, seq)| ends.get(&client).is_some_and(|end| seq > *end))
+}
+
+/// That an object takes no place in a chain.
+fn no_part(name: &str, e: Error) -> Error {
+    let what = "it stands far above its chain and is no part of it, as it cannot be read";
+    Error::new(ErrorKind::Substituted, what)
+        .because(e)
+        .hint(format!("delete {name} from the storage, and {} if that is there", names::copy_of(name)))
 }
 
 /// What others than its snapshots say of a chain.

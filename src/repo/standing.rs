@@ -75,7 +75,9 @@ impl Repository {
         let (top, _) = self.head(client, &history)?;
         if seq == 0 || seq > top {
             let what = format!("there never was a {name}");
-            return Err(says(what).hint("`orlop check` names what is missing"));
+            return Err(says(what)
+                .hint("`orlop check` names what is missing")
+                .hint("an object of that name that cannot be read can be deleted from the storage"));
         }
         let decided = !self.tombstones(&|_, _| {})?.at(client, seq).is_empty() || history.forgot(client, seq);
         if decided {

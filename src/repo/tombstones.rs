@@ -6,7 +6,7 @@ use super::Repository;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gc::{self, Reason};
 use crate::format::keys::Role;
-use crate::format::names::prefix;
+use crate::format::names::{self, prefix};
 use crate::id::{ClientId, RecordId};
 use crate::repo::Snapshot;
 
@@ -60,7 +60,8 @@ impl Repository {
     /// told to `trouble` and decide nothing.
     pub fn tombstones(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Tombstones> {
         let (mut found, mut undone) = (Vec::new(), BTreeSet::new());
-        let listed = self.storage.list(prefix::TOMBSTONES)?;
+        let mut listed = self.storage.list(prefix::TOMBSTONES)?;
+        listed.retain(|l| !names::is_beyond(l.name.as_str()));
         for (tombstone, reason) in self.load_listed(&listed, trouble, |object| self.load_tombstone(object))? {
             match reason {
                 Reason::Undelete(id) => drop(undone.insert((tombstone.client, tombstone.seq, id))),
