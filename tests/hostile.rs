@@ -24,7 +24,7 @@ use orlop::ops::remake::{Became, RewriteOptions, Way, rewrite};
 use orlop::repo::{self, Identity, Leftover, Repository, SlotNote, Validity};
 use orlop::storage::{MemoryStorage, Name, Storage};
 use support::keyring::{put_liar, put_segment, rows_of};
-use support::prune::{forget, now, prune_now, stored, try_prune};
+use support::prune::{forget, now, prune, prune_now, stored, try_prune};
 use support::*;
 
 const KEY: [u8; 32] = [7; 32];

@@ -35,7 +35,11 @@ impl Repository {
         };
         let load = |id: &SessionId| match self.load_close(*id) {
             Err(e) if e.kind() == ErrorKind::Storage => Err(e),
-            found => Ok(found.ok().flatten().into_iter().for_each(|close| self.note_promised(*id, &close))),
+            Ok(Some(close)) => {
+                self.note_promised(*id, &close);
+                Ok(())
+            }
+            Ok(None) | Err(_) => Ok(()),
         };
         unread.par_iter().try_for_each(load)?;
         let mut out = locked(&self.promised).places.clone();
