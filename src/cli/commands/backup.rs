@@ -307,11 +307,13 @@ fn stream(
         let input = rustix::io::dup(rustix::stdio::stdin())
             .map_err(|e| Error::new(ErrorKind::Source, "standard input cannot be read").because(e))?;
         let mut from = Patient::new(std::fs::File::from(input), signals::cancel());
-        return backup::fan_out(to, Input::Stream { path, from: &mut from, accept: &mut || Ok(()) }, options, &cx);
+        let mut accept = from.not_empty();
+        return backup::fan_out(to, Input::Stream { path, from: &mut from, accept: &mut accept }, options, &cx);
     }
     let (mut running, output) = Running::start(&args.paths)?;
     let mut from = Patient::new(output, signals::cancel());
-    let mut accept = || running.verdict();
+    let not_empty = from.not_empty();
+    let mut accept = || running.verdict().and_then(|()| not_empty());
     backup::fan_out(to, Input::Stream { path, from: &mut from, accept: &mut accept }, options, &cx)
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,12 +20,23 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub struct Patient<'c, R> {
     from: R,
     cancel: &'c AtomicBool,
+    any: Arc<AtomicBool>,
 }
 
 impl<'c, R: Read + AsFd> Patient<'c, R> {
     /// Until `cancel` is set.
     pub fn new(from: R, cancel: &'c AtomicBool) -> Self {
-        Self { from, cancel }
+        Self { from, cancel, any: Arc::default() }
+    }
+
+    /// Refuses a stream that ended before anything came: who should have written it may have failed.
+    pub fn not_empty(&self) -> impl Fn() -> Result<()> + Send + use<R> {
+        let any = Arc::clone(&self.any);
+        move || match any.load(Relaxed) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Source, "no data came in, so no snapshot is made")
+                .hint("look whether what should have written it failed")),
+        }
     }
 }
 
@@ -38,7 +50,11 @@ impl<R: Read + AsFd> Read for Patient<'_, R> {
         let mut fds = [PollFd::new(&self.from, PollFlags::IN)];
         match poll(&mut fds, Some(&PATIENCE)) {
             Ok(0) => again(),
-            Ok(_) => self.from.read(into),
+            Ok(_) => self.from.read(into).inspect(|n| {
+                if *n > 0 {
+                    self.any.store(true, Relaxed);
+                }
+            }),
             Err(e) => Err(e.into()),
         }
     }
