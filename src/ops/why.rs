@@ -80,8 +80,9 @@ pub fn why(path: &Path, sources: &[PathBuf], selection: &Selection, one_file_sys
     let mut doubts = Vec::new();
     let leads = sources.iter().any(|given| absolute(given).starts_with(&path));
     let because = match &source {
-        // What was named in it is kept, and what leads there.
-        Some(_) if leads && path.symlink_metadata().is_ok() => Because::Kept { rule: None },
+        // What was named is kept, and so is what leads there.
+        Some(_) if leads && path.symlink_metadata().is_err() => Because::NotThere,
+        Some(_) if leads => Because::Kept { rule: None },
         None => Because::Outside,
         Some(source) => Way { selection, one_file_system, doubts: &mut doubts }.down(source, &path)?,
     };
@@ -99,10 +100,6 @@ impl Way<'_> {
         let mut at = source.as_os_str().as_bytes().to_vec();
         let below = path.strip_prefix(source).map_err(|_| Error::new(ErrorKind::Bug, "a path is not in its source"))?;
         let mut names = below.components().map(|c| c.as_os_str().as_bytes()).peekable();
-        if names.peek().is_none() {
-            let rule = self.selection.kept_by(None, &at, ItemKind::Dir);
-            return Ok(if path.symlink_metadata().is_ok() { Because::Kept { rule } } else { Because::NotThere });
-        }
         let mut dir = Dir::open_root(source).doing(|| format!("while opening {}", source.display()))?;
         let device = dir.own_stat().doing(|| format!("while looking at {}", source.display()))?.id.dev;
         let (mut level, doubts) = enter_named(self.selection, &mut dir, &at);
@@ -121,7 +118,7 @@ impl Way<'_> {
                 return Ok(ruled(rule, &place));
             }
             if names.peek().is_none() {
-                return Ok(Because::Kept { rule: self.selection.kept_by(Some(&level), &place, kind(&stat)) });
+                return Ok(Because::Kept { rule: self.selection.kept_by(&level, &place, kind(&stat)) });
             }
             // The directory itself is kept, and empty.
             if self.one_file_system && stat.id.dev != device {

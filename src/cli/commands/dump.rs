@@ -61,31 +61,35 @@ pub fn run(args: &Dump, settings: &Settings) -> Result<Outcome> {
 /// only good one. What is no file (a fifo, a device) is written into.
 fn into_file(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |e| Error::new(ErrorKind::Target, format!("{} cannot be written", target.display())).because(e);
+    let doing = || format!("while writing {}", target.display());
     let real: PathBuf = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
     let there = std::fs::metadata(&real).ok();
-    let beside = match there.as_ref().is_none_or(|there| there.is_file()) {
-        true => {
-            let mut name = real.clone().into_os_string();
-            name.push(".partial");
-            name.into()
-        }
-        false => real.clone(),
-    };
-    let path = beside.clone();
-    let file = signals::unless_stopped(move || File::create(path))?.map_err(failed)?;
-    if let Some(there) = there.filter(|there| there.is_file()) {
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
+        let file = signals::unless_stopped(move || File::create(real))?.map_err(failed)?;
+        return fill(file, write, &failed).doing(doing);
+    }
+    let mut beside = real.clone().into_os_string();
+    beside.push(format!(".{}.partial", std::process::id()));
+    // Nothing that is there already is written to, and no link is followed.
+    let file = File::create_new(&beside).map_err(failed)?;
+    if let Some(there) = there {
         file.set_permissions(there.permissions()).map_err(failed)?;
     }
-    let mut out = BufWriter::with_capacity(1 << 16, file);
-    let hint = || format!("what came of it so far is in {}", beside.display());
-    let written = write(&mut out).and_then(|()| {
-        out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().or_else(unsyncable).map_err(failed)
-    });
-    match beside == real {
-        true => written,
-        false => written.map_err(|e| e.hint(hint())).and_then(|()| std::fs::rename(&beside, &real).map_err(failed)),
+    let filled = fill(file, write, &failed).and_then(|()| std::fs::rename(&beside, &real).map_err(failed));
+    if filled.is_err() {
+        let _ = std::fs::remove_file(&beside);
     }
-    .doing(|| format!("while writing {}", target.display()))
+    filled.doing(doing)
+}
+
+fn fill(
+    file: File,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+    failed: &dyn Fn(std::io::Error) -> Error,
+) -> Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    write(&mut out)?;
+    out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().or_else(unsyncable).map_err(failed)
 }
 
 /// A pipe or a terminal cannot be synced, and need not be.

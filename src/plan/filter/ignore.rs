@@ -23,8 +23,8 @@
 //!   ignored, and a notice says why: an index that is damaged, split or of a newer kind, a
 //!   configuration that is malformed or depends on `includeIf`, a `.git` file that leads nowhere. See
 //!   [`WorkTree`]. A `.git` directory that is no repository is none, as to git.
-//! - What is found takes 64 MiB at most, an ignore file 1 MiB; what is beyond that does not count, and a
-//!   notice says so.
+//! - What is held of all that is found takes 64 MiB at most, beside the one index that is being read; an
+//!   ignore file has 1 MiB. What is beyond that does not count, and a notice says so.
 //! - `.git` itself and everything in it is never excluded by git's rules. They often say `*.log`
 //!   or `config`, and a repository without those cannot be restored.
 //! - Files named by `--ignore-file` count everywhere, `.git` included, and go before git's

@@ -261,12 +261,11 @@ impl Selection {
     }
 
     /// The rule that takes a path back, if nothing else is against it: one that begins with `!`.
-    pub fn kept_by(&self, level: Option<&Level>, path: &[u8], kind: ItemKind) -> Option<String> {
-        let verdict = level.map(|level| level.ignore.verdict(path, kind == ItemKind::Dir));
-        match verdict {
-            Some(Verdict::Kept(rule)) => return Some(rule.to_string()),
-            Some(Verdict::Tracked(rule)) => return Some(format!("git's index, against {rule}")),
-            Some(Verdict::Silent | Verdict::Excluded(_)) | None => {}
+    pub fn kept_by(&self, level: &Level, path: &[u8], kind: ItemKind) -> Option<String> {
+        match level.ignore.verdict(path, kind == ItemKind::Dir) {
+            Verdict::Kept(rule) => return Some(rule.to_string()),
+            Verdict::Tracked(rule) => return Some(format!("git's index, against {rule}")),
+            Verdict::Silent | Verdict::Excluded(_) => {}
         }
         let rule = [&self.exclude, &self.iexclude].into_iter().find_map(|list| list.last_match(path));
         rule.filter(|rule| rule.negated).map(Rule::to_string)
