@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::world::World;
 
-fn settle() {
+/// Let what was written be older than what cannot be told from a later change.
+pub fn settle() {
     std::thread::sleep(Duration::from_millis(60));
 }
 

@@ -9,6 +9,7 @@ use orlop::event::Meter;
 use orlop::ops::backup::{BackupOptions, Sources, scan};
 use orlop::plan::filter::{Selection, Tag};
 
+use super::changed::settle;
 use super::world::{Ran, World};
 
 /// A run in a directory below the place of the test.
@@ -107,6 +108,7 @@ fn changed_files_in_it() {
     }
     world.write("src/new", "new\n");
     world.write("list", "goes\ngrows\nlarge\nnew\nnever-was\n");
+    settle();
     ok_in(&world, "src", &format!("backup -q {flags} --changed-files @/list"));
     let by_list = world.snapshots().pop().expect("one");
     ok_in(&world, "src", &format!("backup -q {flags}"));

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::changed::settle;
 use super::world::{PASSWORD, Ran, World};
 
 const BOTH: &str = "-r @/repo -r @/there";
@@ -37,6 +38,7 @@ fn messages(ran: &Ran, kind: &str) -> Vec<Value> {
 #[test]
 fn all_some_and_none() {
     let world = world();
+    settle();
     let out = world.ok(&format!("backup src {BOTH}"));
     let (at, there) = (out.find("repository ").expect("a heading"), out.rfind("repository ").expect("another"));
     assert!(out[at..].contains("/repo\n\nFiles:") && out[there..].contains("/there\n\nFiles:"), "{out}");
@@ -47,6 +49,7 @@ fn all_some_and_none() {
 
     // One is not there: it is named, the other one is served.
     world.write("src/one.txt", "changed\n");
+    settle();
     let told = world.fails("backup src -r @/nowhere -r @/there", 3);
     assert!(told.contains("/nowhere") && told.contains("a repository or a hook failed"), "{told}");
     assert_eq!((count(&world, "repo"), count(&world, "there")), (1, 2));

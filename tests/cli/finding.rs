@@ -262,7 +262,7 @@ fn statistics_of_every_mode() {
     let text = world.ok("stats latest --mode raw-data");
     assert!(text.contains("Snapshots processed:  1\n") && text.contains("Compression Ratio"), "{text}");
     assert!(world.fails("stats --mode sideways", 1).contains("sideways"));
-    assert!(world.fails("stats ffff", 3).contains("ffff"));
+    assert!(world.fails("stats ffffffffffff", 3).contains("ffffffffffff"));
     assert_eq!(world.json("stats --json --host nobody")["snapshots_count"], 0);
 }
 

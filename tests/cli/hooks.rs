@@ -105,13 +105,13 @@ fn later_ones_that_fail_make_it_partial() {
 #[test]
 fn one_that_hangs_is_ended_with_all_it_started() {
     let world = world(
-        "timeout = \"1s\"\nbefore = [\"sh\", \"-c\", \"trap '' TERM; sleep 300 & echo $! > @/pid; wait; sleep 300\"]\n",
+        "timeout = \"3s\"\nbefore = [\"sh\", \"-c\", \"trap '' TERM; sleep 300 & echo $! > @/pid; wait; sleep 300\"]\n",
     );
     let begun = Instant::now();
     let ran = backup(&world, "");
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    assert!(ran.err.contains("was not done after 1 s") && ran.err.contains("`timeout`"), "{}", ran.err);
+    assert!(ran.err.contains("was not done after 3 s") && ran.err.contains("`timeout`"), "{}", ran.err);
     let pid = std::fs::read_to_string(world.path("pid")).expect("it was started");
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     assert!(stat.is_empty() || stat.contains(") Z "), "its child is gone: {stat}");

@@ -159,9 +159,11 @@ fn forget_can_prune_too() {
 fn who_is_in_the_way_is_named_and_after_kill_9_nobody_is() {
     let world = two();
     let mut command = world.command("backup --stdin-from-command --stdin-filename slow -- sleep 60");
+    let sessions = || world.files("repo/sessions").len();
+    let earlier = sessions();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
     let begun = Instant::now();
-    while world.files("repo/sessions").is_empty() && begun.elapsed() < Duration::from_secs(20) {
+    while sessions() == earlier && begun.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(10));
     }
     world.ok("forget latest~1");

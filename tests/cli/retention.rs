@@ -158,7 +158,7 @@ fn what_was_forgotten_comes_back() {
     assert!(world.ok(&format!("undelete {id}")).contains("brought back 1 snapshot"));
     assert_eq!(days(&world), [1, 3]);
     world.ok(&format!("restore {id} --target @/out"));
-    assert_eq!(world.run("undelete ffff").code, 3);
+    assert_eq!(world.run("undelete ffffffffffff").code, 3);
     let there = world.ok(&format!("undelete {id}"));
     assert!(there.contains(&format!("snapshot {id} is there and not forgotten")), "{there}");
     assert!(there.contains("no snapshots were brought back"), "{there}");
@@ -511,10 +511,11 @@ fn policies_are_carried_out_in_thought() {
     let world = january(&[1, 2]);
     assert!(world.fails("policy simulate", 1).contains("no policy to simulate"));
     world.ok("policy set --schedule 1d=3 --schedule 1M=2");
-    let futures = world.json("policy simulate --until 1y --json");
+    let futures = world.json("policy simulate --until 365d --json");
     assert_eq!((futures[0]["made"].as_u64(), days(&world).len()), (Some(365), 2));
     let left = futures[0]["left"].as_array().expect("a list").len();
-    assert!((4..=5).contains(&left), "three days, two months: {left}");
+    // On the first two days of a month, the last one of the month before is among the three.
+    assert!((3..=5).contains(&left), "three days, two months: {left}");
     assert_eq!(left, futures[0]["left"].as_array().map_or(0, |l| l.iter().filter(|s| !s["matches"].is_null()).count()));
     let out = world.ok("policy simulate --until 60h --every 12h --keep-last 2");
     assert!(out.contains("2 left of 5 backups, never more than 3"), "{out}");

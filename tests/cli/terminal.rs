@@ -88,7 +88,8 @@ impl Terminal {
             assert!(begun.elapsed() < LONG, "it does not end: {}", String::from_utf8_lossy(&self.seen));
             std::thread::sleep(Duration::from_millis(10));
         };
-        while let Ok(bytes) = self.from.recv_timeout(Duration::from_millis(200)) {
+        // To the end, which is when the last one who has the terminal closes it.
+        while let Ok(bytes) = self.from.recv_timeout(LONG) {
             self.seen.extend(bytes);
         }
         let text = String::from_utf8_lossy(&self.seen).into_owned();
@@ -139,7 +140,8 @@ fn progress_fits_the_window_and_follows_it() {
     let seen = terminal.until("a-name-that-is").len();
     let begun = Instant::now();
     let mut after = String::new();
-    while begun.elapsed() < Duration::from_millis(600) {
+    let drawings = |after: &str| after.matches("\r\x1b[2K").count();
+    while begun.elapsed() < Duration::from_millis(600) || drawings(&after) < 3 && begun.elapsed() < LONG {
         match terminal.from.recv_timeout(Duration::from_millis(50)) {
             Ok(bytes) => terminal.seen.extend(bytes),
             Err(_) => continue,

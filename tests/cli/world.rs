@@ -178,7 +178,8 @@ impl World {
 fn collect(dir: &Path, out: &mut Vec<(PathBuf, u64)>) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for e in entries.flatten() {
-        let meta = e.metadata().expect("there");
+        // Some are gone a moment later.
+        let Ok(meta) = e.metadata() else { continue };
         if meta.is_dir() {
             collect(&e.path(), out);
         } else {

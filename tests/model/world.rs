@@ -1,12 +1,14 @@
 //! What each process does next: one action, one request to the storage. Every decision is made by
 //! the functions of `orlop::collect`, which the program uses, too.
 
+pub mod state;
+
 use std::collections::BTreeSet;
 
 use orlop::collect::{self, Facts, Fate, Live, Standing, Validity};
 use stateright::{Model, Property};
 
-use super::state::*;
+use state::*;
 
 /// A rule that is left out, to see that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

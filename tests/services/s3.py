@@ -42,7 +42,7 @@ def main():
     body = rest[0].encode() if rest else b""
     more = [header.split(":", 1) for header in rest[1:]]
     try:
-        with urllib.request.urlopen(signed(method, url, key, secret, body, more), timeout=30) as answer:
+        with urllib.request.urlopen(signed(method, url, key, secret, body, more), timeout=120) as answer:
             print(answer.status, answer.read().decode(errors="replace"))
     except urllib.error.HTTPError as refusal:
         print(refusal.code, refusal.read().decode(errors="replace"))

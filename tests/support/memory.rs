@@ -1,8 +1,9 @@
 //! How much memory a program takes, and a bound that the kernel keeps.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// What one run took and said.
@@ -18,7 +19,9 @@ pub struct Measured {
 /// Runs it to the end, which must be a good one.
 pub fn measure(command: &mut Command) -> Measured {
     let begun = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // A pipe that nobody reads meanwhile would hold it up.
+    let mut said = tempfile::tempfile().unwrap();
+    let mut child = command.stdout(said.try_clone().unwrap()).spawn().unwrap();
     let (mut resident, mut anonymous) = (0, 0);
     while child.try_wait().unwrap().is_none() {
         resident = field(&child, "VmHWM").max(resident);
@@ -26,9 +29,10 @@ pub fn measure(command: &mut Command) -> Measured {
         std::thread::sleep(Duration::from_millis(5));
     }
     let took = begun.elapsed();
-    let out = child.wait_with_output().unwrap();
-    assert!(out.status.success(), "{command:?}: {}", out.status);
-    let out = String::from_utf8(out.stdout).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+    let mut out = String::new();
+    said.rewind().and_then(|()| said.read_to_string(&mut out)).unwrap();
     Measured { resident: resident >> 10, anonymous: anonymous >> 10, took, out }
 }
 

@@ -139,6 +139,9 @@ pub(super) fn open_counted(
         None => Arc::new(Counted::new(storage(place, settings)?, Arc::clone(requests))),
     };
     let storage = Arc::new(Viewed::with_cache(storage, cache(place, settings)?));
+    // Loaded before the look: what another run adds in between would be remembered, and not be seen.
+    let load = || memory(&storage.place(), settings, console);
+    let memory = if settings.accept_repository { None } else { load()? };
     storage.look();
     // Nobody should be asked for the password of what is not there.
     let slots = repo::slot_ids(storage.as_ref())?;
@@ -149,7 +152,7 @@ pub(super) fn open_counted(
             None => error,
         });
     }
-    let memory = memory(&storage.place(), settings, console)?;
+    let memory = if settings.accept_repository { load()? } else { memory };
     let hint = match &settings.key_hint {
         Some(begin) => Some(slot_by_prefix(&slots, begin)?),
         None => memory.as_ref().and_then(Remembered::slot_hint),

@@ -4,16 +4,11 @@
 //! Larger worlds are played in at random; `--ignored` does so for longer. Each rule of the protocol is left
 //! out once, and then something is lost: `format-spec/81-model.md` has the table, which `UPDATE=1` writes.
 
-#[path = "model/state.rs"]
-mod state;
-#[path = "model/world.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use orlop_model::*;
 use stateright::{Checker, HasDiscoveries, Model, UniformChooser};
-use world::*;
 
 /// The worlds that are searched through, from the smallest on.
 fn worlds() -> Vec<World> {
@@ -268,7 +263,7 @@ fn nothing_is_lost_in_any_order_of_larger_worlds() {
     nothing_is_lost(all.map(|w| (w.name, search(w, 2, 8_000_000))));
 }
 
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/format-spec/81-model.md");
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/81-model.md");
 const BEGIN: &str = "<!-- mutations -->\n";
 const END: &str = "<!-- end -->";
 
