@@ -28,31 +28,39 @@ impl Gear {
     /// Where in `bytes` the hash, which was `hash` before, first has no bit of `mask`; else what it
     /// is at the end.
     fn find(&self, bytes: &[u8], mut hash: u64, mask: u64) -> Result<usize, u64> {
-        for (i, byte) in bytes.iter().enumerate() {
-            hash = self.roll(hash, *byte);
+        let mut i = 0;
+        while i < bytes.len() {
+            hash = self.roll(hash, bytes[i]);
             if hash & mask == 0 {
                 return Ok(i);
             }
+            i += 1;
         }
         Err(hash)
     }
 
     /// The same for a stretch of four lanes, which do not wait for one another's hashes: each but
     /// the first warms up on the bytes before it. Gives `None` if there is a place to cut somewhere.
+    ///
+    /// Loops by numbers, here and in [`Gear::find`]: all bytes go through them, in tests without optimisation, too,
+    /// where a step of an iterator is several calls.
     fn pass(&self, bytes: &[u8; LANES * LANE], hash: u64, mask: u64) -> Option<u64> {
         let (lanes, _) = bytes.as_chunks::<LANE>();
         let [a, b, c, d] = lanes else { return None };
         let warm = |lane: &[u8; LANE]| lane[LANE - MEMORY..].iter().fold(0, |hash, byte| self.roll(hash, *byte));
-        let mut hashes = [hash, warm(a), warm(b), warm(c)];
-        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-            for (hash, byte) in hashes.iter_mut().zip([a, b, c, d]) {
-                *hash = self.roll(*hash, *byte);
-            }
-            if hashes.iter().any(|hash| hash & mask == 0) {
+        let (mut p, mut q, mut r, mut s) = (hash, warm(a), warm(b), warm(c));
+        let mut i = 0;
+        while i < LANE {
+            p = self.roll(p, a[i]);
+            q = self.roll(q, b[i]);
+            r = self.roll(r, c[i]);
+            s = self.roll(s, d[i]);
+            if (p & mask == 0) | (q & mask == 0) | (r & mask == 0) | (s & mask == 0) {
                 return None;
             }
+            i += 1;
         }
-        Some(hashes[LANES - 1])
+        Some(s)
     }
 
     /// [`Gear::find`], quicker.

@@ -75,8 +75,12 @@ impl World {
 
 /// Bytes of which a part compresses.
 fn rows(len: usize, seed: u64) -> Vec<u8> {
-    let hex = noise(len / 4, seed).iter().flat_map(|b| format!("{b:02x}  ").into_bytes()).collect::<Vec<_>>();
-    hex[..len.min(hex.len())].to_vec()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = Vec::with_capacity(len);
+    for b in noise(len / 4, seed) {
+        hex.extend_from_slice(&[DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)], b' ', b' ']);
+    }
+    hex
 }
 
 fn plant_small(dir: &Path, files: u64) {

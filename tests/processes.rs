@@ -331,7 +331,7 @@ fn all_at_once(seconds: u64) {
 
 #[test]
 fn nothing_is_lost_among_real_processes() {
-    all_at_once(60);
+    all_at_once(40);
 }
 
 #[test]

@@ -480,15 +480,15 @@ fn seeds(bound: Duration, from: u64) {
     assert!(n > 20 && fates.iter().all(|f| *f > 0) && counts.iter().all(|c| *c > 0), "{n} {fates:?} {counts:?}");
 }
 
-/// Three minutes of seeds, by two threads: in each all take turns.
+/// Two minutes of seeds, by two threads: in each all take turns.
 #[test]
 fn no_order_of_requests_loses_anything() {
-    seeds(Duration::from_secs(90), 0);
+    seeds(Duration::from_secs(60), 0);
 }
 
 #[test]
 fn no_other_order_of_requests_loses_anything() {
-    seeds(Duration::from_secs(90), 1 << 31);
+    seeds(Duration::from_secs(60), 1 << 31);
 }
 
 #[test]
