@@ -156,6 +156,7 @@ fn line_after(first: &str, second: &str) -> Heard {
 
 fn backed_up() -> World {
     let world = World::with_repository();
+    support::settle();
     world.ok("backup src -q");
     world
 }
@@ -264,9 +265,7 @@ fn growing() -> Heard {
 }
 
 fn content_differs() -> Heard {
-    let world = World::with_repository();
-    support::settle();
-    world.ok("backup src -q");
+    let world = backed_up();
     assert!(sh(&world, "touch -r one.txt ../time && printf ONE\\\\n > one.txt && touch -r ../time one.txt"));
     line(&world, "backup src --ignore-ctime --verify-sample 100%")
 }

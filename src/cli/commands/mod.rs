@@ -139,7 +139,8 @@ pub(super) fn open_counted(
         None => Arc::new(Counted::new(storage(place, settings)?, Arc::clone(requests))),
     };
     let storage = Arc::new(Viewed::with_cache(storage, cache(place, settings)?));
-    // Loaded before the look: what another run adds in between would be remembered, and not be seen.
+    // Loaded before the look: what another run adds in between would be remembered, and not be seen. What is to be
+    // accepted anew is forgotten only when it is there.
     let load = || memory(&storage.place(), settings, console);
     let memory = if settings.accept_repository { None } else { load()? };
     storage.look();
