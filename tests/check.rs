@@ -16,6 +16,7 @@ use orlop::ops::backup::{self, Input};
 use orlop::ops::check::Data;
 use orlop::plan::subset::Subset;
 use orlop::repo::{NewSnapshot, Repository, Writer, WriterOptions};
+use orlop::storage::testing::FaultStorage;
 use orlop::storage::{MemoryStorage, Name, Storage};
 use support::keyring::put_segment;
 use support::prune::{now, prune};
@@ -78,6 +79,24 @@ fn garbage_in_the_place_of_any_object_is_found() {
         let told = ears.problems.lock().unwrap().join("\n");
         let subject = l.name.as_str();
         assert!(told.contains(subject), "{subject}: {told}");
+    }
+}
+
+/// A disk that dies does not do so everywhere at once.
+#[test]
+fn whatever_a_disk_cannot_read_the_rest_is_looked_at() {
+    let w = world();
+    for l in w.memory.list("").unwrap() {
+        let dying = FaultStorage::new(w.memory.clone());
+        dying.fail_reading(l.name.as_str());
+        let mut repo = open(&(Arc::new(dying) as Arc<dyn Storage>));
+        let (done, ears) = check(&mut repo, Data::All);
+        let told = ears.problems.lock().unwrap().join("\n");
+        let subject = l.name.as_str();
+        assert!(done.errors > 0 && told.contains(subject) && told.contains("os error 5"), "{subject}: {told}");
+        // One snapshot at least does not need it, or there is a copy.
+        let mut read = |id: &RecordId| check_only(&mut repo, Data::All, *id).0.packs_read;
+        assert!(w.snapshots.iter().any(|id| read(id) > 0), "{subject}");
     }
 }
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # All of these let anyone use, change and pass on the program under MIT or Apache-2.0.
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause",
-    "CC0-1.0", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Unlicense", "Zlib",
+    "CC0-1.0", "ISC", "MIT", "MIT-0", "NCSA", "Unicode-3.0", "Unlicense", "Zlib",
 }
 
 BANNED = {

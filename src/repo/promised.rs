@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use rayon::prelude::*;
 
 use super::{History, Repository, locked};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::format::keys::Role;
 use crate::format::records::{Close, CloseKind};
 use crate::id::{ClientId, RecordId, SessionId};
@@ -34,7 +34,7 @@ impl Repository {
             counts.map(|(id, _)| *id).filter(|id| !known.read.contains(id)).collect()
         };
         let load = |id: &SessionId| match self.load_close(*id) {
-            Err(e) if e.kind() == ErrorKind::Storage => Err(e),
+            Err(e) if e.may_pass() => Err(e),
             Ok(Some(close)) => {
                 self.note_promised(*id, &close);
                 Ok(())

@@ -171,6 +171,8 @@ impl Repository {
                 Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Forbidden | ErrorKind::Unsupported) => {
                     trouble(listed.name.as_str(), e);
                 }
+                // Where a disk dies, what it still reads can be brought to safety.
+                Err(e) if e.is_from_the_disk() => trouble(listed.name.as_str(), e),
                 Err(e) => return Err(e),
             }
         }

@@ -247,3 +247,17 @@ fn a_dump_that_fails_replaces_nothing() {
     let told = ran.out.matches("could not get packs/").count();
     assert!(ran.code == 3 && told == 1, "{}{}", ran.out, ran.err);
 }
+
+/// All is still in the packs: who prunes now loses it.
+#[test]
+fn nobody_is_advised_to_prune_what_only_an_index_lacks() {
+    let world = World::with_repository();
+    world.ok("backup src -q");
+    std::fs::remove_dir_all(world.path("repo/index")).expect("ours");
+    let ran = world.run("check --json");
+    let summary: serde_json::Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((ran.code, &summary["suggest_prune"]), (1, &false.into()), "{}", ran.out);
+    assert_eq!(summary["suggest_repair_index"], true);
+    let err = world.fails("check", 1);
+    assert!(err.contains("forget and prune nothing"), "{err}");
+}

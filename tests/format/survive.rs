@@ -78,7 +78,7 @@ fn written(target: &str) -> Vec<Vec<u8>> {
     out
 }
 
-/// What is in no fuzz target, since what it is part of is long to build.
+/// What is there only with storages behind HTTP.
 #[cfg(feature = "remote")]
 const MORE: &[Target] = &[("wire", http_answer)];
 #[cfg(not(feature = "remote"))]

@@ -40,18 +40,22 @@ fn data(args: &Check) -> Data {
 }
 
 fn report(done: &CheckSummary) -> summary::Check {
+    // What is missing may be in packs that no index knows.
+    let lost_index = done.errors > 0 && done.unindexed_packs > 0;
     summary::Check {
         errors: done.errors,
         broken_packs: done.broken_packs.clone(),
-        suggest_repair_index: done.damaged_segments > 0,
-        suggest_prune: done.unindexed_packs > 0 || !done.replaced_packs.is_empty(),
+        suggest_repair_index: done.damaged_segments > 0 || lost_index,
+        suggest_prune: !lost_index && (done.unindexed_packs > 0 || !done.replaced_packs.is_empty()),
     }
 }
 
 fn broken(done: &CheckSummary) -> Error {
     const AGAIN: &str = "`orlop backup` of files that still exist stores again what only a damaged index knew";
+    const KEEP: &str = "what is missing may be in the packs that are in no index: forget and prune nothing meanwhile";
     let error = Error::new(ErrorKind::Damaged, "the repository contains errors");
     let error = if done.damaged_segments + done.unindexed_packs > 0 { error.hint(AGAIN) } else { error };
+    let error = if done.unindexed_packs > 0 { error.hint(KEEP) } else { error };
     match done.broken_packs.is_empty() {
         true => error.hint("if there is a second copy of the repository, put what was named back from there"),
         false => {

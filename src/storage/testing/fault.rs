@@ -2,6 +2,7 @@
 
 use super::tap::{Tap, Tapped, Verb};
 use crate::storage::{Storage, hand_on};
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +26,11 @@ pub struct FaultStorage<S> {
 }
 
 #[derive(Default)]
-struct Faults(Mutex<Vec<Fault>>);
+struct Faults {
+    calls: Mutex<Vec<Fault>>,
+    /// Objects in bad places of the disk.
+    unreadable: Mutex<HashSet<String>>,
+}
 
 struct Fault {
     verb: Verb,
@@ -51,21 +56,25 @@ impl<S: Storage> FaultStorage<S> {
         self.add(verb, 1, how, true);
     }
 
+    /// Fail every reading of one object from now on, as a disk that cannot read it does.
+    pub fn fail_reading(&self, name: &str) {
+        locked(&self.tapped.tap.unreadable).insert(name.to_owned());
+    }
+
     /// Nothing that was to fail fails any more.
     pub fn relent(&self) {
-        self.tapped.tap.faults().clear();
+        locked(&self.tapped.tap.calls).clear();
+        locked(&self.tapped.tap.unreadable).clear();
     }
 
     fn add(&self, verb: Verb, nth: u64, how: How, lasting: bool) {
         assert!(nth > 0, "calls are counted from 1");
-        self.tapped.tap.faults().push(Fault { verb, after: nth - 1, how, lasting });
+        locked(&self.tapped.tap.calls).push(Fault { verb, after: nth - 1, how, lasting });
     }
 }
 
-impl Faults {
-    fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fault {
@@ -80,8 +89,11 @@ impl Fault {
 }
 
 impl Tap for Faults {
-    fn before(&self, verb: Verb, _name: &str) -> io::Result<()> {
-        let mut faults = self.faults();
+    fn before(&self, verb: Verb, name: &str) -> io::Result<()> {
+        if matches!(verb, Verb::Get | Verb::GetRange) && locked(&self.unreadable).contains(name) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let mut faults = locked(&self.calls);
         let due = |f: &Fault| f.verb == verb && f.after == 0 && f.how != How::After;
         if let Some(i) = faults.iter().position(due) {
             let error = faults[i].error();
@@ -94,7 +106,7 @@ impl Tap for Faults {
     }
 
     fn after(&self, verb: Verb, _name: &str, _bytes: u64) -> io::Result<()> {
-        let mut faults = self.faults();
+        let mut faults = locked(&self.calls);
         let mut failed = Ok(());
         faults.retain_mut(|fault| {
             if fault.verb != verb {
