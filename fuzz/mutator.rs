@@ -13,7 +13,7 @@ pub fn mutate(target: &str, data: &mut [u8], size: usize, most: usize, seed: u32
         let len = fuzzer_mutate(plain, len, room);
         plain.truncate(len);
     };
-    let sealed = (seed % 4 > 0).then(|| sealed::damage(target, &data[..size], &mut inside)).flatten();
+    let sealed = (!seed.is_multiple_of(4)).then(|| sealed::damage(target, &data[..size], &mut inside)).flatten();
     match sealed.filter(|s| s.len() <= most) {
         Some(sealed) => {
             data[..sealed.len()].copy_from_slice(&sealed);
