@@ -106,12 +106,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
-    /// Whether the storage as such failed, so that the same may go well later; and not the disk at the place
-    /// where one object lies (EIO), beside which all else may be well.
-    pub fn may_pass(&self) -> bool {
-        self.kind() == ErrorKind::Storage && !self.is_from_the_disk()
-    }
-    /// Whether a disk cannot read or write the place where something lies.
+    /// Whether a disk could not read or write the place where something lies (EIO): beside it all may be well, and
+    /// some disks can later.
     pub fn is_from_the_disk(&self) -> bool {
         let cause = self.0.source.as_deref().and_then(|s| s.downcast_ref::<std::io::Error>());
         cause.and_then(std::io::Error::raw_os_error) == Some(rustix::io::Errno::IO.raw_os_error())

@@ -14,12 +14,14 @@ use orlop::id::{PackId, RecordId};
 use orlop::model::{Content, Node, NodeKind, Time};
 use orlop::ops::backup::{self, Input};
 use orlop::ops::check::Data;
+use orlop::ops::prune::PruneOptions;
 use orlop::plan::subset::Subset;
 use orlop::repo::{NewSnapshot, Repository, Writer, WriterOptions};
 use orlop::storage::testing::FaultStorage;
 use orlop::storage::{MemoryStorage, Name, Storage};
+use support::alike::assert_alike;
 use support::keyring::put_segment;
-use support::prune::{now, prune};
+use support::prune::{forget, now, prune, try_prune};
 use support::*;
 
 struct World {
@@ -97,6 +99,44 @@ fn whatever_a_disk_cannot_read_the_rest_is_looked_at() {
         // One snapshot at least does not need it, or there is a copy.
         let mut read = |id: &RecordId| check_only(&mut repo, Data::All, *id).0.packs_read;
         assert!(w.snapshots.iter().any(|id| read(id) > 0), "{subject}");
+    }
+}
+
+/// The others say enough to read by, and not enough to decide by.
+#[test]
+fn what_a_disk_cannot_read_of_the_log_stops_nobody_who_reads() {
+    let w = world();
+    let mut repo = repo_of(&w.memory);
+    forget(&mut repo, w.snapshots[0]);
+    prune(&mut repo, &now());
+    let log = w.memory.list("gc/").unwrap();
+    assert!(!log.is_empty());
+    for l in log {
+        let dying = FaultStorage::new(w.memory.clone());
+        dying.fail_reading(l.name.as_str());
+        let mut repo = open(&(Arc::new(dying) as Arc<dyn Storage>));
+        let (done, ears) = check(&mut repo, Data::All);
+        let told = ears.problems.lock().unwrap().join("\n");
+        assert!(done.errors > 0 && told.contains(l.name.as_str()), "{told}");
+        assert_alike(w.dir.path(), restored_beside(&repo, w.snapshots[1], w.dir.path(), &|_, _| {}).0.path());
+        for accept_lost in [false, true] {
+            let error = try_prune(&mut repo, &PruneOptions { accept_lost, ..now() }).unwrap_err();
+            assert!(error.to_string().contains("os error 5"), "{error}");
+        }
+    }
+}
+
+/// Files that did not change are in the parent, and their chunks may be in that segment alone.
+#[test]
+fn a_backup_beside_a_damaged_segment_stores_again_what_only_that_knew() {
+    let w = world();
+    for l in w.memory.list("index/").unwrap() {
+        let bad = fork(&w.memory);
+        damage(&bad, &l.name, l.len as usize / 2);
+        let mut repo = repo_of(&bad);
+        let input = Input::Paths(source(w.dir.path()));
+        let newest = listening(|cx| backup::backup(&mut repo, input, &small_packs(), cx)).0.unwrap().snapshot.unwrap();
+        assert_alike(w.dir.path(), restored_beside(&repo, newest, w.dir.path(), &|_, _| {}).0.path());
     }
 }
 

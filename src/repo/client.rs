@@ -112,7 +112,7 @@ impl Repository {
                 Ok(client) => clients.push(client),
                 // One bad record must not keep everybody out; whatever needs it says that it is missing.
                 // Before its signature is verified, anybody may have written it.
-                Err(e) if !e.may_pass() => {}
+                Err(e) if e.kind() != ErrorKind::Storage || e.is_from_the_disk() => {}
                 Err(e) => return Err(e),
             }
         }

@@ -30,7 +30,7 @@ impl Repository {
     ) -> Result<Vec<T>> {
         let one = |object: &str| match load(object) {
             Ok(found) => Ok(Some(found)),
-            Err(e) if e.may_pass() => Err(e),
+            Err(e) if e.kind() == ErrorKind::Storage => Err(e),
             Err(e) if e.kind() == ErrorKind::Missing => Ok(None),
             Err(e) => {
                 trouble(object, e);

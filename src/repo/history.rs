@@ -10,7 +10,7 @@ use crate::format::keys::Role;
 use crate::format::names::{self, prefix};
 use crate::id::{ClientId, PackId, RecordId, SegmentId, SessionId};
 use crate::model::{Head, Time};
-use crate::storage::{Put, StorageErrorKind};
+use crate::storage::Put;
 use crate::sys;
 
 /// How often the log is read anew when a collector clears away under the reader.
@@ -202,6 +202,10 @@ fn is_whole(clear: &GcClear) -> bool {
     matches!(clear.kind, GcKind::Checkpoint | GcKind::Restart)
 }
 
+fn is_lost(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged)
+}
+
 impl Repository {
     /// What the gc log says.
     pub fn history(&self) -> Result<History> {
@@ -210,16 +214,25 @@ impl Repository {
         Ok(history)
     }
 
-    /// What the gc log says to whoever only reads snapshots: where a record is lost, what the others say.
-    /// Lost ones are told to `trouble`.
+    /// What the gc log says to whoever only reads snapshots: where a record is lost, or a disk cannot read it,
+    /// what the others say. Those are told to `trouble`.
     pub fn history_to_read(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        self.history_despite(|e| is_lost(e) || e.is_from_the_disk(), trouble)
+    }
+
+    /// The same for whoever decides by it that a record is lost for good: what a disk cannot read may come back.
+    pub fn history_after_loss(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+        self.history_despite(is_lost, trouble)
+    }
+
+    fn history_despite(&self, pass: fn(&Error) -> bool, trouble: &dyn Fn(&str, Error)) -> Result<History> {
         match self.history() {
-            Err(e) if matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => self.piece_together(trouble),
+            Err(e) if pass(&e) => self.piece_together(pass, trouble),
             other => other,
         }
     }
 
-    fn piece_together(&self, trouble: &dyn Fn(&str, Error)) -> Result<History> {
+    fn piece_together(&self, pass: fn(&Error) -> bool, trouble: &dyn Fn(&str, Error)) -> Result<History> {
         let listed = self.storage.list(prefix::GC)?;
         let mut generations: Vec<u64> = listed.iter().filter_map(|l| names::parse_gc(l.name.as_str())).collect();
         generations.sort_unstable();
@@ -234,7 +247,7 @@ impl Repository {
                         break;
                     }
                 }
-                Err(e) if !matches!(e.kind(), ErrorKind::Missing | ErrorKind::Damaged) => return Err(e),
+                Err(e) if !pass(&e) => return Err(e),
                 Err(e) => {
                     lost.insert(generation);
                     trouble(&names::gc(generation), e);
@@ -265,18 +278,18 @@ impl Repository {
             out.log.pass_over(top, out.time);
         }
         let newest = lost.last().copied();
-        out.torn = newest.map(|generation| self.what_is_lost(generation)).transpose()?;
+        out.torn = newest.map(|generation| self.what_is_lost(generation, pass)).transpose()?;
         Ok(out)
     }
 
     /// A lost record, with the hash of what is stored in its place, if that is no longer than any may be.
-    fn what_is_lost(&self, generation: u64) -> Result<Lost> {
+    fn what_is_lost(&self, generation: u64, pass: fn(&Error) -> bool) -> Result<Lost> {
         match self.storage.get(&super::objects::name(&names::gc(generation))?, super::objects::STORED_MAX) {
             Ok(bytes) => Ok(Lost { generation, raw: Some(*blake3::hash(&bytes).as_bytes()) }),
-            Err(e) if matches!(e.kind, StorageErrorKind::NotFound | StorageErrorKind::Length) => {
-                Ok(Lost { generation, raw: None })
-            }
-            Err(e) => Err(e.into()),
+            Err(e) => match Error::from(e) {
+                e if pass(&e) => Ok(Lost { generation, raw: None }),
+                e => Err(e),
+            },
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use rayon::prelude::*;
 
 use super::{History, Repository, locked};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::keys::Role;
 use crate::format::records::{Close, CloseKind};
 use crate::id::{ClientId, RecordId, SessionId};
@@ -23,9 +23,18 @@ pub struct Promised {
 }
 
 impl Repository {
-    /// Places that held something before this was called. What cannot be read of sessions promises nothing,
+    /// Places that held something before this was called. What is damaged of sessions promises nothing,
     /// and is told where small objects are checked.
     pub(super) fn promised(&self, history: &History) -> Result<Places> {
+        self.promised_despite(history, |e| e.kind() != ErrorKind::Storage)
+    }
+
+    /// The same for whoever decides nothing by it: nor does what a disk cannot read.
+    pub(super) fn promised_to_read(&self, history: &History) -> Result<Places> {
+        self.promised_despite(history, |e| e.kind() != ErrorKind::Storage || e.is_from_the_disk())
+    }
+
+    fn promised_despite(&self, history: &History, pass: fn(&Error) -> bool) -> Result<Places> {
         let sessions = self.list_sessions()?;
         let unread: Vec<SessionId> = {
             let known = locked(&self.promised);
@@ -34,7 +43,7 @@ impl Repository {
             counts.map(|(id, _)| *id).filter(|id| !known.read.contains(id)).collect()
         };
         let load = |id: &SessionId| match self.load_close(*id) {
-            Err(e) if e.may_pass() => Err(e),
+            Err(e) if !pass(&e) => Err(e),
             Ok(Some(close)) => {
                 self.note_promised(*id, &close);
                 Ok(())

@@ -104,14 +104,16 @@ impl Cache {
 }
 
 impl Repository {
-    /// Load every index segment. Those that are damaged or by strangers are told to `trouble` and
-    /// left out; those that contradict others are told, too.
+    /// Load every index segment, to read what it leads to. Those that are damaged or by strangers, or that a
+    /// disk cannot read, are told to `trouble` and left out; those that contradict others are told, too.
     pub fn load_index(&self, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
         // Whoever lists snapshots is told what is lost of the log.
-        self.load_index_as_of(&self.history_to_read(&|_, _| {})?, trouble)
+        let history = self.history_to_read(&|_, _| {})?;
+        self.load_index_despite(&history, Error::is_from_the_disk, trouble, &mut |_, _| {})
     }
 
-    /// The same by a state of the gc log that is known: what it doomed is not there.
+    /// The same to decide by it, and by a state of the gc log that is known: what it doomed is not there. What a
+    /// disk cannot read may come back, so it ends the run.
     pub fn load_index_as_of(&self, history: &History, trouble: &dyn Fn(&str, Error)) -> Result<Index> {
         self.load_index_with(history, trouble, &mut |_, _| {})
     }
@@ -123,10 +125,20 @@ impl Repository {
         trouble: &dyn Fn(&str, Error),
         look: &mut dyn FnMut(SegmentId, &segment::Segment),
     ) -> Result<Index> {
+        self.load_index_despite(history, |_| false, trouble, look)
+    }
+
+    fn load_index_despite(
+        &self,
+        history: &History,
+        pass: fn(&Error) -> bool,
+        trouble: &dyn Fn(&str, Error),
+        look: &mut dyn FnMut(SegmentId, &segment::Segment),
+    ) -> Result<Index> {
         let (mut index, mut known) = (Index::default(), HashSet::new());
         // A segment that went since it was listed is contained in one that has come since.
         for _ in 0..RELOADS {
-            let gone = self.load_segments(&mut index, &mut known, history, trouble, look)?;
+            let gone = self.load_segments(&mut index, &mut known, history, (pass, trouble), look)?;
             if !gone {
                 index.distrust(|p| history.log.doomed().contains(&PackName { id: p.id, uploader: p.uploader }));
                 return Ok(index);
@@ -142,7 +154,7 @@ impl Repository {
         index: &mut Index,
         known: &mut HashSet<String>,
         history: &History,
-        trouble: &dyn Fn(&str, Error),
+        (pass, trouble): (fn(&Error) -> bool, &dyn Fn(&str, Error)),
         look: &mut dyn FnMut(SegmentId, &segment::Segment),
     ) -> Result<bool> {
         let mut gone = false;
@@ -151,11 +163,17 @@ impl Repository {
             if id.is_some_and(|id| history.doomed_index.contains(&id)) || !known.insert(listed.name.as_str().into()) {
                 continue;
             }
-            let segment = self.load_segment(listed.name.as_str());
-            if segment.as_ref().is_err_and(|e| e.kind() == ErrorKind::Missing) {
-                gone = true;
-                continue;
-            }
+            let segment = match self.load_segment(listed.name.as_str()) {
+                Err(e) if e.kind() == ErrorKind::Missing => {
+                    gone = true;
+                    continue;
+                }
+                Err(e) if pass(&e) => {
+                    trouble(listed.name.as_str(), e);
+                    continue;
+                }
+                other => other,
+            };
             let added = segment.and_then(|segment| {
                 id.into_iter().for_each(|id| look(id, &segment));
                 index.add_as(&segment, self.believes(&segment.head)?)
@@ -171,8 +189,6 @@ impl Repository {
                 Err(e) if matches!(e.kind(), ErrorKind::Damaged | ErrorKind::Forbidden | ErrorKind::Unsupported) => {
                     trouble(listed.name.as_str(), e);
                 }
-                // Where a disk dies, what it still reads can be brought to safety.
-                Err(e) if e.is_from_the_disk() => trouble(listed.name.as_str(), e),
                 Err(e) => return Err(e),
             }
         }

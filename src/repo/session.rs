@@ -144,7 +144,7 @@ impl Repository {
     /// told to `trouble`. It must write a restart before it decides anything.
     pub fn begin_after_loss(&self, who: &Identity, trouble: &dyn Fn(&str, Error)) -> Result<Session> {
         let id = self.open_session_of(who, Purpose::Gc, &[])?;
-        Ok(Self::unseen(id, who, self.history_to_read(trouble)?))
+        Ok(Self::unseen(id, who, self.history_after_loss(trouble)?))
     }
 
     /// Write a session's first object.
@@ -186,7 +186,7 @@ impl Repository {
 
     /// The same, where a record of the log may be lost.
     pub fn begin_unseen_after_loss(&self, who: &Identity, trouble: &dyn Fn(&str, Error)) -> Result<Session> {
-        Ok(Self::unseen(SessionId(sys::random()?), who, self.history_to_read(trouble)?))
+        Ok(Self::unseen(SessionId(sys::random()?), who, self.history_after_loss(trouble)?))
     }
 
     /// The pseudonym of this machine.

@@ -123,7 +123,7 @@ impl Repository {
     /// was closed.
     pub fn snapshots_missed(&self, trouble: &(dyn Fn(&str, Error) + Sync)) -> Result<Vec<Snapshot>> {
         // Before anything is listed: what is committed meanwhile is not missed.
-        let promised = self.promised(&self.history_to_read(&|_, _| {})?)?;
+        let promised = self.promised_to_read(&self.history_to_read(&|_, _| {})?)?;
         self.snapshots_beside(&promised, trouble)
     }
 

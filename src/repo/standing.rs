@@ -71,7 +71,7 @@ impl Repository {
         if self.load_snapshot(&name).is_ok() {
             return Err(says(format!("{name} can be read")).hint("`orlop forget` with its id removes it"));
         }
-        let history = self.history_to_read(&|_, _| {})?;
+        let history = self.history_after_loss(&|_, _| {})?;
         let (top, _) = self.head(client, &history)?;
         if seq == 0 || seq > top {
             let what = format!("there never was a {name}");

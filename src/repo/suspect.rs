@@ -2,7 +2,7 @@
 //! upon them.
 
 use super::{Identity, Repository};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::gc::{Claim, Suspect};
 use crate::format::names::prefix;
 use crate::id::PackId;
@@ -36,7 +36,13 @@ impl Repository {
         let mut out = Vec::new();
         for listed in self.storage.list(prefix::SUSPECT)? {
             let object = listed.name.as_str();
-            out.extend(self.load_suspect(object).ok().map(|pack| (object.to_owned(), pack)));
+            let pack = match self.load_suspect(object) {
+                Ok(pack) => Some(pack),
+                // What cannot be read just now may be true: who relies on the pack looks at it, or does without.
+                Err(e) if e.kind() == ErrorKind::Storage => pack_in(object),
+                Err(_) => None,
+            };
+            out.extend(pack.map(|pack| (object.to_owned(), pack)));
         }
         Ok(out)
     }
@@ -46,4 +52,9 @@ impl Repository {
         record.verify(&self.author(record.payload.author, record.payload.author_epoch)?.key)?;
         Ok(record.payload.pack)
     }
+}
+
+/// The pack that the name of a report tells.
+fn pack_in(object: &str) -> Option<PackId> {
+    PackId::parse(object.strip_prefix(prefix::SUSPECT)?.split_once('/')?.0).ok()
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use orlop::error::Result;
+use orlop::error::{Error, Result};
 use orlop::event::{Context, Event, Meter, Observer};
 use orlop::format::keys::Credential;
 use orlop::format::pack::Kind;
@@ -200,15 +200,26 @@ pub fn largest_pack(storage: &dyn Storage, kind: Kind, repo: &Repository) -> (or
 
 /// A snapshot of this directory, restored elsewhere without any trouble.
 pub fn restored(repo: &Repository, id: RecordId, dir: &Path) -> tempfile::TempDir {
-    let snapshots = repo.snapshots(&|name, e| panic!("{name}: {e}")).unwrap();
+    let (target, ears) = restored_beside(repo, id, dir, &|name, e| panic!("{name}: {e}"));
+    assert_eq!(*ears.problems.lock().unwrap(), Vec::<String>::new());
+    target
+}
+
+/// The same whatever else there is trouble with.
+pub fn restored_beside(
+    repo: &Repository,
+    id: RecordId,
+    dir: &Path,
+    trouble: &(dyn Fn(&str, Error) + Sync),
+) -> (tempfile::TempDir, Ears) {
+    let snapshots = repo.snapshots(trouble).unwrap();
     let snapshot = snapshots.iter().find(|s| s.id == id).expect("the snapshot is there");
     let (target, options) = (tempfile::tempdir().unwrap(), RestoreOptions::default());
     let subdir = dir.as_os_str().as_bytes();
     let (done, ears) = listening(|cx| restore(repo, snapshot, Some(subdir), target.path(), &options, cx));
-    assert_eq!(*ears.problems.lock().unwrap(), Vec::<String>::new());
     let done = done.unwrap();
-    assert_eq!((done.restored, done.problems), (done.entries, 0));
-    target
+    assert_eq!(done.restored, done.entries, "{:?}", ears.problems.lock().unwrap());
+    (target, ears)
 }
 
 /// A real restore of a snapshot gives back what is in the directory, judged without orlop.

@@ -17,6 +17,7 @@ mod stream;
 mod voice;
 mod walk;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -353,7 +354,11 @@ pub(super) fn load_index(
     options: &BackupOptions,
     cx: &Context<'_>,
 ) -> Result<(Index, bool)> {
-    let trouble = |name: &str, e: Error| cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+    let damaged = Cell::new(false);
+    let trouble = |name: &str, e: Error| {
+        damaged.set(true);
+        cx.problem("damaged", name.as_bytes(), "read", e.to_string());
+    };
     let history = session.history();
     let mut index = repo.load_index_as_of(&history, &trouble)?;
     let condemned: HashSet<PackName> = history.log.condemned().copied().collect();
@@ -361,7 +366,8 @@ pub(super) fn load_index(
     if !options.dry_run {
         repo.adopt_leftovers(who, session, &mut index, cx)?;
     }
-    let careful = distrust(repo, &mut index, cx)?;
+    // What only a damaged segment knew is stored again, also of files that did not change.
+    let careful = distrust(repo, &mut index, cx)? || damaged.get();
     Ok((index, careful))
 }
 
