@@ -103,6 +103,9 @@ impl Cache {
     }
 }
 
+/// Which errors of one object do not end the run.
+type Pass = fn(&Error) -> bool;
+
 impl Repository {
     /// Load every index segment, to read what it leads to. Those that are damaged or by strangers, or that a
     /// disk cannot read, are told to `trouble` and left out; those that contradict others are told, too.
@@ -131,14 +134,14 @@ impl Repository {
     fn load_index_despite(
         &self,
         history: &History,
-        pass: fn(&Error) -> bool,
+        pass: Pass,
         trouble: &dyn Fn(&str, Error),
         look: &mut dyn FnMut(SegmentId, &segment::Segment),
     ) -> Result<Index> {
         let (mut index, mut known) = (Index::default(), HashSet::new());
         // A segment that went since it was listed is contained in one that has come since.
         for _ in 0..RELOADS {
-            let gone = self.load_segments(&mut index, &mut known, history, (pass, trouble), look)?;
+            let gone = self.load_segments(&mut index, &mut known, history, pass, trouble, look)?;
             if !gone {
                 index.distrust(|p| history.log.doomed().contains(&PackName { id: p.id, uploader: p.uploader }));
                 return Ok(index);
@@ -154,7 +157,8 @@ impl Repository {
         index: &mut Index,
         known: &mut HashSet<String>,
         history: &History,
-        (pass, trouble): (fn(&Error) -> bool, &dyn Fn(&str, Error)),
+        pass: Pass,
+        trouble: &dyn Fn(&str, Error),
         look: &mut dyn FnMut(SegmentId, &segment::Segment),
     ) -> Result<bool> {
         let mut gone = false;
