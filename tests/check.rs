@@ -128,16 +128,39 @@ fn what_a_disk_cannot_read_of_the_log_stops_nobody_who_reads() {
 
 /// Files that did not change are in the parent, and their chunks may be in that segment alone.
 #[test]
-fn a_backup_beside_a_damaged_segment_stores_again_what_only_that_knew() {
+fn a_backup_without_a_segment_stores_again_what_only_that_knew() {
     let w = world();
     for l in w.memory.list("index/").unwrap() {
-        let bad = fork(&w.memory);
-        damage(&bad, &l.name, l.len as usize / 2);
-        let mut repo = repo_of(&bad);
-        let input = Input::Paths(source(w.dir.path()));
-        let newest = listening(|cx| backup::backup(&mut repo, input, &small_packs(), cx)).0.unwrap().snapshot.unwrap();
-        assert_alike(w.dir.path(), restored_beside(&repo, newest, w.dir.path(), &|_, _| {}).0.path());
+        for gone in [false, true] {
+            let bad = fork(&w.memory);
+            match gone {
+                true => bad.delete(&l.name).unwrap(),
+                false => damage(&bad, &l.name, l.len as usize / 2),
+            }
+            let mut repo = repo_of(&bad);
+            let input = Input::Paths(source(w.dir.path()));
+            let done = listening(|cx| backup::backup(&mut repo, input, &small_packs(), cx)).0.unwrap();
+            let (target, _) = restored_beside(&repo, done.snapshot.unwrap(), w.dir.path(), &|_, _| {});
+            assert_alike(w.dir.path(), target.path());
+        }
     }
+}
+
+/// Whether it is true nobody can tell just now, so nothing is built upon that pack.
+#[test]
+fn a_report_of_damage_that_a_disk_cannot_read_counts() {
+    let w = world();
+    let (name, _) = largest_pack(&w.memory, Kind::Data, &repo_of(&w.memory));
+    damage(&w.memory, &name, 300);
+    check(&mut repo_of(&w.memory), Data::All);
+    let dying = FaultStorage::new(w.memory.clone());
+    let reports = w.memory.list("suspect/").unwrap();
+    assert!(!reports.is_empty());
+    reports.iter().for_each(|l| dying.fail_reading(l.name.as_str()));
+    let mut repo = open(&(Arc::new(dying) as Arc<dyn Storage>));
+    let done = back_up(&mut repo, w.dir.path(), &small_packs());
+    assert!(done.stats.data_blobs > 0, "what is in the pack is stored again");
+    assert_same(&repo, done.snapshot.unwrap(), w.dir.path());
 }
 
 #[test]

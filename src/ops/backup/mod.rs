@@ -40,7 +40,7 @@ use crate::id::RecordId;
 use crate::index::Index;
 use crate::model::{GroupBy, Scope, Stats, Time, Trigger};
 use crate::plan::filter::Selection;
-use crate::repo::{Identity, Repository, Session, WriterOptions};
+use crate::repo::{History, Identity, Repository, Session, WriterOptions};
 use crate::sys;
 
 /// A directory that is never backed up: the repository itself, the cache.
@@ -367,7 +367,7 @@ pub(super) fn load_index(
         repo.adopt_leftovers(who, session, &mut index, cx)?;
     }
     // What only a damaged segment knew is stored again, also of files that did not change.
-    let careful = distrust(repo, &mut index, cx)? || damaged.get();
+    let careful = distrust(repo, &mut index, &history, cx)? || damaged.get();
     Ok((index, careful))
 }
 
@@ -382,8 +382,8 @@ pub(super) fn writer_options(options: &BackupOptions, index: &Index) -> WriterOp
 }
 
 /// What is in packs that were found damaged, or that are not there, counts as absent, so that it is
-/// stored again. Whether there are any.
-fn distrust(repo: &Repository, index: &mut Index, cx: &Context<'_>) -> Result<bool> {
+/// stored again. Whether there are any, or packs that no segment knows: one may be gone that did.
+fn distrust(repo: &Repository, index: &mut Index, history: &History, cx: &Context<'_>) -> Result<bool> {
     let suspects = repo.suspects()?;
     index.distrust(|p| suspects.binary_search(&p.id).is_ok());
     // Packs are durable before a segment names them, so whatever the index knows is listed now.
@@ -395,7 +395,10 @@ fn distrust(repo: &Repository, index: &mut Index, cx: &Context<'_>) -> Result<bo
         let what = "that the index knows are gone or have another length: what this run needs of them is stored again";
         cx.notice("packs-missing", format!("{missing} packs {what}; `orlop check` tells which files have lost data"));
     }
-    Ok(missing > 0 || !suspects.is_empty())
+    let known: HashSet<_> = index.packs().iter().map(|p| (p.id, p.uploader)).collect();
+    let condemned = |id, uploader| history.log.condemns(&PackName { id, uploader });
+    let unknown = there.keys().any(|(id, uploader)| !known.contains(&(*id, *uploader)) && !condemned(*id, *uploader));
+    Ok(missing > 0 || unknown || !suspects.is_empty())
 }
 
 /// Packs grow with the repository, so that their number grows by its square root only.
