@@ -1,8 +1,8 @@
 //! One file's bytes to a content list: read ▸ cut ▸ name ▸ store.
 //!
-//! A large file is read and cut by one thread into a few buffers in turn, and stored by as many
-//! others as there are processors: none waits for another, be it for the disk or for a pack to be
-//! durable. More would take the processors from the one that reads, and each other's caches. Two
+//! A large file is cut by one thread in a few buffers in turn; another reads the next one meanwhile,
+//! and as many as there are processors store those before: none waits for another, be it for the
+//! disk or for a pack to be durable. More would take the processors from the one that reads, and each other's caches. Two
 //! files at most are read so at a time; further ones make do with one thread and a small buffer
 //! each, so that memory stays bounded whatever runs beside.
 //!
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use crate::chunk::Chunker;
 use crate::crypto::BlobKeys;
@@ -24,10 +24,12 @@ use crate::format::page::Builder;
 use crate::format::records::Profile;
 use crate::id::BlobId;
 use crate::model::{Content, Extent};
+use crate::ops::locked;
 use crate::repo::{FrameScope, Writer};
 use crate::source::{ALIGN, OpenFile, ReadBuffer, Segments, SourceError};
 
-/// Buffer of a large file that is read ahead, and how many of them it has.
+/// Buffer of a large file that is read ahead, and how many of them are stored or cut at the same time; one
+/// more is being read.
 const LARGE_BUFFER: usize = 4 << 20;
 const LARGE_BUFFERS: usize = 4;
 /// Large files that are read ahead at the same time.
@@ -408,7 +410,7 @@ impl Work {
 
     /// Put groups in; gives how many more threads should take them out by [`Work::next`].
     fn put(&self, groups: Vec<Group>) -> usize {
-        let (waiting, threads) = &mut *self.locked();
+        let (waiting, threads) = &mut *locked(&self.state);
         waiting.extend(groups);
         let more = self.most.min(waiting.len()).saturating_sub(*threads);
         *threads += more;
@@ -417,15 +419,62 @@ impl Work {
 
     /// The next group; with `None` the thread is to leave.
     fn next(&self) -> Option<Group> {
-        let (waiting, threads) = &mut *self.locked();
+        let (waiting, threads) = &mut *locked(&self.state);
         if waiting.is_empty() {
             *threads -= 1;
         }
         waiting.pop_front()
     }
+}
 
-    fn locked(&self) -> MutexGuard<'_, (VecDeque<Group>, usize)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// The buffer after the one that is being cut. Whoever comes first reads it: a thread that is free, or
+/// the one that wants to cut it; so nobody waits for a thread that there is not.
+struct Next<F, E> {
+    lead: usize,
+    state: Mutex<(F, Turn<E>)>,
+}
+
+enum Turn<E> {
+    /// Nothing is wanted.
+    Idle,
+    /// To be read into this.
+    Wanted(ReadBuffer),
+    /// Read.
+    There(ReadBuffer, Result<Filled, E>),
+}
+
+impl<F: FnMut(&mut [u8]) -> Result<Filled, E>, E> Next<F, E> {
+    fn new(lead: usize, first: ReadBuffer, fill: F) -> Self {
+        Self { lead, state: Mutex::new((fill, Turn::Wanted(first))) }
+    }
+
+    fn want(&self, into: ReadBuffer) {
+        locked(&self.state).1 = Turn::Wanted(into);
+    }
+
+    /// Read what is wanted, if nobody has.
+    fn read(&self) {
+        self.read_in(&mut locked(&self.state));
+    }
+
+    fn read_in(&self, (fill, turn): &mut (F, Turn<E>)) {
+        *turn = match std::mem::replace(turn, Turn::Idle) {
+            Turn::Wanted(mut buffer) => {
+                let filled = filled_behind(self.lead, &mut buffer, fill);
+                Turn::There(buffer, filled)
+            }
+            other => other,
+        };
+    }
+
+    /// What was wanted. Who is reading it holds the lock.
+    fn take(&self) -> Option<(ReadBuffer, Result<Filled, E>)> {
+        let mut state = locked(&self.state);
+        self.read_in(&mut state);
+        match std::mem::replace(&mut state.1, Turn::Idle) {
+            Turn::There(buffer, filled) => Some((buffer, filled)),
+            Turn::Idle | Turn::Wanted(_) => None,
+        }
     }
 }
 
@@ -482,7 +531,11 @@ impl Contents<'_> {
     }
 
     /// Read what needs more than a buffer. `fill` gives what comes next.
-    fn read_large<E>(&self, wishes: &[Wish<'_>], fill: impl FnMut(&mut [u8]) -> Result<Filled, E>) -> Result<Kept, E> {
+    fn read_large<E: Send>(
+        &self,
+        wishes: &[Wish<'_>],
+        fill: impl FnMut(&mut [u8]) -> Result<Filled, E> + Send,
+    ) -> Result<Kept, E> {
         let slot = self.large.fetch_add(1, SeqCst);
         // Who waits for other threads needs some.
         let out = if slot < LARGE_FILES && rayon::current_num_threads() > LARGE_FILES {
@@ -525,30 +578,34 @@ impl Contents<'_> {
         }
     }
 
-    /// Read and cut here, store elsewhere.
-    fn read_ahead<E>(
+    /// Cut here; read the next buffer and store those before elsewhere.
+    fn read_ahead<E: Send>(
         &self,
         wishes: &[Wish<'_>],
-        mut fill: impl FnMut(&mut [u8]) -> Result<Filled, E>,
+        fill: impl FnMut(&mut [u8]) -> Result<Filled, E> + Send,
     ) -> Result<Kept, E> {
         let lead = lead(wishes);
         let room = lead + LARGE_BUFFER.max(lead);
-        let work = Work::new();
+        let (next, work) = (Next::new(lead, ReadBuffer::new(room), fill), Work::new());
         let mut courses: Vec<Course<'_>> = wishes.iter().map(Course::new).collect();
         let mut rest = Vec::new();
         rayon::in_place_scope(|threads| {
             let mut under_way = VecDeque::new();
-            loop {
-                let mut buffer = match under_way.len() {
-                    LARGE_BUFFERS => settle(under_way.pop_front(), &mut courses),
-                    _ => None,
-                }
-                .unwrap_or_else(|| ReadBuffer::new(room));
-                if all_failed(&courses) {
-                    break;
+            // There is none only if a thread panicked, which the scope passes on.
+            while let Some((mut buffer, filled)) = next.take() {
+                let filled = filled?;
+                if !filled.done {
+                    let free = match under_way.len() {
+                        LARGE_BUFFERS => settle(under_way.pop_front(), &mut courses),
+                        _ => None,
+                    };
+                    if all_failed(&courses) {
+                        break;
+                    }
+                    next.want(free.unwrap_or_else(|| ReadBuffer::new(room)));
+                    threads.spawn(|_| next.read());
                 }
                 buffer[lead - rest.len()..lead].copy_from_slice(&rest);
-                let filled = filled_behind(lead, &mut buffer, &mut fill)?;
                 let ready = courses.iter_mut().map(|c| c.cut(&buffer, lead, &filled)).collect();
                 let end = lead + filled.bytes;
                 rest.clear();
@@ -561,9 +618,6 @@ impl Contents<'_> {
                             store_group(group, wishes)
                         }
                     });
-                }
-                if filled.done {
-                    break;
                 }
             }
             while !under_way.is_empty() {

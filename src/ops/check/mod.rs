@@ -263,7 +263,7 @@ impl Run<'_> {
         summary.packs_read = chosen.len() as u64;
         summary.bytes_read = chosen.iter().map(|n| reader.index().pack(*n).len).sum();
         self.cx.enter(Phase::ReadingData, Some(summary.packs_read), Some(summary.bytes_read));
-        let broken = data::read(reader, chosen, self.threads() + 1, self.cx)?;
+        let broken = data::read(reader, chosen, self.threads() + data::READERS, self.cx)?;
         Ok(broken.into_iter().map(|b| (b.pack, b.error)).collect())
     }
 

@@ -9,9 +9,9 @@ use super::disk::{At, Disk, Entry, Kind, Stat};
 use super::shelf::TEMPORARIES;
 use crate::sys::RWF_DONTCACHE;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
-use rustix::io::{Errno, pwritev2, retry_on_intr};
+use rustix::io::{Errno, preadv2, pwritev2, retry_on_intr};
 use std::fs::{DirBuilder, File};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -21,9 +21,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 pub(crate) struct PosixDisk {
     root: Arc<OwnedFd>,
-    /// Writing past the page cache does not work here.
-    through_cache: AtomicBool,
+    /// Past the page cache, writing does not work here,
+    writes_through_cache: AtomicBool,
+    /// nor does reading.
+    reads_through_cache: AtomicBool,
 }
+
+/// Ranges from this length on are read past the page cache: whoever reads a whole pack in such pieces does
+/// so once. Where memory is fresh, filling the cache with 3.7 GB took the kernel 3.8 to 6.1 s of processor time
+/// and this way 1.2 s. Not so for shorter ranges: where one ends within a page of the cache, the next would
+/// read it from the disk again.
+const LONG_RANGE: usize = 2 << 20;
 
 /// Where the file's own position is.
 const HERE: u64 = u64::MAX;
@@ -34,7 +42,11 @@ impl PosixDisk {
     /// An existing directory. The path itself is the user's word and may contain links.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = retry_on_intr(|| fs::open(path, DIR_FLAGS, Mode::empty()))?;
-        Ok(Self { root: Arc::new(root), through_cache: AtomicBool::new(false) })
+        Ok(Self {
+            root: Arc::new(root),
+            writes_through_cache: AtomicBool::new(false),
+            reads_through_cache: AtomicBool::new(false),
+        })
     }
 
     /// A directory that is made now or is there and empty.
@@ -181,7 +193,7 @@ impl Disk for PosixDisk {
     }
 
     fn append_pages(&self, file: &File, mut first: &[u8], mut then: &[u8]) -> io::Result<()> {
-        while !(self.through_cache.load(Relaxed) || first.is_empty() && then.is_empty()) {
+        while !(self.writes_through_cache.load(Relaxed) || first.is_empty() && then.is_empty()) {
             match pwritev2(file, &[IoSlice::new(first), IoSlice::new(then)], HERE, RWF_DONTCACHE) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
@@ -189,7 +201,7 @@ impl Disk for PosixDisk {
                     (first, then) = (&first[of_first..], &then[n - of_first..]);
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.through_cache.store(true, Relaxed),
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.writes_through_cache.store(true, Relaxed),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -225,7 +237,17 @@ impl Disk for PosixDisk {
         Ok(Stat { len: u64::try_from(stat.st_size).unwrap_or(0), modified: seconds(&stat), named: stat.st_nlink > 0 })
     }
 
-    fn read_exact_at(&self, file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_exact_at(&self, file: &File, mut into: &mut [u8], mut offset: u64) -> io::Result<()> {
+        let long = into.len() >= LONG_RANGE;
+        while long && !into.is_empty() && !self.reads_through_cache.load(Relaxed) {
+            match preadv2(file, &mut [IoSliceMut::new(into)], offset, RWF_DONTCACHE) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => (into, offset) = (&mut into[n..], offset + n as u64),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.reads_through_cache.store(true, Relaxed),
+                Err(e) => return Err(e.into()),
+            }
+        }
         file.read_exact_at(into, offset)
     }
 

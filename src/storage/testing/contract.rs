@@ -158,15 +158,17 @@ fn get_refuses_what_is_too_long(s: &dyn Storage) {
 }
 
 fn ranges_are_exact_or_fail(s: &dyn Storage) {
-    let bytes: Vec<u8> = (0..70_000u32).map(|i| (i % 251) as u8).collect();
+    // Longer than what is read past a page cache at once.
+    const LEN: usize = 2_300_000;
+    let bytes: Vec<u8> = (0..=250).cycle().take(LEN).collect();
     put(s, "packs/00/pack", &bytes);
     let pack = name("packs/00/pack");
-    for (offset, len) in [(0, 70_000), (0, 1), (69_999, 1), (1234, 50_000), (70_000, 0)] {
+    for (offset, len) in [(0, LEN), (0, 1), (LEN - 1, 1), (1234, 50_000), (4321, 2_200_000), (LEN, 0)] {
         let mut into = vec![0; len];
         s.get_range(&pack, offset as u64, &mut into).expect("a range");
         assert!(into == bytes[offset..offset + len], "{offset} + {len}");
     }
-    for (offset, len) in [(0, 70_001), (70_000, 1), (70_001, 0), (u64::MAX, 1), (u64::MAX, 0)] {
+    for (offset, len) in [(0, LEN + 1), (LEN as u64, 1), (LEN as u64 + 1, 0), (u64::MAX, 1), (u64::MAX, 0)] {
         let range = s.get_range(&pack, offset, &mut vec![0; len]);
         assert_kind(range, StorageErrorKind::Length);
     }
