@@ -188,8 +188,7 @@ impl Run<'_> {
         }
         if summary.unindexed_packs > 0 {
             let n = summary.unindexed_packs;
-            let what =
-                "in no index: leftovers of interrupted runs, which the next backup takes over or a prune collects";
+            let what = "in no index, as interrupted runs leave them: the next backup takes its own ones over";
             self.cx.notice("unindexed", format!("{n} packs ({} bytes) are {what}", summary.unindexed_bytes));
         }
         // What garbage collection doomed may be there, half there or gone.
