@@ -12,7 +12,7 @@ use orlop::format::records::{CloseKind, Purpose};
 use orlop::format::segment::{PackEntry, Row};
 use orlop::id::{PackId, RecordId};
 use orlop::model::{Content, Node, NodeKind, Time};
-use orlop::ops::backup::{self, Input};
+use orlop::ops::backup::{self, BackupOptions, ChangedFiles, Input};
 use orlop::ops::check::Data;
 use orlop::ops::prune::PruneOptions;
 use orlop::plan::subset::Subset;
@@ -137,11 +137,16 @@ fn a_backup_without_a_segment_stores_again_what_only_that_knew() {
                 true => bad.delete(&l.name).unwrap(),
                 false => damage(&bad, &l.name, l.len as usize / 2),
             }
-            let mut repo = repo_of(&bad);
-            let input = Input::Paths(source(w.dir.path()));
-            let done = listening(|cx| backup::backup(&mut repo, input, &small_packs(), cx)).0.unwrap();
-            let (target, _) = restored_beside(&repo, done.snapshot.unwrap(), w.dir.path(), &|_, _| {});
-            assert_alike(w.dir.path(), target.path());
+            // Of a list of what changed, too, although nothing is on it.
+            let nothing = ChangedFiles { list: "list".into(), unit: "line", paths: vec![] };
+            for changed in [None, Some(nothing)] {
+                let bad = fork(&bad);
+                let (mut repo, input) = (repo_of(&bad), Input::Paths(source(w.dir.path())));
+                let options = BackupOptions { changed, ..small_packs() };
+                let done = listening(|cx| backup::backup(&mut repo, input, &options, cx)).0.unwrap();
+                let (target, _) = restored_beside(&repo, done.snapshot.unwrap(), w.dir.path(), &|_, _| {});
+                assert_alike(w.dir.path(), target.path());
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ const WHAT: &str = "armour";
 const HEADER_LEN: usize = 48;
 pub(super) const SUM_LEN: usize = 8;
 const SUMS_LEN: usize = 2 * K * SUM_LEN;
-/// Up to here the simplest engine is the quickest: the others fill a table of 8 MiB before their first byte.
+/// Up to here the simplest engine will do: the others fill a table of 8 MiB before their first byte.
 const SMALL: usize = 64 << 10;
 
 /// Put armour around a content of up to [`RECORD_MAX`] bytes.

@@ -333,6 +333,12 @@ impl Repository {
         Ok(out)
     }
 
+    /// The parts of their ids in the names of packs, of all sessions without a close.
+    pub fn open_suffixes(&self) -> Result<BTreeSet<[u8; 4]>> {
+        let all = self.list_sessions()?;
+        Ok(all.into_iter().filter(|(_, listed)| !listed.closed).map(|(id, _)| suffix(id)).collect())
+    }
+
     /// Whether a session's first object is there, or may be.
     pub fn is_opened(&self, session: SessionId) -> bool {
         let name = super::objects::name(&names::session(session, 0));

@@ -282,8 +282,9 @@ impl Fan<'_> {
         let parents: Roots = Each::of(begun.len(), |n| Some(begun[n].base.roots()));
         match task {
             Task::Places(sources) => match named {
-                Some(named) => walk.changed(sources.places(), named, &parents),
-                None => walk.top(sources.places(), &parents),
+                // What nobody names is the parent's without a look-up: not where look-ups are called for.
+                Some(named) if begun.iter().all(|b| !b.careful) => walk.changed(sources.places(), named, &parents),
+                _ => walk.top(sources.places(), &parents),
             },
             Task::Stream(path, from, accept) => walk.stream(path, from, accept),
         }

@@ -2,9 +2,9 @@
 //!
 //! A large file is cut by one thread in a few buffers in turn; another reads the next one meanwhile,
 //! and as many as there are processors store those before: none waits for another, be it for the
-//! disk or for a pack to be durable. More would take the processors from the one that reads, and each other's caches. Two
-//! files at most are read so at a time; further ones make do with one thread and a small buffer
-//! each, so that memory stays bounded whatever runs beside.
+//! disk or for a pack to be durable. More would take the processors from the one that cuts, and each
+//! other's caches. Two files at most are read so at a time; further ones make do with one thread and
+//! a small buffer each, so that memory stays bounded whatever runs beside.
 //!
 //! Several repositories may want the same file: then each cuts, names and stores by its own secrets
 //! what was read once, from the same buffers.
@@ -452,9 +452,11 @@ impl<F: FnMut(&mut [u8]) -> Result<Filled, E>, E> Next<F, E> {
         locked(&self.state).1 = Turn::Wanted(into);
     }
 
-    /// Read what is wanted, if nobody has.
+    /// Read what is wanted, if nobody has or does. Who holds the lock reads, or is about to.
     fn read(&self) {
-        self.read_in(&mut locked(&self.state));
+        if let Ok(mut state) = self.state.try_lock() {
+            self.read_in(&mut state);
+        }
     }
 
     fn read_in(&self, (fill, turn): &mut (F, Turn<E>)) {
@@ -594,7 +596,8 @@ impl Contents<'_> {
             // There is none only if a thread panicked, which the scope passes on.
             while let Some((mut buffer, filled)) = next.take() {
                 let filled = filled?;
-                if !filled.done {
+                let done = filled.done;
+                if !done {
                     let free = match under_way.len() {
                         LARGE_BUFFERS => settle(under_way.pop_front(), &mut courses),
                         _ => None,
@@ -618,6 +621,9 @@ impl Contents<'_> {
                             store_group(group, wishes)
                         }
                     });
+                }
+                if done {
+                    break;
                 }
             }
             while !under_way.is_empty() {

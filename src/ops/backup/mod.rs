@@ -382,7 +382,8 @@ pub(super) fn writer_options(options: &BackupOptions, index: &Index) -> WriterOp
 }
 
 /// What is in packs that were found damaged, or that are not there, counts as absent, so that it is
-/// stored again. Whether there are any, or packs that no segment knows: one may be gone that did.
+/// stored again. Whether there are any, or packs that no segment knows: one may be gone that did. (That
+/// one is gone together with all its packs nobody sees here; a check does.)
 fn distrust(repo: &Repository, index: &mut Index, history: &History, cx: &Context<'_>) -> Result<bool> {
     let suspects = repo.suspects()?;
     index.distrust(|p| suspects.binary_search(&p.id).is_ok());
@@ -397,8 +398,17 @@ fn distrust(repo: &Repository, index: &mut Index, history: &History, cx: &Contex
     }
     let known: HashSet<_> = index.packs().iter().map(|p| (p.id, p.uploader)).collect();
     let condemned = |id, uploader| history.log.condemns(&PackName { id, uploader });
-    let unknown = there.keys().any(|(id, uploader)| !known.contains(&(*id, *uploader)) && !condemned(*id, *uploader));
-    Ok(missing > 0 || unknown || !suspects.is_empty())
+    let mut unknown: Vec<_> = there.keys().filter(|p| !known.contains(p) && !condemned(p.0, p.1)).collect();
+    if !unknown.is_empty() {
+        // What a run that is not over wrote is not in a segment yet.
+        let open = repo.open_suffixes()?;
+        unknown.retain(|(_, uploader)| !open.contains(uploader));
+    }
+    if !unknown.is_empty() {
+        let what = "are in no index, and the part that knew them may be gone: unchanged files are looked up, too";
+        cx.notice("packs-unknown", format!("{} packs {what}; `orlop check` tells more", unknown.len()));
+    }
+    Ok(missing > 0 || !unknown.is_empty() || !suspects.is_empty())
 }
 
 /// Packs grow with the repository, so that their number grows by its square root only.

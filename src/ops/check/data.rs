@@ -2,7 +2,7 @@
 //! what the table and the index say.
 //!
 //! Each thread streams one pack through one buffer, so memory does not depend on how long packs
-//! are. There are two threads more than processors, which wait for the disk while others compute.
+//! are. There are two threads more than fetch usually, which wait for the disk while others compute.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use crate::storage::Name;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 2 << 20;
-/// How many threads more than processors read.
+/// How many threads read beside those that usually fetch.
 pub const READERS: usize = 2;
 /// A pack is bad only if it was bad so often: memory and cables err, too.
 const TRIES: u32 = 3;

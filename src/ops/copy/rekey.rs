@@ -198,7 +198,11 @@ impl Run<'_> {
         let mut pairs = self.standing(pairs, theirs)?;
         let dry_run = work.options.way.dry_run;
         let options = work.options.way.of_backup();
-        let (index, _) = load_index(to, self.who, self.session, &options, work.cx)?;
+        let (index, careful) = load_index(to, self.who, self.session, &options, work.cx)?;
+        if careful {
+            // What an earlier copy has may not be there any more.
+            pairs.clear();
+        }
         let writer = Writer::new(to, self.who, self.session, &index, work.cx, writer_options(&options, &index));
         let trouble = |name: &str, e: Error| work.cx.problem("damaged", name.as_bytes(), "read", e.to_string());
         let source = work.from.repo.load_index(&trouble)?;

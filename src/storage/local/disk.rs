@@ -43,6 +43,10 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn sync_file(&self, file: &Self::File) -> io::Result<()>;
     fn stat(&self, file: &Self::File) -> io::Result<Stat>;
     fn read_exact_at(&self, file: &Self::File, into: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The same, of an object that is read piece by piece: long ones nobody wants twice.
+    fn read_piece_at(&self, file: &Self::File, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(file, into, offset)
+    }
 
     /// Rename unless the target exists. [`io::ErrorKind::Unsupported`] where the file system cannot.
     fn rename_new(&self, from: At<'_, Self::Dir>, to: At<'_, Self::Dir>) -> io::Result<()>;

@@ -217,7 +217,7 @@ impl<D: Disk> Inner<D> {
     fn get_range(&self, name: &Name, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let (file, len) = self.opened(name)?;
         match offset.checked_add(into.len() as u64) {
-            Some(end) if end <= len => self.disk.read_exact_at(&file, into, offset),
+            Some(end) if end <= len => self.disk.read_piece_at(&file, into, offset),
             _ => Err(too_short(len, offset, into.len())),
         }
     }
