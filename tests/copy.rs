@@ -351,18 +351,39 @@ fn damage_at_the_source_costs_what_it_hits() {
     }
 }
 
+/// What an earlier copy brought is taken over without a look, but not where something of it was found damaged.
+#[test]
+fn a_copy_beside_damaged_packs_brings_again_what_was_in_them() {
+    let (_, storage) = fresh();
+    let dir = tempfile::tempdir().unwrap();
+    let ids = chain(&storage, dir.path(), 2);
+    let source = open(&storage);
+    let (there, target) = beside(&source, false);
+    copied(&source, &mut open(&target), &ids[..1]);
+    let mut to = open(&target);
+    damage_data(&to, &there);
+    assert!(check(&mut to, orlop::ops::check::Data::All).0.errors > 0);
+    let new = new_ids(&copied(&source, &mut open(&target), &ids[1..]));
+    assert_restores(&open(&target), new[0], dir.path());
+}
+
+/// Damage all packs of data.
+fn damage_data(repo: &Repository, memory: &MemoryStorage) {
+    for p in repo.load_index(&|n, e| panic!("{n}: {e}")).unwrap().packs().iter().filter(|p| p.kind == Kind::Data) {
+        let name = Name::new(names::pack(p.id, p.uploader)).unwrap();
+        let mut bytes = memory.get(&name, u64::MAX).unwrap();
+        bytes[400..1400].fill(0);
+        memory.plant(&name, &bytes);
+    }
+}
+
 /// What has the name of a damaged pack counts as damaged, too, so it comes under another one.
 #[test]
 fn what_is_damaged_in_a_mirror_comes_in_other_packs() {
     let Pair { dir, ids, source, there: memory, target } = pair(2);
     copied(&source, &mut open(&target), &ids[..1]);
     let mut to = open(&target);
-    for p in to.load_index(&|n, e| panic!("{n}: {e}")).unwrap().packs().iter().filter(|p| p.kind == Kind::Data) {
-        let name = Name::new(names::pack(p.id, p.uploader)).unwrap();
-        let mut bytes = target.get(&name, u64::MAX).unwrap();
-        bytes[400..1400].fill(0);
-        memory.plant(&name, &bytes);
-    }
+    damage_data(&to, &memory);
     assert!(check(&mut to, orlop::ops::check::Data::All).0.errors > 0);
     let done = copied(&source, &mut open(&target), &ids[1..]);
     assert!(done.partial_packs > 3, "{done:?}");

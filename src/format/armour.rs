@@ -15,8 +15,9 @@ const WHAT: &str = "armour";
 const HEADER_LEN: usize = 48;
 pub(super) const SUM_LEN: usize = 8;
 const SUMS_LEN: usize = 2 * K * SUM_LEN;
-/// Up to here the simplest engine will do: the others fill a table of 8 MiB before their first byte.
-const SMALL: usize = 64 << 10;
+/// Up to here the simplest engine will do: the others fill a table of 8 MiB before their first byte, which takes
+/// 15 ms; for 2 and 8 KiB this takes 7 and 27 µs, they 1 and 3.
+const SMALL: usize = 8 << 10;
 
 /// Put armour around a content of up to [`RECORD_MAX`] bytes.
 pub fn wrap(content: &[u8]) -> Vec<u8> {
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn engines_agree() {
-        for len in [2 * K, 1500 * K, SMALL] {
+        for len in [2 * K, SMALL, 1500 * K] {
             let data: Vec<u8> = (0..=250).cycle().take(len).collect();
             let (plain, quick) = (Naive::new(), DefaultEngine::new());
             assert_eq!(parity(plain, &data, len / K), parity(quick, &data, len / K), "{len}");

@@ -396,9 +396,9 @@ fn distrust(repo: &Repository, index: &mut Index, history: &History, cx: &Contex
         let what = "that the index knows are gone or have another length: what this run needs of them is stored again";
         cx.notice("packs-missing", format!("{missing} packs {what}; `orlop check` tells which files have lost data"));
     }
-    let known: HashSet<_> = index.packs().iter().map(|p| (p.id, p.uploader)).collect();
+    let known = |id, uploader| index.numbers_of(&id).iter().any(|n| index.pack(*n).uploader == uploader);
     let condemned = |id, uploader| history.log.condemns(&PackName { id, uploader });
-    let mut unknown: Vec<_> = there.keys().filter(|p| !known.contains(p) && !condemned(p.0, p.1)).collect();
+    let mut unknown: Vec<_> = there.keys().filter(|p| !known(p.0, p.1) && !condemned(p.0, p.1)).collect();
     if !unknown.is_empty() {
         // What a run that is not over wrote is not in a segment yet.
         let open = repo.open_suffixes()?;
